@@ -1,0 +1,1 @@
+//! Simulated devices and a recording broker.

@@ -1,0 +1,15 @@
+//! Wire formats and protocol state machines, shared by the gateway, the simulator and firmware.
+//!
+//! Nothing in this crate reads a clock, opens a socket or a file, or draws a random number: `now`
+//! and seeds are arguments. The compiler guards it, because the crate is `no_std`.
+#![no_std]
+
+extern crate alloc;
+
+mod number;
+mod reading;
+mod time;
+
+pub use number::{Number, ParseNumberError};
+pub use reading::{Reading, TimeQuality, Value};
+pub use time::{Instant, Timestamp};

@@ -1,0 +1,409 @@
+//! What an operator can write, as checked types: a value that breaks its rule cannot be built.
+//!
+//! The doc comments here are the manual: the schema, `docs/configuration.md` and the hints of error
+//! messages are made from them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::values::{BrokerUrl, ByteSize, Id, Interval, Secret};
+use crate::pipeline::{Pattern, TopicTemplate};
+
+/// The whole configuration.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+#[derive(Default)]
+pub(crate) struct Config {
+    /// The gateway itself.
+    pub(crate) gateway: Gateway,
+    /// How readings are kept until the brokers have them.
+    pub(crate) store: Store,
+    /// Where readings come from, by name.
+    pub(crate) sources: BTreeMap<Id, Source>,
+    /// Where readings go to, by name.
+    pub(crate) brokers: BTreeMap<Id, Broker>,
+    /// Which readings go to which brokers under which topic, by name.
+    pub(crate) routes: BTreeMap<Id, Route>,
+}
+
+/// The gateway itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Gateway {
+    /// Name of this gateway: `{gateway}` in topics and client identifiers.
+    pub(crate) id: Id,
+    /// Folder for the store; systemd's `STATE_DIRECTORY` where the file does not say one.
+    pub(crate) state_dir: PathBuf,
+    /// First level of the gateway's own topics: `{topic_prefix}/{gateway}/status`.
+    pub(crate) topic_prefix: Id,
+    /// How long a stopping gateway tries to hand the rest to the brokers.
+    pub(crate) drain: Interval,
+}
+
+/// How readings are kept until the brokers have them.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Store {
+    /// Most bytes that the store takes on disk; new readings are refused when it is full.
+    pub(crate) quota: ByteSize,
+    /// Shortest time between two commits: more readings share one write, and each waits longer
+    /// for its acknowledgement. 0 commits as fast as the disk allows; 1s spares an SD card.
+    pub(crate) commit_interval: Interval,
+}
+
+/// A place where readings come from: a link, cut into frames, decoded into readings.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct Source {
+    /// The device, for a link with one device on it that does not name itself.
+    #[serde(default)]
+    pub(crate) device: Option<String>,
+    /// The link.
+    pub(crate) link: Link,
+    /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
+    #[serde(default)]
+    pub(crate) frame: Option<Frame>,
+    /// How a frame becomes readings; required but for coap, where the content format says it.
+    #[serde(default)]
+    pub(crate) decode: Option<Decode>,
+}
+
+/// A link to devices.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(tag = "type")]
+pub(crate) enum Link {
+    /// A serial port.
+    Serial(SerialLink),
+    /// Datagrams.
+    Udp(UdpLink),
+    /// Clients that connect and send.
+    Tcp(TcpLink),
+    /// A CoAP server (RFC 7252): `/r` takes packs, `/r/{device}/{name}` takes plain values.
+    Coap(CoapLink),
+}
+
+/// A serial port.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct SerialLink {
+    /// The port, by a name that stays: `/dev/serial/by-id/…`.
+    pub(crate) path: PathBuf,
+    /// Symbols a second.
+    #[serde(default = "default_baud")]
+    pub(crate) baud: u32,
+    /// Bits of a character: 5 to 8.
+    #[serde(default)]
+    pub(crate) data_bits: DataBits,
+    /// Parity bit.
+    #[serde(default)]
+    pub(crate) parity: Parity,
+    /// Stop bits: 1 or 2.
+    #[serde(default)]
+    pub(crate) stop_bits: StopBits,
+    /// Time after opening during which input is thrown away: an Arduino resets when it is opened.
+    #[serde(default)]
+    pub(crate) open_delay: Interval,
+}
+
+/// Datagrams.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct UdpLink {
+    /// Address and port to listen on.
+    pub(crate) bind: SocketAddr,
+    /// Kernel receive buffer; what does not fit in a burst is lost and counted.
+    #[serde(default = "default_receive_buffer")]
+    pub(crate) receive_buffer: ByteSize,
+}
+
+/// Clients that connect and send.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct TcpLink {
+    /// Address and port to listen on.
+    pub(crate) bind: SocketAddr,
+    /// Answer each frame with a line once its readings are on disk: `ok`, or `error: …`.
+    #[serde(default)]
+    pub(crate) reply: bool,
+    /// Most clients at a time; one more is closed at once and counted.
+    #[serde(default = "default_max_clients")]
+    pub(crate) max_clients: u16,
+}
+
+/// A CoAP server.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct CoapLink {
+    /// Addresses and ports to listen on.
+    #[serde(default = "default_coap_bind")]
+    pub(crate) bind: Vec<SocketAddr>,
+    /// Longest wait for the disk before an empty acknowledgement tells the device that its answer
+    /// follows; below CoAP's ACK_TIMEOUT of 2 s.
+    #[serde(default = "default_separate_after")]
+    pub(crate) separate_after: Interval,
+}
+
+/// Bits of a character.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DataBits {
+    /// 5
+    Five,
+    /// 6
+    Six,
+    /// 7
+    Seven,
+    /// 8
+    #[default]
+    Eight,
+}
+
+/// Parity bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Parity {
+    /// None.
+    #[default]
+    None,
+    /// Even.
+    Even,
+    /// Odd.
+    Odd,
+}
+
+/// Stop bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StopBits {
+    /// 1
+    #[default]
+    One,
+    /// 2
+    Two,
+}
+
+/// How bytes become frames.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(tag = "type")]
+pub(crate) enum Frame {
+    /// Text up to a line feed; a carriage return before it is dropped.
+    Lines(LinesFrame),
+    /// What arrived together: one UDP datagram.
+    Datagram(DatagramFrame),
+}
+
+/// Text up to a line feed.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct LinesFrame {
+    /// Longest line; a longer one is thrown away up to its end and counted.
+    pub(crate) max: FrameSize,
+}
+
+/// One UDP datagram.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct DatagramFrame {
+    /// Longest datagram; a longer one is refused and counted.
+    pub(crate) max: FrameSize,
+}
+
+/// How a frame becomes readings.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(tag = "type")]
+pub(crate) enum Decode {
+    /// A JSON object: every number, boolean and string in it becomes a reading of that name.
+    Json(JsonDecode),
+    /// A SenML pack (RFC 8428), JSON or CBOR by its first byte.
+    Senml(SenmlDecode),
+    /// `t=21.5 h=40`: every pair becomes a reading.
+    Keyvalue(KeyvalueDecode),
+    /// Columns with a separator.
+    Csv(CsvDecode),
+    /// The whole frame is one value: a number, `true`, `false`, or text.
+    Value(ValueDecode),
+}
+
+/// A JSON object.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct JsonDecode {
+    /// Path of the device's name, such as `device` or `meta.id`.
+    pub(crate) device: Option<JsonPath>,
+    /// Path of the reading's name; with `value`, an object is one reading.
+    pub(crate) name: Option<JsonPath>,
+    /// Path of the value; without `name` the reading is named like the path's last part.
+    pub(crate) value: Option<JsonPath>,
+    /// Path of the unit.
+    pub(crate) unit: Option<JsonPath>,
+    /// Path of the time: RFC 3339 text, or a number since 1970 in `time_unit`.
+    pub(crate) time: Option<JsonPath>,
+    /// Unit of a time that is a number.
+    pub(crate) time_unit: TimeUnit,
+    /// Path of the device's sequence number.
+    pub(crate) seq: Option<JsonPath>,
+    /// Path of the device's boot count.
+    pub(crate) epoch: Option<JsonPath>,
+}
+
+/// A SenML pack; it needs no description.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct SenmlDecode {}
+
+/// Pairs.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct KeyvalueDecode {
+    /// Key whose value is the device's name.
+    pub(crate) device: Option<String>,
+    /// Key whose value is the time: RFC 3339, or a number since 1970 in `time_unit`.
+    pub(crate) time: Option<String>,
+    /// Unit of a time that is a number.
+    pub(crate) time_unit: TimeUnit,
+    /// Key whose value is the device's sequence number.
+    pub(crate) seq: Option<String>,
+    /// Key whose value is the device's boot count.
+    pub(crate) epoch: Option<String>,
+}
+
+/// Columns.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct CsvDecode {
+    /// Name of each column in order; a column named `_` is left out.
+    pub(crate) columns: Vec<String>,
+    /// One character between columns.
+    #[serde(default = "default_separator")]
+    pub(crate) separator: char,
+    /// Column that holds the device's name.
+    #[serde(default)]
+    pub(crate) device: Option<String>,
+    /// Column that holds the time: RFC 3339, or a number since 1970 in `time_unit`.
+    #[serde(default)]
+    pub(crate) time: Option<String>,
+    /// Unit of a time that is a number.
+    #[serde(default)]
+    pub(crate) time_unit: TimeUnit,
+    /// Column that holds the device's sequence number.
+    #[serde(default)]
+    pub(crate) seq: Option<String>,
+    /// Column that holds the device's boot count.
+    #[serde(default)]
+    pub(crate) epoch: Option<String>,
+}
+
+/// A frame that is one value.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct ValueDecode {
+    /// Name of the reading.
+    pub(crate) name: String,
+    /// Unit of the value.
+    #[serde(default)]
+    pub(crate) unit: Option<String>,
+}
+
+/// Unit of a time that is a number since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TimeUnit {
+    /// Seconds.
+    #[default]
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+}
+
+/// An MQTT broker.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct Broker {
+    /// `mqtt://host:port`.
+    pub(crate) url: BrokerUrl,
+    /// Client identifier; `{gateway}` stands for the gateway's id.
+    #[serde(default = "default_client_id")]
+    pub(crate) client_id: String,
+    /// User name.
+    #[serde(default)]
+    pub(crate) username: Option<String>,
+    /// Password; better in a file of its own: `password_file`.
+    #[serde(default)]
+    pub(crate) password: Option<Secret>,
+    /// File that holds the password; a line end at its end is dropped.
+    #[serde(default)]
+    pub(crate) password_file: Option<PathBuf>,
+    /// Longest silence before a ping.
+    #[serde(default = "default_keep_alive")]
+    pub(crate) keep_alive: Interval,
+    /// Most publishes under way without acknowledgement.
+    #[serde(default = "default_window")]
+    pub(crate) window: u16,
+    /// Longest wait for an acknowledgement, and for a write, before the connection is made anew.
+    #[serde(default = "default_ack_timeout")]
+    pub(crate) ack_timeout: Interval,
+    /// Largest packet that the broker takes; larger readings are dropped and counted.
+    #[serde(default = "default_max_packet")]
+    pub(crate) max_packet: ByteSize,
+    /// Longest pause between two attempts to connect.
+    #[serde(default = "default_max_backoff")]
+    pub(crate) max_backoff: Interval,
+}
+
+/// Which readings go where.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub(crate) struct Route {
+    /// Sources, by name; `*` and `?` stand for any characters and any one.
+    #[serde(default = "default_from")]
+    pub(crate) from: Vec<Pattern>,
+    /// Devices, by name.
+    #[serde(default)]
+    pub(crate) device: Pattern,
+    /// Readings, by name.
+    #[serde(default)]
+    pub(crate) name: Pattern,
+    /// Topic; `{gateway}`, `{source}`, `{device}` and `{name}` are filled in.
+    #[serde(default)]
+    pub(crate) topic: TopicTemplate,
+    /// What is published.
+    #[serde(default)]
+    pub(crate) payload: Payload,
+    /// MQTT quality of service.
+    #[serde(default)]
+    pub(crate) qos: Qos,
+    /// Whether the broker keeps the last reading for new subscribers.
+    #[serde(default)]
+    pub(crate) retain: bool,
+    /// Brokers, by name; every broker where none is named.
+    #[serde(default)]
+    pub(crate) to: Option<Vec<Id>>,
+}
+
+/// What is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(crate) enum Payload {
+    /// One JSON object a reading.
+    #[default]
+    #[serde(rename = "json")]
+    Json,
+    /// A SenML pack of one record as JSON.
+    #[serde(rename = "senml+json")]
+    SenmlJson,
+    /// A SenML pack of one record as CBOR.
+    #[serde(rename = "senml+cbor")]
+    SenmlCbor,
+    /// The value alone, as text; bytes as they are.
+    #[serde(rename = "value")]
+    Value,
+}
+
+/// MQTT quality of service: 0 or 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Qos {
+    /// 0: released once it is handed to the network.
+    AtMostOnce,
+    /// 1: released once the broker acknowledges it.
+    #[default]
+    AtLeastOnce,
+}

@@ -1,0 +1,193 @@
+//! Topic templates: `site/{gateway}/{device}/{name}`.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+
+/// The longest topic that MQTT can carry (MQTT 3.1.1 §1.5.3).
+const MAX_TOPIC: usize = 65_535;
+
+/// A topic with fields to fill in; what it renders always is a valid topic name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TopicTemplate {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Literal(String),
+    Gateway,
+    Source,
+    Device,
+    Name,
+}
+
+/// What a topic's fields are filled with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicFields<'a> {
+    pub(crate) gateway: &'a str,
+    pub(crate) source: &'a str,
+    pub(crate) device: &'a str,
+    pub(crate) name: &'a str,
+}
+
+/// Why a text is no topic template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TopicError {
+    #[error("a topic cannot be empty")]
+    Empty,
+    #[error("a topic cannot hold `{0}`, which only subscriptions use")]
+    Wildcard(char),
+    #[error("a topic cannot hold the character U+0000")]
+    Nul,
+    #[error("a topic cannot start with `$`, which brokers keep for themselves")]
+    Dollar,
+    #[error("unknown field `{{{0}}}`, expected {{gateway}}, {{source}}, {{device}} or {{name}}")]
+    UnknownField(String),
+    #[error("`{{` without `}}`")]
+    Unclosed,
+    #[error("longer than the 65535 bytes that MQTT carries")]
+    TooLong,
+}
+
+impl TopicTemplate {
+    /// Fills in the fields.
+    ///
+    /// A field fills one topic level or a part of it: `/`, `+`, `#`, `%` and control characters in
+    /// it are percent-encoded, so that no device can write outside its own level, and two devices
+    /// never share a topic.
+    pub(crate) fn render(&self, fields: &TopicFields<'_>) -> String {
+        let mut topic = String::with_capacity(self.text.len() + 32);
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) => topic.push_str(text),
+                Part::Gateway => push_level(&mut topic, fields.gateway),
+                Part::Source => push_level(&mut topic, fields.source),
+                Part::Device => push_level(&mut topic, fields.device),
+                Part::Name => push_level(&mut topic, fields.name),
+            }
+        }
+        topic
+    }
+}
+
+fn push_level(topic: &mut String, field: &str) {
+    for c in field.chars() {
+        let first = topic.is_empty();
+        match c {
+            '/' | '+' | '#' | '%' => push_encoded(topic, c),
+            '$' if first => push_encoded(topic, c),
+            c if c.is_control() => push_encoded(topic, c),
+            c => topic.push(c),
+        }
+    }
+}
+
+fn push_encoded(topic: &mut String, c: char) {
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+        // Writing to a string cannot fail.
+        let _ = write!(topic, "%{byte:02X}");
+    }
+}
+
+impl FromStr for TopicTemplate {
+    type Err = TopicError;
+
+    fn from_str(text: &str) -> Result<Self, TopicError> {
+        if text.is_empty() {
+            return Err(TopicError::Empty);
+        }
+        if text.len() > MAX_TOPIC {
+            return Err(TopicError::TooLong);
+        }
+        if text.starts_with('$') {
+            return Err(TopicError::Dollar);
+        }
+        if let Some(wildcard) = text.chars().find(|c| matches!(c, '+' | '#')) {
+            return Err(TopicError::Wildcard(wildcard));
+        }
+        if text.contains('\0') {
+            return Err(TopicError::Nul);
+        }
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((literal, after)) = rest.split_once('{') {
+            let (field, after) = after.split_once('}').ok_or(TopicError::Unclosed)?;
+            if !literal.is_empty() {
+                parts.push(Part::Literal(literal.to_owned()));
+            }
+            parts.push(match field {
+                "gateway" => Part::Gateway,
+                "source" => Part::Source,
+                "device" => Part::Device,
+                "name" => Part::Name,
+                other => return Err(TopicError::UnknownField(other.to_owned())),
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Literal(rest.to_owned()));
+        }
+        Ok(Self { text: text.to_owned(), parts })
+    }
+}
+
+impl Default for TopicTemplate {
+    fn default() -> Self {
+        Self {
+            text: "{gateway}/{device}/{name}".to_owned(),
+            parts: vec![
+                Part::Gateway,
+                Part::Literal("/".to_owned()),
+                Part::Device,
+                Part::Literal("/".to_owned()),
+                Part::Name,
+            ],
+        }
+    }
+}
+
+impl fmt::Display for TopicTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn render(template: &str, device: &str) -> String {
+        let template: TopicTemplate = template.parse().unwrap();
+        template.render(&TopicFields { gateway: "g", source: "s", device, name: "temp" })
+    }
+
+    #[test]
+    fn fields_are_filled_in() {
+        assert_eq!(render("site/{gateway}/{source}/{device}/{name}", "th-1"), "site/g/s/th-1/temp");
+        assert_eq!(render("x-{device}", "ü"), "x-ü");
+        assert_eq!(TopicTemplate::default(), "{gateway}/{device}/{name}".parse().unwrap());
+    }
+
+    #[test]
+    fn a_device_cannot_leave_its_level() {
+        assert_eq!(render("a/{device}", "b/c+#%\0"), "a/b%2Fc%2B%23%25%00");
+        assert_eq!(render("{device}", "$SYS"), "%24SYS");
+        assert_eq!(render("a/{device}", "$SYS"), "a/$SYS");
+    }
+
+    #[test]
+    fn what_is_no_topic_is_refused() {
+        for (text, error) in [
+            ("", TopicError::Empty),
+            ("a/+", TopicError::Wildcard('+')),
+            ("a/#", TopicError::Wildcard('#')),
+            ("$SYS/a", TopicError::Dollar),
+            ("a\0", TopicError::Nul),
+            ("a/{device", TopicError::Unclosed),
+            ("a/{dev}", TopicError::UnknownField("dev".to_owned())),
+        ] {
+            assert_eq!(text.parse::<TopicTemplate>(), Err(error), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The store: every acknowledged reading, on disk until every broker has acknowledged it.
+//!
+//! # Constraints
+//! A commit must survive `kill -9`, a power cut and a torn write; flash must not wear out; a
+//! backlog of millions must open at once and stay out of memory.
+//!
+//! # Format
+//! One SQLite file, `spool.db`, in write-ahead mode. What one commit holds is one row, a *chunk*:
+//!
+//! ```text
+//! chunk(base, n, bytes, t_ms, crc, cursors, data)   base: number of its first record
+//! cursor(broker, next, dropped)                     next: lowest number not yet acknowledged
+//! ```
+//!
+//! `data` is `n` times a length (`u32`, little endian) and a record ([`record`]); `crc` is the
+//! CRC-32 of `data`, because SQLite does not check its pages. `cursors` repeats every cursor at the
+//! time of the commit: it lies in a page that is written anyway, so that cursors are saved with
+//! every commit and cost nothing. A cursor's value is the larger of the two places.
+//!
+//! # Guarantees
+//! - Records are numbered without gaps from 1, and no number is ever used twice: the newest chunk
+//!   is never deleted.
+//! - A receipt resolves only after the commit, which ends with one `fdatasync`.
+//! - A record is released for a broker when its cursor has passed it, and deleted when it is
+//!   released for all, once it is older than [`KEEP`] or space is short.
+//! - After an I/O error the file is closed, opened again and recovered, and what was not
+//!   acknowledged is appended again: a failed sync is never retried.
+//!
+//! # Parts
+//! [`sqlite`] is the file, [`chunk`] and [`record`] what is in it, [`worker`] the one thread that
+//! touches it, and [`Spool`] what the rest of the gateway holds of it.
+
+mod chunk;
+mod record;
+mod spool;
+mod sqlite;
+mod worker;
+
+pub(crate) use chunk::{Batch, Chunk};
+pub(crate) use record::{Origin, Record};
+pub(crate) use spool::{BrokerCursor, Spool, StoreStatus};
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Released records stay this long, so that CoAP's de-duplication can be rebuilt from them after
+/// a restart (EXCHANGE_LIFETIME, RFC 7252 §4.8.2).
+pub(crate) const KEEP: Duration = Duration::from_secs(247);
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StoreError {
+    #[error("the store is full: {used} of {quota} bytes")]
+    Full { used: u64, quota: u64 },
+    #[error("cannot use the state directory {path}")]
+    Directory { path: PathBuf, source: io::Error },
+    #[error(
+        "another gateway{holder} uses the state directory {path}; stop it, or give this one its \
+         own `gateway.state_dir`"
+    )]
+    Locked { path: PathBuf, holder: String },
+    #[error(
+        "{path} is not this gateway's store (version {found}, expected {expected}); it is left as \
+         it is: move it away, or point `gateway.state_dir` elsewhere"
+    )]
+    Version { path: PathBuf, found: i64, expected: i64 },
+    #[error("the store {path} failed")]
+    Sqlite { path: PathBuf, source: rusqlite::Error },
+    #[error("the storage thread has ended")]
+    Ended,
+}

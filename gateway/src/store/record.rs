@@ -1,0 +1,249 @@
+//! A reading as it lies in the store: one CBOR array (RFC 8949).
+//!
+//! ```text
+//! [source, device, name, unit | null, value, time_ns, time_quality, epoch | null, sequence | null,
+//!  received_ns, origin | null]
+//! value  = number: integer | 4([exponent, mantissa]) ; text: text ; boolean: bool ; bytes: bytes
+//! origin = [peer, message_id, token]
+//! ```
+//! Fields may be added at the end; a reader skips what it does not know.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use minicbor::data::{IanaTag, Tag, Type};
+use minicbor::{Decoder, Encoder};
+use proto::{Number, Reading, TimeQuality, Timestamp, Value};
+
+/// A reading with its number and where it came from.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Record {
+    /// The number that the store gave it.
+    pub(crate) n: u64,
+    /// Name of the source.
+    pub(crate) source: Arc<str>,
+    /// The reading.
+    pub(crate) reading: Reading,
+    /// When it arrived, by the gateway's clock.
+    pub(crate) received: Timestamp,
+    /// The message it arrived in, where a retransmission of that message can be told.
+    pub(crate) origin: Option<Origin>,
+}
+
+/// What identifies a CoAP message (RFC 7252 §4.5).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: SocketAddr,
+    pub(crate) message_id: u16,
+    pub(crate) token: Vec<u8>,
+}
+
+/// Bytes in the store are not a record.
+#[derive(Debug, thiserror::Error)]
+#[error("not a record: {0}")]
+pub(crate) struct RecordError(&'static str);
+
+impl RecordError {
+    pub(super) fn cut() -> Self {
+        Self("it ends too early")
+    }
+}
+
+impl From<minicbor::decode::Error> for RecordError {
+    fn from(_: minicbor::decode::Error) -> Self {
+        Self("not the expected CBOR")
+    }
+}
+
+/// Appends a record's bytes; its number is not among them.
+pub(super) fn encode(out: &mut Vec<u8>, record: &Record) {
+    // Writing to a vector cannot fail.
+    let _ = encode_fields(&mut Encoder::new(out), record);
+}
+
+type Encoded = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
+
+fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
+    let reading = &record.reading;
+    e.array(11)?.str(&record.source)?.str(&reading.device)?.str(&reading.name)?;
+    match &reading.unit {
+        Some(unit) => e.str(unit)?,
+        None => e.null()?,
+    };
+    encode_value(e, &reading.value)?;
+    e.i64(reading.time.as_nanos())?.u8(match reading.time_quality {
+        TimeQuality::Device => 0,
+        TimeQuality::Gateway => 1,
+        TimeQuality::Estimated => 2,
+    })?;
+    match reading.epoch {
+        Some(epoch) => e.u32(epoch)?,
+        None => e.null()?,
+    };
+    match reading.sequence {
+        Some(sequence) => e.u64(sequence)?,
+        None => e.null()?,
+    };
+    e.i64(record.received.as_nanos())?;
+    match &record.origin {
+        Some(origin) => e
+            .array(3)?
+            .str(&origin.peer.to_string())?
+            .u16(origin.message_id)?
+            .bytes(&origin.token)?,
+        None => e.null()?,
+    };
+    Ok(())
+}
+
+fn encode_value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Encoded {
+    match value {
+        Value::Number(number) => {
+            let mantissa = number.mantissa();
+            if number.exponent() != 0 || i64::try_from(mantissa).is_err() {
+                e.tag(IanaTag::Decimal)?.array(2)?.i32(number.exponent())?;
+            }
+            match i64::try_from(mantissa) {
+                Ok(small) => e.i64(small)?,
+                Err(_) => e.bytes(&mantissa.to_be_bytes())?,
+            };
+        }
+        Value::Text(text) => {
+            e.str(text)?;
+        }
+        Value::Boolean(boolean) => {
+            e.bool(*boolean)?;
+        }
+        Value::Bytes(bytes) => {
+            e.bytes(bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one record.
+pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record, RecordError> {
+    let mut d = Decoder::new(bytes);
+    if d.array()?.is_some_and(|len| len < 11) {
+        return Err(RecordError("fields are missing"));
+    }
+    Ok(Record {
+        n,
+        source: sources.shared(d.str()?),
+        reading: Reading {
+            device: d.str()?.to_owned(),
+            name: d.str()?.to_owned(),
+            unit: d.decode::<Option<&str>>()?.map(str::to_owned),
+            value: decode_value(&mut d)?,
+            time: Timestamp::from_nanos(d.i64()?),
+            time_quality: match d.u8()? {
+                0 => TimeQuality::Device,
+                1 => TimeQuality::Gateway,
+                _ => TimeQuality::Estimated,
+            },
+            epoch: d.decode()?,
+            sequence: d.decode()?,
+        },
+        received: Timestamp::from_nanos(d.i64()?),
+        origin: decode_origin(&mut d)?,
+    })
+}
+
+fn decode_value(d: &mut Decoder<'_>) -> Result<Value, RecordError> {
+    Ok(match d.datatype()? {
+        Type::Tag => {
+            if d.tag()? != Tag::from(IanaTag::Decimal) || d.array()? != Some(2) {
+                return Err(RecordError("a value with an unknown tag"));
+            }
+            let exponent = d.i32()?;
+            let mantissa = if d.datatype()? == Type::Bytes {
+                let bytes = d.bytes()?.try_into().map_err(|_| RecordError("a mantissa's length"))?;
+                i128::from_be_bytes(bytes)
+            } else {
+                i128::from(d.i64()?)
+            };
+            let number = Number::from_decimal(mantissa, exponent);
+            Value::Number(number.ok_or(RecordError("an exponent out of range"))?)
+        }
+        Type::String => Value::Text(d.str()?.to_owned()),
+        Type::Bool => Value::Boolean(d.bool()?),
+        Type::Bytes => Value::Bytes(d.bytes()?.to_vec()),
+        _ => Value::Number(Number::from(d.i64()?)),
+    })
+}
+
+fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {
+    if d.datatype()? == Type::Null {
+        return Ok(None);
+    }
+    d.array()?;
+    Ok(Some(Origin {
+        peer: d.str()?.parse().map_err(|_| RecordError("a peer that is no address"))?,
+        message_id: d.u16()?,
+        token: d.bytes()?.to_vec(),
+    }))
+}
+
+/// Shares the text of source names, which repeat in every record.
+#[derive(Default)]
+pub(super) struct Names(Option<Arc<str>>);
+
+impl Names {
+    fn shared(&mut self, name: &str) -> Arc<str> {
+        match &self.0 {
+            Some(last) if **last == *name => Arc::clone(last),
+            _ => {
+                let shared: Arc<str> = name.into();
+                self.0 = Some(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            (any::<i128>(), -400..=400i32)
+                .prop_map(|(m, e)| Value::Number(Number::from_decimal(m, e).unwrap())),
+            any::<i64>().prop_map(|i| Value::Number(i.into())),
+            ".*".prop_map(Value::Text),
+            any::<bool>().prop_map(Value::Boolean),
+            any::<Vec<u8>>().prop_map(Value::Bytes),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_reads_back(
+            names in (".+", ".+", ".*"),
+            value in values(),
+            times in any::<(i64, i64)>(),
+            identity in any::<(Option<u32>, Option<u64>)>(),
+            origin in proptest::option::of((any::<([u8; 4], u16)>(), any::<u16>(), any::<Vec<u8>>())),
+        ) {
+            let origin = origin.map(|(peer, message_id, token)| Origin { peer: peer.into(), message_id, token });
+            let reading = Reading {
+                device: names.0, name: names.1, unit: Some(names.2).filter(|u| !u.is_empty()), value,
+                time: Timestamp::from_nanos(times.0), time_quality: TimeQuality::Estimated,
+                epoch: identity.0, sequence: identity.1,
+            };
+            let record = Record { n: 7, source: "s".into(), reading, received: Timestamp::from_nanos(times.1), origin };
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &record);
+            prop_assert_eq!(&decode(7, &bytes, &mut Names::default()).unwrap(), &record);
+            for end in 0..bytes.len() {
+                prop_assert!(decode(7, &bytes[..end], &mut Names::default()).is_err());
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_an_error(bytes in any::<Vec<u8>>()) {
+            let _ = decode(1, &bytes, &mut Names::default());
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The storage thread: the only one that touches the disk.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use proto::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, error, warn};
+
+use super::spool::Shared;
+use super::sqlite::Log;
+use super::{Batch, Chunk, StoreError};
+
+/// Most bytes of chunks that one read brings into memory.
+const READ_BYTES: usize = 256 * 1024;
+/// How often a failed file is opened again before the gateway gives up.
+const REOPEN_ATTEMPTS: u32 = 5;
+/// The pause before the second attempt; it doubles.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+
+/// Resolves the receipt of one submission.
+pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
+
+/// Why a reading was not stored. It was not acknowledged either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotStored {
+    #[error("the store is full")]
+    Full,
+    #[error("the store failed")]
+    Failed,
+}
+
+/// What the storage thread is asked to do.
+pub(super) enum Job {
+    /// Commit a batch, then acknowledge it.
+    Append { batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp },
+    /// Read from a number on.
+    Read { from: u64, reply: oneshot::Sender<Result<Vec<Arc<Chunk>>, StoreError>> },
+    /// Find the first number that was committed since.
+    FirstSince { since: Timestamp, reply: oneshot::Sender<Result<u64, StoreError>> },
+    /// Save the cursors.
+    Save,
+}
+
+/// The state of the storage thread.
+pub(super) struct Worker {
+    pub(super) log: Log,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Worker {
+    /// Works until every sender is gone, then saves the cursors.
+    pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        while let Some(job) = jobs.blocking_recv() {
+            match job {
+                Job::Append { batch, receipts, now } => self.append(batch, receipts, now)?,
+                Job::Read { from, reply } => {
+                    let _ = reply.send(self.read(from));
+                }
+                Job::FirstSince { since, reply } => {
+                    let _ = reply.send(self.log.first_since(since));
+                }
+                Job::Save => self.save()?,
+            }
+        }
+        self.save()
+    }
+
+    fn append(
+        &mut self,
+        batch: Batch,
+        receipts: Vec<Acknowledge>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let cursors = self.shared.cursors();
+        let released = self.shared.released();
+        let mut outcome = self.log.append(&batch, now, &cursors, released);
+        if let Err(failure @ StoreError::Sqlite { .. }) = outcome {
+            let base = self.log.next();
+            self.reopen(failure)?;
+            // The commit may have reached the disk although it was reported as failed.
+            outcome = if self.log.next() == base + batch.len() {
+                Ok(base)
+            } else {
+                self.log.append(&batch, now, &cursors, released)
+            };
+        }
+        match outcome {
+            Ok(base) => {
+                let bytes = batch.data().len() as u64;
+                self.shared.handle_commit(batch.into_chunk(base), bytes, self.log.used_bytes());
+                self.shared.handle_saved(&cursors);
+                settle(receipts, Ok(()));
+                Ok(())
+            }
+            Err(full @ StoreError::Full { .. }) => {
+                debug!(error = %full, records = batch.len(), "refused");
+                self.shared.handle_full();
+                settle(receipts, Err(NotStored::Full));
+                Ok(())
+            }
+            Err(failure) => {
+                error!(error = %failure, "the store cannot be used any more");
+                settle(receipts, Err(NotStored::Failed));
+                Err(failure)
+            }
+        }
+    }
+
+    fn read(&self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        let chunks = self.log.read(from, READ_BYTES)?;
+        let damaged = chunks.iter().filter(|chunk| chunk.is_damaged()).count();
+        if damaged > 0 {
+            error!(from, damaged, "chunks of the store are damaged and skipped");
+            self.shared.handle_damaged(damaged as u64);
+        }
+        Ok(chunks.into_iter().map(Arc::new).collect())
+    }
+
+    fn save(&mut self) -> Result<(), StoreError> {
+        let cursors = self.shared.cursors();
+        if self.shared.is_saved(&cursors) {
+            return Ok(());
+        }
+        match self.log.save(&cursors, self.shared.released(), crate::clock::wall()) {
+            Ok(()) => self.shared.handle_saved(&cursors),
+            // Full, perhaps: the cursors stay in memory, and a crash only repeats what they passed.
+            Err(failure) => warn!(error = %failure, "cannot save how far the brokers are"),
+        }
+        Ok(())
+    }
+
+    /// Closes the file and recovers it: after a failed sync nobody knows what is on disk.
+    fn reopen(&mut self, failure: StoreError) -> Result<(), StoreError> {
+        let mut failure = failure;
+        let mut pause = REOPEN_PAUSE;
+        for _ in 0..REOPEN_ATTEMPTS {
+            error!(error = %failure, "the store failed; it is opened again");
+            thread::sleep(pause);
+            pause *= 2;
+            match self.log.reopen() {
+                Ok(()) => return Ok(()),
+                Err(again) => failure = again,
+            }
+        }
+        Err(failure)
+    }
+}
+
+fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
+    for receipt in receipts {
+        // The source may have given up on the sender; the reading is stored all the same.
+        let _ = receipt.send(outcome);
+    }
+}

@@ -40,6 +40,8 @@ mod layout;
 mod raw;
 mod record;
 mod resolve;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Problem};
 pub use record::{Record, TimeSource};

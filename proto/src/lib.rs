@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod number;
 mod reading;
+pub mod senml;
 mod time;
 
 pub use number::{Number, ParseNumberError};

@@ -8,6 +8,8 @@
 use core::fmt::{self, Write as _};
 use core::str::FromStr;
 
+mod arithmetic;
+
 /// The most digits a mantissa keeps; longer input is rounded through `f64`.
 const MAX_DIGITS: u32 = 38;
 /// Exponents beyond this are neither a sensor's value nor a finite double.
@@ -134,7 +136,9 @@ impl fmt::Display for Number {
         let digits = Text::of(&format_args!("{}", self.mantissa.unsigned_abs()));
         let digits = digits.as_str();
         let places = usize::try_from(self.exponent.unsigned_abs()).unwrap_or(usize::MAX);
-        if self.exponent.unsigned_abs() > MAX_PADDING {
+        // More digits than are kept would be rounded when they are read again.
+        let is_long = self.exponent > 0 && digits.len() + places > MAX_DIGITS as usize;
+        if self.exponent.unsigned_abs() > MAX_PADDING || is_long {
             write!(f, "{sign}{digits}e{}", self.exponent)
         } else if self.exponent >= 0 {
             let zeros = if self.mantissa == 0 { 0 } else { places };
@@ -221,6 +225,16 @@ mod tests {
         assert_eq!(number("1e-30").to_string(), "1e-30");
         assert_eq!(number("1e+20").to_string(), "100000000000000000000");
         assert_eq!(number("0e5").to_string(), "0");
+    }
+
+    #[test]
+    fn padding_never_makes_more_digits_than_are_kept() {
+        let text = "12345678901234567890123456789e10";
+        assert_eq!(number(text).to_string(), text);
+        assert_eq!(
+            number("1234567890123456789e19").to_string(),
+            "12345678901234567890000000000000000000"
+        );
     }
 
     #[test]

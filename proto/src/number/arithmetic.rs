@@ -1,0 +1,169 @@
+//! Exact decimal arithmetic: sums, integers and fixed-point values without a detour through `f64`.
+
+use super::{MAX_DIGITS, Number};
+
+impl Number {
+    /// The sum, exact to the last digit while it fits 38 digits, otherwise rounded through `f64`;
+    /// `None` where it is beyond the largest double.
+    ///
+    /// A zero changes nothing, not even how the other number is written.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        if self.mantissa == 0 {
+            return Some(other);
+        }
+        if other.mantissa == 0 {
+            return Some(self);
+        }
+        let rounded = Self::from_f64(self.as_f64() + other.as_f64())?;
+        Some(self.exact_sum(other).unwrap_or(rounded))
+    }
+
+    /// The value if it is an integer, however it is written (`21`, `21.00`, `2.1e1`), and fits.
+    pub fn as_whole(self) -> Option<i128> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let power = power_of_ten(self.exponent.unsigned_abs())?;
+        if self.exponent >= 0 {
+            self.mantissa.checked_mul(power)
+        } else {
+            (self.mantissa % power == 0).then_some(self.mantissa / power)
+        }
+    }
+
+    /// The integer nearest to the value × 10^`places`, halves away from zero; `None` if it does
+    /// not fit. With nine places, seconds become nanoseconds.
+    pub fn scaled_to_integer(self, places: i32) -> Option<i128> {
+        if self.mantissa == 0 {
+            return Some(0);
+        }
+        let shift = self.exponent.checked_add(places)?;
+        let Some(power) = power_of_ten(shift.unsigned_abs()) else {
+            // Either far too large, or less than half of one.
+            return (shift < 0).then_some(0);
+        };
+        if shift >= 0 {
+            return self.mantissa.checked_mul(power);
+        }
+        let rest = (self.mantissa % power).unsigned_abs();
+        let away = i128::from(rest >= power.unsigned_abs() - rest);
+        Some(self.mantissa / power + away * self.mantissa.signum())
+    }
+
+    /// The same value without zeros at the end of its fraction: `1.500` is `1.5`, `2.0` is `2`.
+    pub fn trimmed(self) -> Self {
+        let mut number = self;
+        while number.exponent < 0 && number.mantissa % 10 == 0 {
+            number.mantissa /= 10;
+            number.exponent += 1;
+        }
+        number
+    }
+
+    fn exact_sum(self, other: Self) -> Option<Self> {
+        let exponent = self.exponent.min(other.exponent);
+        let mantissa = self.mantissa_at(exponent)?.checked_add(other.mantissa_at(exponent)?)?;
+        (mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS)).then_some(Self { mantissa, exponent })
+    }
+
+    /// The mantissa of the same value at an exponent that is not greater than its own.
+    fn mantissa_at(self, exponent: i32) -> Option<i128> {
+        let places = u32::try_from(self.exponent.checked_sub(exponent)?).ok()?;
+        self.mantissa.checked_mul(power_of_ten(places)?)
+    }
+}
+
+/// 10^`places`, up to 10^38.
+fn power_of_ten(places: u32) -> Option<i128> {
+    10_i128.checked_pow(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    fn number(text: &str) -> Number {
+        text.parse().unwrap()
+    }
+
+    fn sum(left: &str, right: &str) -> Number {
+        number(left).checked_add(number(right)).unwrap()
+    }
+
+    #[test]
+    fn sums_are_exact_where_doubles_are_not() {
+        assert_eq!(sum("0.1", "0.2").to_string(), "0.3");
+        assert_eq!(sum("1276020076.001", "-5").to_string(), "1276020071.001");
+        assert_eq!(sum("12345678901234567890", "0.01").to_string(), "12345678901234567890.01");
+        assert_eq!(sum("1e3", "-0.5").to_string(), "999.5");
+    }
+
+    #[test]
+    fn zero_leaves_the_digits_of_the_other_number() {
+        assert_eq!(sum("0", "21.50").to_string(), "21.50");
+        assert_eq!(sum("21.50", "0e300").to_string(), "21.50");
+    }
+
+    #[test]
+    fn sums_of_too_many_digits_are_rounded() {
+        assert_eq!(sum("1e30", "1e-30").to_string(), "1e30");
+        let nines = "99999999999999999999999999999999999999";
+        assert_eq!(sum(nines, "1").to_string(), "1e38");
+    }
+
+    #[test]
+    fn a_sum_beyond_the_largest_double_is_none() {
+        let large = number("1.7e308");
+        assert_eq!(large.checked_add(large), None);
+    }
+
+    #[test]
+    fn integers_are_found_however_they_are_written() {
+        for text in ["21", "21.00", "2.1e1", "0.21e2"] {
+            assert_eq!(number(text).as_whole(), Some(21), "{text}");
+        }
+        assert_eq!(number("0.000").as_whole(), Some(0));
+        assert_eq!(number("0e99").as_whole(), Some(0));
+        assert_eq!(number("21.5").as_whole(), None);
+        assert_eq!(number("1e-99").as_whole(), None);
+        assert_eq!(number("1e39").as_whole(), None);
+    }
+
+    #[test]
+    fn scaling_rounds_to_the_nearest_integer() {
+        let nanos = |text| number(text).scaled_to_integer(9);
+        assert_eq!(nanos("1276020076.001"), Some(1_276_020_076_001_000_000));
+        assert_eq!(nanos("0.0000000015"), Some(2));
+        assert_eq!(nanos("-0.0000000015"), Some(-2));
+        assert_eq!(nanos("0.00000000149"), Some(1));
+        assert_eq!(nanos("1e-300"), Some(0));
+        assert_eq!(nanos("1e300"), None);
+        assert_eq!(nanos("0e300"), Some(0));
+    }
+
+    #[test]
+    fn trimming_takes_only_zeros_of_the_fraction() {
+        for (text, trimmed) in [("1.500", "1.5"), ("2.0", "2"), ("100", "100"), ("-0.010", "-0.01")]
+        {
+            assert_eq!(number(text).trimmed().to_string(), trimmed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_two_numbers_add_up_or_overflow(
+            left in any::<i128>(), up in -400..=400, right in any::<i128>(), down in -400..=400,
+        ) {
+            let left = Number::from_decimal(left, up).unwrap();
+            let right = Number::from_decimal(right, down).unwrap();
+            let expected = left.as_f64() + right.as_f64();
+            if let Some(sum) = left.checked_add(right) && expected.is_finite() {
+                let tolerance = (left.as_f64().abs() + right.as_f64().abs()) * 1e-15;
+                prop_assert!((sum.as_f64() - expected).abs() <= tolerance);
+            }
+            let _ = (left.as_whole(), left.scaled_to_integer(9), left.trimmed());
+        }
+    }
+}

@@ -16,6 +16,7 @@
 mod arena;
 mod code;
 mod config;
+mod dedup;
 mod encode;
 mod endpoint;
 mod event;
@@ -23,10 +24,14 @@ mod malformed;
 mod message;
 mod option;
 mod options;
+mod peers;
 mod request;
+mod requests;
 mod response;
 mod stats;
+mod timers;
 mod token;
+mod transmission;
 
 pub use code::{Code, CodeKind, Method};
 pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};

@@ -20,6 +20,8 @@ mod dedup;
 mod encode;
 mod endpoint;
 mod event;
+#[cfg(test)]
+mod golden;
 mod malformed;
 mod message;
 mod option;

@@ -2,6 +2,7 @@
 //!
 //! A message is identified by its peer, its id and its token: a retransmission is the same to the
 //! last bit, so an id that comes with another token is from a peer that restarted and counts anew.
+//! So does a Confirmable message with the id of a Non-confirmable one.
 //!
 //! An entry is *waiting* (a Confirmable request that is neither acknowledged nor answered), *open*
 //! (not answered, but nothing is due) or *answered*; each state is a list in the order of time.
@@ -45,8 +46,19 @@ pub(super) enum State {
     Acknowledged,
     /// A Non-confirmable request.
     NonConfirmable(Delivery),
-    /// Done. A Confirmable duplicate gets these bytes; none means that there are none to send.
+    /// Done. A duplicate of a Confirmable message gets these bytes, one of a Non-confirmable
+    /// message has none.
     Answered(Box<[u8]>),
+}
+
+impl State {
+    fn is_confirmable(&self) -> bool {
+        match self {
+            Self::Waiting { .. } | Self::Acknowledged => true,
+            Self::NonConfirmable(_) => false,
+            Self::Answered(answer) => !answer.is_empty(),
+        }
+    }
 }
 
 impl Entry {
@@ -97,11 +109,13 @@ impl Dedup {
         peers: &mut Peers<P>,
         stats: &mut Stats,
         (peer, message_id, token): (Key, u16, Token),
+        confirmable: bool,
     ) -> Option<&Entry> {
         let key = *peers.get(peer)?.received.get(&message_id)?;
         let entry = self.entries.get(key)?;
         let expired = entry.expires <= now;
-        if expired || entry.token != token {
+        let is_other = entry.token != token || (confirmable && !entry.state.is_confirmable());
+        if expired || is_other {
             stats.reused_message_ids += u64::from(!expired);
             self.drop_unanswered(now, peers, stats, key);
             self.forget(peers, key);

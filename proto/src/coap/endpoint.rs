@@ -9,7 +9,7 @@ use core::fmt::Debug;
 
 use self::server::Delayed;
 use super::arena::Key;
-use super::dedup::{Dedup, Entry, State};
+use super::dedup::{Dedup, State};
 use super::encode;
 use super::peers::Peers;
 use super::requests::OwnRequests;
@@ -164,15 +164,18 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
 
     /// What to do next; see the type for the order of calls.
     pub fn poll_output(&mut self) -> Output<P> {
-        self.outputs.pop_front().unwrap_or_else(|| {
-            let acknowledgement = self.dedup.next_acknowledgement().map(|(_, at)| at);
-            Output::Wait([acknowledgement, self.timers.next_at()].into_iter().flatten().min())
-        })
+        self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.next_wait()))
     }
 
     /// What happened so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// When something is due next.
+    fn next_wait(&self) -> Option<Instant> {
+        let acknowledgement = self.dedup.next_acknowledgement().map(|(_, at)| at);
+        [acknowledgement, self.timers.next_at()].into_iter().flatten().min()
     }
 
     fn handle_malformed(&mut self, from: P, malformed: Malformed, delivery: Delivery) {
@@ -199,7 +202,6 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             State::Acknowledged => {
                 self.transmit(to, encode::empty(MessageType::Acknowledgement, message_id));
             }
-            State::Answered(answer) if answer.is_empty() => {}
             State::Answered(answer) => self.transmit(to, answer.to_vec()),
         }
     }
@@ -212,8 +214,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         message: &Message<'_>,
     ) -> Option<State> {
         let identity = (peer?, message.message_id(), message.token());
-        let entry: &Entry = self.dedup.find(now, &mut self.peers, &mut self.stats, identity)?;
-        Some(entry.state.clone())
+        let confirmable = message.kind() == MessageType::Confirmable;
+        let (peers, stats) = (&mut self.peers, &mut self.stats);
+        let earlier = self.dedup.find(now, peers, stats, identity, confirmable)?;
+        Some(earlier.state.clone())
     }
 
     /// The table's entry for an address, made if there is room; not held.

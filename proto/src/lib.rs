@@ -6,11 +6,15 @@
 
 extern crate alloc;
 
+pub mod coap;
+pub mod impair;
 mod number;
 mod reading;
 pub mod senml;
+mod rng;
 mod time;
 
 pub use number::{Number, ParseNumberError};
 pub use reading::{Reading, TimeQuality, Value};
+pub use rng::Rng;
 pub use time::{Instant, Timestamp};

@@ -1,0 +1,49 @@
+//! CoAP messaging (RFC 7252) as state machines without socket, clock and random source.
+//!
+//! | Part | What it is |
+//! |---|---|
+//! | [`Message`] | a checked view of a datagram; [`Malformed`] says what is wrong with one |
+//! | [`Request`], [`Response`] | what messages carry, owned, with all options as (number, value) |
+//! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
+//!
+//! Messages are read with a view of our own, because it is strict and costs no allocation, and
+//! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
+//! list, so that an extension (Observe, block-wise) can be built on top: it adds its critical
+//! options to [`EndpointConfig::request_options`] and finds them in [`Request::options`].
+//!
+//! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).
+
+mod arena;
+mod code;
+mod config;
+mod dedup;
+mod encode;
+mod endpoint;
+mod event;
+#[cfg(test)]
+mod golden;
+mod malformed;
+mod message;
+mod option;
+mod options;
+mod peers;
+mod request;
+mod requests;
+mod response;
+mod stats;
+mod timers;
+mod token;
+mod transmission;
+
+pub use code::{Code, CodeKind, Method};
+pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};
+pub use endpoint::Endpoint;
+pub use event::{Delivery, Event, ExchangeId, FailReason, Output, RequestError, RequestId};
+pub use malformed::{Fault, Malformed};
+pub use message::{Message, MessageOptions, MessageType};
+pub use option::{Definition, OptionNumber};
+pub use options::Options;
+pub use request::{Request, UriFault, check_segment};
+pub use response::Response;
+pub use stats::Stats;
+pub use token::Token;

@@ -1,0 +1,194 @@
+//! The options of a request or response, owned: a flat list of (number, value).
+//!
+//! Two allocations whatever the number of options. The list is always in the order of the numbers
+//! and keeps the order of repeated ones, so what is sent compares equal to what is received.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{Message, OptionNumber};
+
+/// The most critical options that a diagnostic names.
+const MAX_NAMED: usize = 8;
+
+/// Options in the order of their numbers.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    /// The number of each option and where its value ends in `values`.
+    index: Vec<(OptionNumber, usize)>,
+    values: Vec<u8>,
+}
+
+impl Options {
+    /// No options.
+    pub const fn new() -> Self {
+        Self { index: Vec::new(), values: Vec::new() }
+    }
+
+    /// Adds an option behind those of the same or a lower number.
+    pub fn push(&mut self, number: OptionNumber, value: &[u8]) {
+        let at = self.index.partition_point(|&(other, _)| other <= number);
+        let start = self.start_of(at);
+        self.values.splice(start..start, value.iter().copied());
+        self.index.insert(at, (number, start));
+        for (_, end) in self.index.iter_mut().skip(at) {
+            *end += value.len();
+        }
+    }
+
+    /// Adds an option of the format `uint`, in as few bytes as possible (RFC 7252 §3.2).
+    pub fn push_uint(&mut self, number: OptionNumber, value: u32) {
+        let bytes = value.to_be_bytes();
+        let zeros = bytes.iter().take_while(|&&byte| byte == 0).count();
+        self.push(number, bytes.get(zeros..).unwrap_or_default());
+    }
+
+    /// All options.
+    pub fn iter(&self) -> impl Iterator<Item = (OptionNumber, &[u8])> {
+        self.index.iter().enumerate().map(|(at, &(number, end))| {
+            (number, self.values.get(self.start_of(at)..end).unwrap_or_default())
+        })
+    }
+
+    /// The values of one option.
+    pub fn all(&self, number: OptionNumber) -> impl Iterator<Item = &[u8]> {
+        self.iter()
+            .skip_while(move |&(other, _)| other < number)
+            .take_while(move |&(other, _)| other == number)
+            .map(|(_, value)| value)
+    }
+
+    /// The first value of an option.
+    pub fn first(&self, number: OptionNumber) -> Option<&[u8]> {
+        self.all(number).next()
+    }
+
+    /// The first value of an option of the format `uint`; `None` if it does not fit.
+    pub fn first_uint(&self, number: OptionNumber) -> Option<u32> {
+        self.first(number)?.iter().try_fold(0_u32, |value, &byte| {
+            value.checked_mul(256).map(|value| value | u32::from(byte))
+        })
+    }
+
+    /// The values of one option of the format `string`; one that is not UTF-8 reads as U+FFFD.
+    /// The endpoint lets no request with such a Uri-Path or Uri-Query through.
+    pub fn strings(&self, number: OptionNumber) -> impl Iterator<Item = &str> {
+        self.all(number).map(|value| str::from_utf8(value).unwrap_or("\u{fffd}"))
+    }
+
+    /// Content-Format (RFC 7252 §12.3).
+    pub fn content_format(&self) -> Option<u16> {
+        self.first_uint(OptionNumber::CONTENT_FORMAT)?.try_into().ok()
+    }
+
+    /// How many options there are.
+    pub const fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The options of a message that its receiver has to look at (RFC 7252 §5.4).
+    ///
+    /// An option is not recognised if it is critical and not in `recognised`, if its length is
+    /// outside its definition (§5.4.3), or if it is repeated and must not be (§5.4.5). Critical
+    /// ones among them are the error, elective ones are left out. An elective option without a
+    /// definition here is kept for whoever knows it.
+    pub(super) fn from_message(
+        message: &Message<'_>,
+        recognised: &[OptionNumber],
+    ) -> Result<Self, Unrecognised> {
+        let mut options = Self::new();
+        options.values.reserve_exact(message.options().encoded_len());
+        let mut unrecognised = Unrecognised { numbers: Vec::new() };
+        let mut previous = None;
+        for (number, value) in message.options() {
+            let repeated = previous.replace(number) == Some(number);
+            let as_defined = number.definition().is_none_or(|definition| {
+                definition.length.contains(&value.len()) && (definition.repeatable || !repeated)
+            });
+            if as_defined && (!number.is_critical() || recognised.contains(&number)) {
+                options.values.extend_from_slice(value);
+                options.index.push((number, options.values.len()));
+            } else if number.is_critical() && unrecognised.numbers.len() < MAX_NAMED {
+                unrecognised.numbers.push(number);
+            }
+        }
+        if unrecognised.numbers.is_empty() { Ok(options) } else { Err(unrecognised) }
+    }
+
+    fn start_of(&self, at: usize) -> usize {
+        at.checked_sub(1).and_then(|before| self.index.get(before)).map_or(0, |&(_, end)| end)
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+/// Critical options of a message that its receiver does not recognise.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Unrecognised {
+    numbers: Vec<OptionNumber>,
+}
+
+impl fmt::Display for Unrecognised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unrecognised critical option")?;
+        let mut separator = ' ';
+        for number in &self.numbers {
+            write!(f, "{separator}{number}")?;
+            separator = ',';
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn listed(options: &Options) -> Vec<(u16, &[u8])> {
+        options.iter().map(|(number, value)| (number.0, value)).collect()
+    }
+
+    #[test]
+    fn options_are_kept_in_the_order_of_their_numbers() {
+        // RFC 7252 §3.1: instances appear in the order of their numbers, repeated ones as given.
+        let mut options = Options::new();
+        options.push(OptionNumber::ACCEPT, &[50]);
+        options.push(OptionNumber::URI_PATH, b"a");
+        options.push(OptionNumber(65000), b"last");
+        options.push(OptionNumber::URI_PATH, b"");
+        options.push(OptionNumber::URI_PATH, b"bc");
+        let expected: [(u16, &[u8]); 5] =
+            [(11, b"a"), (11, b""), (11, b"bc"), (17, &[50]), (65000, b"last")];
+        assert_eq!(listed(&options), expected);
+        assert_eq!(options.strings(OptionNumber::URI_PATH).collect::<Vec<_>>(), ["a", "", "bc"]);
+        assert_eq!(options.first(OptionNumber::URI_QUERY), None);
+    }
+
+    #[test]
+    fn uints_take_as_few_bytes_as_possible_and_read_with_leading_zeros() {
+        // RFC 7252 §3.2
+        for (value, bytes) in
+            [(0, &[][..]), (1, &[1]), (256, &[1, 0]), (u32::MAX, &[255, 255, 255, 255])]
+        {
+            let mut options = Options::new();
+            options.push_uint(OptionNumber::MAX_AGE, value);
+            assert_eq!(options.first(OptionNumber::MAX_AGE), Some(bytes));
+            assert_eq!(options.first_uint(OptionNumber::MAX_AGE), Some(value));
+        }
+        let mut options = Options::new();
+        options.push(OptionNumber::CONTENT_FORMAT, &[0, 50]);
+        options.push(OptionNumber(2048), &[1, 0, 0, 0, 0]);
+        assert_eq!(options.content_format(), Some(50));
+        assert_eq!(options.first_uint(OptionNumber(2048)), None);
+    }
+}

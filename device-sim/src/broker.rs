@@ -59,7 +59,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -73,6 +72,7 @@ use self::core::Core;
 use self::hub::Hub;
 use self::listener::{Command, Listener};
 use self::record::{Kept, Recorder};
+use crate::door::Door;
 
 /// A running broker. Dropping it ends it at once.
 #[derive(Debug)]
@@ -102,8 +102,8 @@ impl Broker {
     /// When the address does not resolve or cannot be bound.
     pub async fn start(config: BrokerConfig) -> io::Result<Self> {
         let BrokerConfig { bind, login, recording, limits, clock } = config;
-        let listener = TcpListener::bind(&bind).await?;
-        let address = listener.local_addr()?;
+        let door = Door::bind(&bind).await?;
+        let address = door.address();
         let faults = Faults::new();
         let recorder = Recorder::new(recording);
         let kept = recorder.kept();
@@ -111,7 +111,7 @@ impl Broker {
         let (commands, orders) = mpsc::channel(1);
         let (totals, counts) = watch::channel(Counts::default());
         let hub = Hub::new(Core::new(limits, login), recorder, faults.watch(), totals, clock);
-        let listener = Listener::new(address, listener, events, faults.clone(), limits, clock);
+        let listener = Listener::new(door, events, faults.clone(), limits, clock);
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.run(inbox));
         tasks.spawn(listener.run(orders));

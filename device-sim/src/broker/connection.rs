@@ -18,10 +18,10 @@ use super::mailbox::Mailbox;
 use super::wire::{self, Incoming, Violation};
 use crate::clock::Clock;
 
-/// Room that is made for a read.
-const READ_CHUNK: usize = 64 << 10;
-/// Room below which new one is made.
-const READ_LEAST: usize = 4 << 10;
+/// Room for the first read; a connection that fills it gets twice as much for the next one.
+const FIRST_READ: usize = 4 << 10;
+/// Room for one read at most.
+const LARGEST_READ: usize = 64 << 10;
 /// How long a connection that the broker closes may take to send the rest and to go.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -75,7 +75,7 @@ impl Connection {
     async fn serve(&mut self, stream: &mut TcpStream) -> io::Result<End> {
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.split();
-        let (mut input, mut output) = (BytesMut::new(), BytesMut::new());
+        let (mut input, mut output) = (Input::new(), BytesMut::new());
         let mut fuse = Fuse::default();
         let mut reading = Reading::Packets;
         loop {
@@ -104,12 +104,12 @@ impl Connection {
                     output.advance(sent);
                     fuse.handle_sent(sent);
                 }
-                received = read(&mut reader, &mut input), if listens => {
+                received = input.read(&mut reader), if listens => {
                     let received = received?;
                     if received == 0 {
                         return Ok(End::Closed);
                     }
-                    reading = self.handle_received(&mut input, received, &mut fuse).await?;
+                    reading = self.handle_received(&mut input.bytes, received, &mut fuse).await?;
                 }
             }
         }
@@ -199,9 +199,25 @@ impl Connection {
     }
 }
 
-async fn read(reader: &mut ReadHalf<'_>, input: &mut BytesMut) -> io::Result<usize> {
-    if input.capacity() - input.len() < READ_LEAST {
-        input.reserve(READ_CHUNK);
+/// What was read and is not decoded yet, with room for the next read.
+struct Input {
+    bytes: BytesMut,
+    room: usize,
+}
+
+impl Input {
+    fn new() -> Self {
+        Self { bytes: BytesMut::new(), room: FIRST_READ }
     }
-    reader.read_buf(input).await
+
+    async fn read(&mut self, reader: &mut ReadHalf<'_>) -> io::Result<usize> {
+        if self.bytes.capacity() - self.bytes.len() < self.room / 4 {
+            self.bytes.reserve(self.room);
+        }
+        let received = reader.read_buf(&mut self.bytes).await?;
+        if self.bytes.len() == self.bytes.capacity() {
+            self.room = (self.room * 2).min(LARGEST_READ);
+        }
+        Ok(received)
+    }
 }

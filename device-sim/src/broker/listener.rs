@@ -1,11 +1,10 @@
 //! The task that accepts connections and owns their tasks.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
@@ -15,8 +14,8 @@ use super::hub::Event;
 use super::mailbox::Mailbox;
 use super::{Faults, Limits};
 use crate::clock::Clock;
+use crate::door::Door;
 
-const BACKLOG: u32 = 1024;
 /// How long to wait when the system cannot accept, for instance without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,8 +27,7 @@ pub(super) enum Command {
 }
 
 pub(super) struct Listener {
-    address: SocketAddr,
-    socket: Socket,
+    door: Door,
     connections: JoinSet<()>,
     next_id: u64,
     hub: mpsc::Sender<Event>,
@@ -38,32 +36,15 @@ pub(super) struct Listener {
     clock: Clock,
 }
 
-enum Socket {
-    Listening(TcpListener),
-    /// Bound but not listening: connections are refused, and nobody else can take the port.
-    Down(TcpSocket),
-    Lost,
-}
-
 impl Listener {
     pub(super) fn new(
-        address: SocketAddr,
-        listener: TcpListener,
+        door: Door,
         hub: mpsc::Sender<Event>,
         faults: Faults,
         limits: Limits,
         clock: Clock,
     ) -> Self {
-        Self {
-            address,
-            socket: Socket::Listening(listener),
-            connections: JoinSet::new(),
-            next_id: 0,
-            hub,
-            faults,
-            limits,
-            clock,
-        }
+        Self { door, connections: JoinSet::new(), next_id: 0, hub, faults, limits, clock }
     }
 
     /// Runs until the sender of `commands` is gone.
@@ -74,9 +55,9 @@ impl Listener {
                     None => return,
                     // Who asked may have stopped waiting; it is done all the same.
                     Some(Command::Down(done)) => drop(done.send(self.go_down().await)),
-                    Some(Command::Up(done)) => drop(done.send(self.come_up())),
+                    Some(Command::Up(done)) => drop(done.send(self.door.open())),
                 },
-                accepted = accept(&self.socket) => match accepted {
+                accepted = self.door.accept() => match accepted {
                     Ok(stream) => self.handle_accepted(stream).await,
                     Err(error) => {
                         tracing::error!(%error, "cannot accept a connection");
@@ -123,42 +104,13 @@ impl Listener {
     }
 
     async fn go_down(&mut self) -> io::Result<()> {
-        self.socket = Socket::Lost;
+        let closed = self.door.close();
         self.connections.shutdown().await;
-        let socket = bind(self.address);
         let (done, handled) = oneshot::channel();
         if self.hub.send(Event::Outage(done)).await.is_ok() {
             // An error means that the hub has ended, and every connection with it.
             let _ = handled.await;
         }
-        self.socket = Socket::Down(socket?);
-        Ok(())
-    }
-
-    fn come_up(&mut self) -> io::Result<()> {
-        let socket = match std::mem::replace(&mut self.socket, Socket::Lost) {
-            Socket::Listening(listener) => {
-                self.socket = Socket::Listening(listener);
-                return Ok(());
-            }
-            Socket::Down(socket) => socket,
-            Socket::Lost => bind(self.address)?,
-        };
-        self.socket = Socket::Listening(socket.listen(BACKLOG)?);
-        Ok(())
-    }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
-}
-
-async fn accept(socket: &Socket) -> io::Result<TcpStream> {
-    match socket {
-        Socket::Listening(listener) => listener.accept().await.map(|(stream, _)| stream),
-        Socket::Down(_) | Socket::Lost => std::future::pending().await,
+        closed
     }
 }

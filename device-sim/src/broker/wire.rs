@@ -309,3 +309,6 @@ fn check_filter(filter: String) -> Result<String, Violation> {
 fn nonzero(packet_id: u16) -> Result<u16, Violation> {
     if packet_id == 0 { Err(Violation::PacketIdZero) } else { Ok(packet_id) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,3 +5,5 @@
 
 pub mod broker;
 pub mod clock;
+mod door;
+pub mod proxy;

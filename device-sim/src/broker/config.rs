@@ -66,8 +66,8 @@ pub struct Limits {
     pub max_inflight: usize,
     /// Queued deliveries of QoS 1 and 2 to one client; the newest beyond are dropped and counted.
     pub max_queued: usize,
-    /// Bytes that wait for one client's socket; QoS 0 beyond is dropped and counted, and nothing
-    /// more is read from that client.
+    /// Bytes that wait for one client's socket, besides those that are being written: QoS 0 beyond
+    /// is dropped and counted. With so many bytes unsent nothing more is read from that client.
     pub max_unsent: usize,
     /// How long a connection may take to send its CONNECT.
     pub connect_timeout: Duration,

@@ -81,7 +81,7 @@ impl Mailbox {
         } else if state.closed {
             output.unsplit(mem::take(&mut state.bytes));
         }
-        Taken { closed: state.closed, full: state.bytes.len() >= self.limit }
+        Taken { closed: state.closed, full: state.bytes.len() + output.len() >= self.limit }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

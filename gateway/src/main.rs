@@ -1,2 +1,4 @@
 //! The gateway.
+mod config;
+mod pipeline;
 fn main() {}

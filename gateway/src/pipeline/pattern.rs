@@ -29,13 +29,14 @@ fn glob(pattern: &[u8], name: &str) -> bool {
                 retry = Some((p.clone(), n.clone()));
             }
             (Some(want), Some(have)) if want == '?' || want == have => {}
-            _ => match &mut retry {
-                Some((after_star, from)) if from.next().is_some() => {
-                    p = after_star.clone();
-                    n = from.clone();
+            _ => {
+                let Some((after_star, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
                 }
-                _ => return false,
-            },
+                p = after_star.clone();
+                n = from.clone();
+            }
         }
     }
 }

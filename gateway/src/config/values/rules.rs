@@ -1,0 +1,253 @@
+//! Rules of single keys whose type is wider than their meaning: for `deserialize_with`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use super::{Because, ByteSize, Interval};
+
+/// An integer from `MIN` to `MAX`.
+pub(crate) fn whole<'de, D, T, const MIN: u32, const MAX: u32>(de: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    struct Whole<T, const MIN: u32, const MAX: u32>(PhantomData<T>);
+    impl<T: TryFrom<i64>, const MIN: u32, const MAX: u32> Visitor<'_> for Whole<T, MIN, MAX> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "an integer from {MIN} to {MAX}")
+        }
+        fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+            let inside = (i64::from(MIN)..=i64::from(MAX)).contains(&number);
+            match T::try_from(number) {
+                Ok(value) if inside => Ok(value),
+                Ok(_) | Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
+            }
+        }
+    }
+    de.deserialize_any(Whole::<T, MIN, MAX>(PhantomData))
+}
+
+/// A number of bytes from `MIN` to `MAX`.
+pub(crate) fn size<'de, D, const MIN: u64, const MAX: u64>(de: D) -> Result<ByteSize, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let size = ByteSize::deserialize(de)?;
+    if !(MIN..=MAX).contains(&size.bytes()) {
+        let (min, max) = (ByteSize::from_bytes(MIN), ByteSize::from_bytes(MAX));
+        let expected = if MAX == u64::MAX {
+            format!("expected {min} or more")
+        } else {
+            format!("expected {min} to {max}")
+        };
+        return Err(D::Error::invalid_value(
+            Unexpected::Str(&size.to_string()),
+            &Because(expected),
+        ));
+    }
+    Ok(size)
+}
+
+/// A duration from `MIN` to `MAX` seconds.
+pub(crate) fn span<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<Interval, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    between(de, Interval::seconds(MIN), Interval::seconds(MAX))
+}
+
+/// A duration from `MIN` to `MAX` milliseconds.
+pub(crate) fn span_ms<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<Interval, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    between(de, Interval::millis(MIN), Interval::millis(MAX))
+}
+
+fn between<'de, D>(de: D, min: Interval, max: Interval) -> Result<Interval, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let interval = Interval::deserialize(de)?;
+    if !(min..=max).contains(&interval) {
+        let least =
+            if min.duration() == Duration::ZERO { "0s".to_owned() } else { min.to_string() };
+        return Err(D::Error::invalid_value(
+            Unexpected::Str(&interval.to_string()),
+            &Because(format!("expected {least} to {max}")),
+        ));
+    }
+    Ok(interval)
+}
+
+/// Text that is not empty.
+pub(crate) fn filled<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
+    FILLED.deserialize(de)
+}
+
+/// Text that is not empty, where it is there.
+pub(crate) fn filled_option<'de, D: Deserializer<'de>>(de: D) -> Result<Option<String>, D::Error> {
+    FILLED.deserialize(de).map(Some)
+}
+
+/// At least one text, none of them empty.
+pub(crate) fn filled_list<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::Error> {
+    de.deserialize_seq(ListOf(FILLED))
+}
+
+/// A path that is not empty.
+pub(crate) fn path<'de, D: Deserializer<'de>>(de: D) -> Result<PathBuf, D::Error> {
+    FILLED.deserialize(de).map(PathBuf::from)
+}
+
+/// A path that is not empty, where it is there.
+pub(crate) fn path_option<'de, D: Deserializer<'de>>(de: D) -> Result<Option<PathBuf>, D::Error> {
+    path(de).map(Some)
+}
+
+/// An address and a port.
+pub(crate) fn address<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D::Error> {
+    ADDRESS.deserialize(de)
+}
+
+/// At least one address and port.
+pub(crate) fn addresses<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<SocketAddr>, D::Error> {
+    de.deserialize_seq(ListOf(ADDRESS))
+}
+
+/// An MQTT client identifier in which `{gateway}` is the only field.
+pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
+    CLIENT_ID.deserialize(de)
+}
+
+/// A character that can stand between columns.
+pub(crate) fn separator<'de, D: Deserializer<'de>>(de: D) -> Result<char, D::Error> {
+    SEPARATOR.deserialize(de)
+}
+
+/// How a text becomes a value, or the sentence that says what was expected.
+struct Rule<T> {
+    expected: &'static str,
+    parse: fn(&str) -> Result<T, &'static str>,
+}
+
+const FILLED: Rule<String> = Rule {
+    expected: "text that is not empty",
+    parse: |text| match text {
+        "" => Err("expected text that is not empty"),
+        text => Ok(text.to_owned()),
+    },
+};
+
+const ADDRESS: Rule<SocketAddr> = Rule {
+    expected: "an address and a port, such as \"0.0.0.0:7000\"",
+    parse: |text| {
+        text.parse().map_err(
+            |_| "expected an IP address and a port, such as \"0.0.0.0:7000\" or \"[::]:7000\"",
+        )
+    },
+};
+
+const CLIENT_ID: Rule<String> = Rule {
+    expected: "text such as \"{gateway}\"",
+    parse: |text| {
+        let literal = text.replace("{gateway}", "");
+        if text.is_empty() {
+            Err("expected text that is not empty: two sessions cannot share a client identifier")
+        } else if literal.contains(['{', '}']) {
+            Err("expected no field but {gateway}")
+        } else if literal.contains(char::is_control) {
+            Err("expected no control characters")
+        } else {
+            Ok(text.to_owned())
+        }
+    },
+};
+
+const SEPARATOR: Rule<char> = Rule {
+    expected: "one character, such as \",\" or \"\\t\"",
+    parse: |text| {
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(c), None) if c.is_alphanumeric() || matches!(c, '.' | '-' | '+' | '"') => Err(
+                "expected a character that is no part of a value: not a letter, digit, `.`, `-`, `+` or `\"`",
+            ),
+            (Some('\r' | '\n'), None) => Err("expected a character that does not end the line"),
+            (Some(c), None) => Ok(c),
+            _ => Err("expected one character, such as \",\" or \"\\t\""),
+        }
+    },
+};
+
+impl<T> Visitor<'_> for Rule<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expected)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        (self.parse)(text).map_err(|expected| {
+            E::invalid_value(Unexpected::Str(text), &Because(expected.to_owned()))
+        })
+    }
+}
+
+impl<'de, T> DeserializeSeed<'de> for Rule<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<T, D::Error> {
+        de.deserialize_str(self)
+    }
+}
+
+/// At least one value of a rule.
+struct ListOf<T>(Rule<T>);
+
+impl<'de, T> Visitor<'de> for ListOf<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an array, each element {}", self.0.expected)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
+        let Rule { expected, parse } = self.0;
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element_seed(Rule { expected, parse })? {
+            values.push(value);
+        }
+        if values.is_empty() {
+            return Err(A::Error::invalid_length(0, &"at least one element"));
+        }
+        Ok(values)
+    }
+}
+
+/// The schema of an address and a port.
+pub(crate) struct Address;
+
+impl JsonSchema for Address {
+    fn schema_name() -> Cow<'static, str> {
+        "address".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "address and port",
+            "type": "string",
+            "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+        })
+    }
+}

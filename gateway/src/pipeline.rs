@@ -1,7 +1,17 @@
-//! From a reading to what a broker gets: pure, so that it can be asked again at any time.
+//! From a reading to what a broker gets.
+//!
+//! [`Routes`] is pure, so that it can be asked again at any time: when a reading arrives (does any
+//! route take it?) and when it is published (what, for this broker?). Only the reading is stored,
+//! so the configuration in force at the time of publishing decides, and a corrected topic applies
+//! to what still waits. [`Inlet`] and [`Intake`] are the way from the sources to the store.
 
+mod encode;
+mod intake;
 mod pattern;
+mod routes;
 mod topic;
 
+pub(crate) use intake::{Busy, Inlet, Intake, Receipt};
 pub(crate) use pattern::Pattern;
+pub(crate) use routes::{Publish, Routes};
 pub(crate) use topic::{TopicError, TopicTemplate};

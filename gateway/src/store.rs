@@ -34,11 +34,14 @@ mod chunk;
 mod record;
 mod spool;
 mod sqlite;
+#[cfg(test)]
+pub(crate) mod tests;
 mod worker;
 
 pub(crate) use chunk::{Batch, Chunk};
 pub(crate) use record::{Origin, Record};
 pub(crate) use spool::{BrokerCursor, Spool, StoreStatus};
+pub(crate) use worker::{Acknowledge, NotStored};
 
 use std::io;
 use std::path::PathBuf;

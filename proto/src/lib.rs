@@ -6,6 +6,7 @@
 
 extern crate alloc;
 
+pub mod base64;
 pub mod coap;
 pub mod impair;
 mod number;

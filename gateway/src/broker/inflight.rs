@@ -58,29 +58,21 @@ impl Inflight {
         self.free.len() == self.slots.len()
     }
 
-    /// Starts record `n`, the next in order; `n` and everything before it is released once the
-    /// publishes of it are acknowledged (or none is made).
-    pub(super) fn begin(&mut self, n: u64, now: Instant) {
+    /// Starts record `n`, the next in order, of which `publishes` wait for an acknowledgement; `n`
+    /// and everything before it is released once they all came.
+    pub(super) fn begin(&mut self, n: u64, publishes: u32, now: Instant) {
         self.end = n + 1;
+        let end = self.end;
         match self.entries.back_mut() {
-            Some(last) if last.pending == 0 => last.end = self.end,
-            Some(_) => self.entries.push_back(Entry { end: self.end, pending: 0, since: now }),
-            None => {}
+            Some(last) if last.pending == 0 => *last = Entry { end, pending: publishes, since: now },
+            None if publishes == 0 => {}
+            _ => self.entries.push_back(Entry { end, pending: publishes, since: now }),
         }
     }
 
-    /// Takes a packet identifier for a publish of the record begun last, or of the status.
-    pub(super) fn publish(&mut self, status: bool, now: Instant) -> Option<u16> {
+    /// Takes a packet identifier for what [`begin`](Self::begin) announced last, or for the status.
+    pub(super) fn publish(&mut self, slot: Slot) -> Option<u16> {
         let id = self.free.pop_front()?;
-        let slot = if status {
-            Slot::Status
-        } else {
-            match self.entries.back_mut() {
-                Some(last) if last.end == self.end => last.pending += 1,
-                _ => self.entries.push_back(Entry { end: self.end, pending: 1, since: now }),
-            }
-            Slot::Record(self.end - 1)
-        };
         *self.slots.get_mut(usize::from(id) - 1)? = Some(slot);
         Some(id)
     }
@@ -102,9 +94,6 @@ impl Inflight {
     }
 
     /// Every record below this is acknowledged.
-    ///
-    /// Right only between records: while one with several publishes is being published it may
-    /// seem done too early.
     pub(super) fn released(&self) -> u64 {
         // The front entry waits; it covers one record, and those before it are done.
         self.entries.front().map_or(self.end, |entry| entry.end - 1)
@@ -125,8 +114,8 @@ mod tests {
     const NOW: Instant = Instant::ZERO;
 
     fn publish(inflight: &mut Inflight, n: u64) -> u16 {
-        inflight.begin(n, NOW);
-        inflight.publish(false, NOW).unwrap()
+        inflight.begin(n, 1, NOW);
+        inflight.publish(Slot::Record(n)).unwrap()
     }
 
     #[test]
@@ -145,12 +134,12 @@ mod tests {
     #[test]
     fn records_that_need_no_publish_are_released_with_those_before_them() {
         let mut inflight = Inflight::new(8, 1);
-        inflight.begin(1, NOW);
-        inflight.begin(2, NOW);
+        inflight.begin(1, 0, NOW);
+        inflight.begin(2, 0, NOW);
         assert_eq!(inflight.released(), 3);
         let id = publish(&mut inflight, 3);
-        inflight.begin(4, NOW);
-        inflight.begin(5, NOW);
+        inflight.begin(4, 0, NOW);
+        inflight.begin(5, 0, NOW);
         let later = publish(&mut inflight, 6);
         assert_eq!(inflight.released(), 3);
         inflight.acknowledge(later);
@@ -162,8 +151,9 @@ mod tests {
     #[test]
     fn a_record_with_two_publishes_waits_for_both() {
         let mut inflight = Inflight::new(8, 1);
-        let first = publish(&mut inflight, 1);
-        let second = inflight.publish(false, NOW).unwrap();
+        inflight.begin(1, 2, NOW);
+        let first = inflight.publish(Slot::Record(1)).unwrap();
+        let second = inflight.publish(Slot::Record(1)).unwrap();
         inflight.acknowledge(second);
         assert_eq!(inflight.released(), 1);
         inflight.acknowledge(first);
@@ -174,10 +164,10 @@ mod tests {
     fn an_identifier_is_free_again_only_after_its_acknowledgement() {
         let mut inflight = Inflight::new(2, 1);
         let ids = [publish(&mut inflight, 1), publish(&mut inflight, 2)];
-        assert!(!inflight.has_room() && inflight.publish(false, NOW).is_none());
+        assert!(!inflight.has_room() && inflight.publish(Slot::Status).is_none());
         assert_eq!(inflight.acknowledge(ids[1]), Some(Slot::Record(2)));
         assert_eq!(inflight.acknowledge(ids[1]), None, "a second acknowledgement is for nothing");
-        assert_eq!(inflight.publish(true, NOW), Some(ids[1]));
+        assert_eq!(inflight.publish(Slot::Status), Some(ids[1]));
         assert_eq!(inflight.acknowledge(ids[1]), Some(Slot::Status));
         for unknown in [0, 3, u16::MAX] {
             assert_eq!(inflight.acknowledge(unknown), None);
@@ -192,12 +182,10 @@ mod tests {
             let mut open: BTreeSet<(u64, u16)> = BTreeSet::new();
             let mut next = 1;
             for (publishes, pick) in steps {
-                if inflight.has_room() {
-                    inflight.begin(next, NOW);
+                if open.len() + 3 <= 16 {
+                    inflight.begin(next, publishes, NOW);
                     for _ in 0..publishes {
-                        if let Some(id) = inflight.publish(false, NOW) {
-                            open.insert((next, id));
-                        }
+                        open.insert((next, inflight.publish(Slot::Record(next)).unwrap()));
                     }
                     next += 1;
                 }

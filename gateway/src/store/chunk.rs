@@ -41,7 +41,7 @@ impl Batch {
     }
 
     /// How many records there are.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.records.len() as u64
     }
 

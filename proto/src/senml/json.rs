@@ -3,7 +3,6 @@
 //! Numbers are read and written with the digits that arrived. Text is UTF-8; data is base64url
 //! without padding.
 
-mod base64;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,6 +15,7 @@ use super::layout::{Datum, Layout};
 use super::raw::{Label, RawRecord, Source};
 use super::resolve::Resolver;
 use super::{Error, MAX_DEPTH, Problem, Record};
+use crate::base64;
 use crate::{Number, Timestamp};
 
 /// Reads a pack that arrived at `now` and resolves it, in chronological order.

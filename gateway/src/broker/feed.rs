@@ -1,0 +1,95 @@
+//! What comes next for one broker: records from the store, as publishes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::pipeline::{Publish, Routes};
+use crate::store::{Chunk, Spool, StoreError};
+
+/// One record's share for one broker.
+#[derive(Debug)]
+pub(super) struct Step {
+    /// The record; it stands for all before it that were not given.
+    pub(super) n: u64,
+    /// What to publish of it; nothing where no route sends it to this broker.
+    pub(super) publishes: Vec<Publish>,
+    /// Why something of it is not published.
+    pub(super) refused: Vec<Refused>,
+}
+
+/// A publish that the broker would not take.
+#[derive(Debug)]
+pub(super) struct Refused {
+    pub(super) reason: &'static str,
+    pub(super) example: String,
+}
+
+/// Reads the store from a position on.
+pub(super) struct Feed {
+    spool: Spool,
+    routes: Arc<Routes>,
+    broker: String,
+    max_packet: usize,
+    next: u64,
+    chunks: VecDeque<Arc<Chunk>>,
+}
+
+impl Feed {
+    pub(super) fn new(spool: Spool, routes: Arc<Routes>, broker: String, max_packet: usize) -> Self {
+        Self { spool, routes, broker, max_packet, next: 0, chunks: VecDeque::new() }
+    }
+
+    /// Goes to record `n`.
+    pub(super) fn seek(&mut self, n: u64) {
+        if n != self.next {
+            self.chunks.clear();
+            self.next = n;
+        }
+    }
+
+    /// The next record that was read and not given yet.
+    pub(super) fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether [`refill`](Self::refill) is needed before [`next`](Self::next) can give more.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Reads on; waits only where the records are not in memory any more.
+    pub(super) async fn refill(&mut self) -> Result<(), StoreError> {
+        self.chunks.extend(self.spool.read(self.next).await?);
+        Ok(())
+    }
+
+    /// The next record's share.
+    pub(super) fn next(&mut self) -> Option<Step> {
+        let chunk = loop {
+            let chunk = self.chunks.front()?;
+            if chunk.end > self.next {
+                break chunk;
+            }
+            self.chunks.pop_front();
+        };
+        let at = chunk.records.partition_point(|record| record.n < self.next);
+        let step = match chunk.records.get(at) {
+            Some(record) => self.step(record),
+            // What follows in this chunk was damaged on disk.
+            None => Step { n: chunk.end - 1, publishes: Vec::new(), refused: Vec::new() },
+        };
+        self.next = step.n + 1;
+        Some(step)
+    }
+
+    fn step(&self, record: &crate::store::Record) -> Step {
+        let mut step = Step { n: record.n, publishes: Vec::new(), refused: Vec::new() };
+        for publish in self.routes.publishes(&self.broker, record) {
+            match publish.check(self.max_packet) {
+                Ok(()) => step.publishes.push(publish),
+                Err(reason) => step.refused.push(Refused { reason, example: publish.topic }),
+            }
+        }
+        step
+    }
+}

@@ -1,0 +1,149 @@
+//! A reading before its device and time are settled.
+
+use proto::{Reading, TimeQuality, Timestamp, Value};
+
+/// The longest name of a device or a reading, in bytes.
+const MAX_NAME: usize = 256;
+/// Most readings of one frame.
+const MAX_READINGS: usize = 1024;
+/// The gateway's own times have milliseconds.
+const MILLI: i64 = 1_000_000;
+
+/// What a decoder found; what it did not find is filled in by the source.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Draft {
+    pub(crate) device: Option<String>,
+    pub(crate) name: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) value: Value,
+    /// By the device's clock.
+    pub(crate) time: Option<Timestamp>,
+    pub(crate) epoch: Option<u32>,
+    pub(crate) sequence: Option<u64>,
+}
+
+/// Why a frame is no reading.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum DecodeError {
+    #[error("not UTF-8 text")]
+    NotText,
+    #[error("not {expected}: {problem}")]
+    Syntax { expected: &'static str, problem: String },
+    #[error("`{field}` is missing")]
+    Missing { field: String },
+    #[error("`{field}` is {found}, expected {expected}")]
+    Field { field: String, found: String, expected: &'static str },
+    #[error("{found} columns, expected {expected}")]
+    Columns { found: usize, expected: usize },
+    #[error("nothing in it is a reading")]
+    Empty,
+    #[error("more than {MAX_READINGS} readings in one frame")]
+    TooMany,
+    #[error("the {what} {name:?} is empty, longer than {MAX_NAME} bytes or has control characters")]
+    Name { what: &'static str, name: String },
+}
+
+impl DecodeError {
+    /// A short name to count by.
+    pub(crate) const fn reason(&self) -> &'static str {
+        match self {
+            Self::NotText => "not_text",
+            Self::Syntax { .. } => "syntax",
+            Self::Missing { .. } => "missing",
+            Self::Field { .. } => "field",
+            Self::Columns { .. } => "columns",
+            Self::Empty => "empty",
+            Self::TooMany => "too_many",
+            Self::Name { .. } => "name",
+        }
+    }
+}
+
+impl Draft {
+    /// A draft with a name and a value.
+    pub(crate) fn new(name: impl Into<String>, value: Value) -> Self {
+        let name = name.into();
+        Self { device: None, name, unit: None, value, time: None, epoch: None, sequence: None }
+    }
+
+    /// The reading: `device` if it did not name itself, `now` if it had no clock.
+    fn complete(self, device: &str, now: Timestamp) -> Result<Reading, DecodeError> {
+        let device = self.device.unwrap_or_else(|| device.to_owned());
+        check_name("device", &device)?;
+        check_name("name", &self.name)?;
+        let (time, time_quality) = match self.time {
+            Some(time) => (time, TimeQuality::Device),
+            None => (whole_millis(now), TimeQuality::Gateway),
+        };
+        Ok(Reading {
+            device,
+            name: self.name,
+            unit: self.unit,
+            value: self.value,
+            time,
+            time_quality,
+            epoch: self.epoch,
+            sequence: self.sequence,
+        })
+    }
+}
+
+/// The readings of a frame that arrived `now` from `device`, if it does not name itself.
+pub(crate) fn complete(
+    drafts: Vec<Draft>,
+    device: &str,
+    now: Timestamp,
+) -> Result<Vec<Reading>, DecodeError> {
+    if drafts.is_empty() {
+        return Err(DecodeError::Empty);
+    }
+    if drafts.len() > MAX_READINGS {
+        return Err(DecodeError::TooMany);
+    }
+    drafts.into_iter().map(|draft| draft.complete(device, now)).collect()
+}
+
+fn check_name(what: &'static str, name: &str) -> Result<(), DecodeError> {
+    if name.is_empty() || name.len() > MAX_NAME || name.chars().any(char::is_control) {
+        let name = name.chars().take(40).collect();
+        return Err(DecodeError::Name { what, name });
+    }
+    Ok(())
+}
+
+fn whole_millis(time: Timestamp) -> Timestamp {
+    Timestamp::from_nanos(time.as_nanos() - time.as_nanos().rem_euclid(MILLI))
+}
+
+/// What identifies a frame, as text in it says.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub(super) struct Identity {
+    pub(super) device: Option<String>,
+    pub(super) time: Option<Timestamp>,
+    pub(super) epoch: Option<u32>,
+    pub(super) sequence: Option<u64>,
+}
+
+impl Identity {
+    /// The draft of one value of the frame.
+    pub(super) fn draft(&self, name: &str, value: Value) -> Draft {
+        Draft {
+            device: self.device.clone(),
+            time: self.time,
+            epoch: self.epoch,
+            sequence: self.sequence,
+            ..Draft::new(name, value)
+        }
+    }
+}
+
+/// Text of a field as a whole number.
+pub(super) fn whole<T: std::str::FromStr>(field: &str, text: &str) -> Result<T, DecodeError> {
+    text.parse().map_err(|_| field_error(field, text, "a whole number in its range"))
+}
+
+/// A field whose text is not what it must be.
+pub(super) fn field_error(field: &str, found: &str, expected: &'static str) -> DecodeError {
+    let found = format!("`{}`", found.chars().take(40).collect::<String>());
+    DecodeError::Field { field: field.to_owned(), found, expected }
+}

@@ -1,0 +1,222 @@
+//! From the sources to the store: one queue, one batch at a time.
+//!
+//! While one batch syncs the next fills, so that batches grow with the load by themselves: an idle
+//! gateway commits every reading at once, a busy one hundreds together.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use proto::{Instant, Reading};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep_until;
+use tracing::warn;
+
+use super::Routes;
+use crate::clock;
+use crate::store::{Acknowledge, Batch, NotStored, Origin, Record, Spool};
+use crate::tally::Tally;
+
+/// Submissions that wait for the store; one more has to wait at its source.
+const QUEUE: usize = 1024;
+/// Submissions taken from the queue at a time.
+const TURN: usize = 256;
+
+/// Resolves when every reading of a submission is on disk, or with why not.
+pub(crate) type Receipt = oneshot::Receiver<Result<(), NotStored>>;
+
+/// The queue is full, or the gateway is stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway cannot take readings now")]
+pub(crate) struct Busy;
+
+/// Readings that arrived together and are acknowledged together.
+struct Submission {
+    source: Arc<str>,
+    readings: Vec<Reading>,
+    origin: Option<Origin>,
+    receipt: Option<Acknowledge>,
+}
+
+/// Where a source hands in its readings.
+#[derive(Clone)]
+pub(crate) struct Inlet {
+    source: Arc<str>,
+    queue: mpsc::Sender<Submission>,
+}
+
+impl Inlet {
+    /// The same queue for another source.
+    pub(crate) fn for_source(&self, source: &str) -> Self {
+        Self { source: source.into(), queue: self.queue.clone() }
+    }
+
+    /// Hands readings in, or says that there is no room.
+    pub(crate) fn try_submit(
+        &self,
+        readings: Vec<Reading>,
+        origin: Option<Origin>,
+    ) -> Result<Receipt, Busy> {
+        let (submission, receipt) = self.submission(readings, origin);
+        self.queue.try_send(submission).map_err(|_| Busy)?;
+        Ok(receipt)
+    }
+
+    /// Hands readings in; waits for room.
+    pub(crate) async fn submit(&self, readings: Vec<Reading>) -> Result<Receipt, Busy> {
+        let (submission, receipt) = self.submission(readings, None);
+        self.queue.send(submission).await.map_err(|_| Busy)?;
+        Ok(receipt)
+    }
+
+    /// Hands readings in that nobody waits for; waits for room.
+    pub(crate) async fn submit_unacknowledged(&self, readings: Vec<Reading>) -> Result<(), Busy> {
+        let source = Arc::clone(&self.source);
+        let submission = Submission { source, readings, origin: None, receipt: None };
+        self.queue.send(submission).await.map_err(|_| Busy)
+    }
+
+    fn submission(&self, readings: Vec<Reading>, origin: Option<Origin>) -> (Submission, Receipt) {
+        let (receipt, resolved) = oneshot::channel();
+        let source = Arc::clone(&self.source);
+        (Submission { source, readings, origin, receipt: Some(receipt) }, resolved)
+    }
+}
+
+/// What went through the pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct IntakeStatus {
+    /// Readings that were handed to the store.
+    pub(crate) routed: AtomicU64,
+    /// Readings that no route takes, and readings that could not be stored.
+    pub(crate) dropped: Tally,
+}
+
+/// A batch that is being committed.
+struct Committing {
+    readings: u64,
+    outcome: Receipt,
+}
+
+impl Committing {
+    async fn end(committing: &mut Option<Self>) -> (u64, Result<(), NotStored>) {
+        match committing {
+            Some(Self { readings, outcome }) => {
+                (*readings, outcome.await.unwrap_or(Err(NotStored::Failed)))
+            }
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// The task between the queue and the store.
+pub(crate) struct Intake {
+    queue: mpsc::Receiver<Submission>,
+    routes: Arc<Routes>,
+    spool: Spool,
+    status: Arc<IntakeStatus>,
+    commit_interval: Duration,
+    next_commit: Instant,
+    batch: Batch,
+    receipts: Vec<Acknowledge>,
+}
+
+impl Intake {
+    /// The task and the way into it.
+    pub(crate) fn new(
+        routes: Arc<Routes>,
+        spool: Spool,
+        commit_interval: Duration,
+    ) -> (Self, Inlet, Arc<IntakeStatus>) {
+        let (sender, queue) = mpsc::channel(QUEUE);
+        let status = Arc::<IntakeStatus>::default();
+        let intake = Self {
+            queue,
+            routes,
+            spool,
+            status: Arc::clone(&status),
+            commit_interval,
+            next_commit: Instant::ZERO,
+            batch: Batch::default(),
+            receipts: Vec::new(),
+        };
+        (intake, Inlet { source: "".into(), queue: sender }, status)
+    }
+
+    /// Runs until every inlet is gone and what they handed in is settled.
+    pub(crate) async fn run(mut self) {
+        let mut submissions = Vec::with_capacity(TURN);
+        let mut committing: Option<Committing> = None;
+        let mut open = true;
+        while open || committing.is_some() || !self.batch.is_empty() {
+            let now = clock::now();
+            let due = self.batch.is_full() || now >= self.next_commit || !open;
+            if committing.is_none() && !self.batch.is_empty() && due {
+                self.next_commit = now + self.commit_interval;
+                committing = Some(self.commit().await);
+            }
+            tokio::select! {
+                count = self.queue.recv_many(&mut submissions, TURN),
+                    if open && !self.batch.is_full() =>
+                {
+                    open = count > 0;
+                    for submission in submissions.drain(..) {
+                        self.take(submission);
+                    }
+                }
+                (readings, outcome) = Committing::end(&mut committing), if committing.is_some() => {
+                    committing = None;
+                    self.handle_committed(readings, outcome);
+                }
+                () = sleep_until(clock::deadline(self.next_commit)),
+                    if committing.is_none() && !self.batch.is_empty() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, submission: Submission) {
+        let Submission { source, readings, mut origin, receipt } = submission;
+        let received = clock::wall();
+        let mut stored = 0;
+        for reading in readings {
+            if self.routes.take(&source, &reading) {
+                let source = Arc::clone(&source);
+                let origin = origin.take();
+                self.batch.push(Record { n: 0, source, reading, received, origin });
+                stored += 1;
+            } else {
+                let example = || format!("{source}: {} {}", reading.device, reading.name);
+                self.status.dropped.count("unrouted", example);
+            }
+        }
+        self.status.routed.fetch_add(stored, Ordering::Relaxed);
+        match receipt {
+            // Nothing of it is wanted: there is nothing to wait for.
+            Some(receipt) if stored == 0 => drop(receipt.send(Ok(()))),
+            Some(receipt) => self.receipts.push(receipt),
+            None => {}
+        }
+    }
+
+    /// Hands the batch to the store; resolves with what came of it.
+    async fn commit(&mut self) -> Committing {
+        let batch = std::mem::take(&mut self.batch);
+        let mut receipts = std::mem::take(&mut self.receipts);
+        let (own, outcome) = oneshot::channel();
+        receipts.push(own);
+        let readings = batch.len();
+        self.spool.append(batch, receipts, clock::wall()).await;
+        Committing { readings, outcome }
+    }
+
+    fn handle_committed(&self, readings: u64, outcome: Result<(), NotStored>) {
+        if let Err(reason) = outcome {
+            let name = match reason {
+                NotStored::Full => "store_full",
+                NotStored::Failed => "store_failed",
+            };
+            warn!(readings, %reason, "readings were refused");
+            self.status.dropped.add(name, readings, || reason.to_string());
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Sources: each runs a link, cuts and decodes what arrives, and hands it to the pipeline.
+//!
+//! A new kind is a file here, a variant of [`Source`] with its arms, and a variant of
+//! [`Link`](crate::config::Link).
+
+mod coap;
+mod serial;
+mod tcp;
+mod udp;
+
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use proto::Reading;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::clock;
+use crate::config::{self, Id, Link};
+use crate::decode::{DecodeError, Decoder, Draft, complete};
+use crate::frame::{FrameError, max_frame};
+use crate::pipeline::Inlet;
+use crate::store::{NotStored, Spool};
+use crate::tally::{Count, Tally};
+
+/// A source that is ready to run.
+pub(crate) enum Source {
+    /// A serial port.
+    Serial(serial::SerialSource),
+    /// Datagrams.
+    Udp(udp::UdpSource),
+    /// Clients that connect.
+    Tcp(tcp::TcpSource),
+    /// A CoAP server.
+    Coap(coap::CoapSource),
+}
+
+/// Why a source cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    #[error("source `{name}` cannot listen on {address}: {hint}")]
+    Bind { name: String, address: SocketAddr, hint: String, source: io::Error },
+}
+
+impl Source {
+    /// Opens what can be opened at once, so that a port in use is known at the start.
+    pub(crate) async fn open(
+        name: &Id,
+        config: &config::Source,
+        inlet: &Inlet,
+        spool: &Spool,
+        seed: u64,
+    ) -> Result<Self, SourceError> {
+        let context = Context {
+            name: name.clone(),
+            device: config.device.clone(),
+            decoder: config.decode.as_ref().map(Decoder::new),
+            max_frame: max_frame(config.frame.as_ref()),
+            inlet: inlet.for_source(name.as_str()),
+            status: Arc::default(),
+        };
+        Ok(match &config.link {
+            Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
+            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link, config.frame.as_ref())?),
+            Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
+            Link::Coap(link) => {
+                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), seed)?)
+            }
+        })
+    }
+
+    /// What it has seen.
+    pub(crate) fn status(&self) -> Arc<SourceStatus> {
+        let context = match self {
+            Self::Serial(source) => source.context(),
+            Self::Udp(source) => source.context(),
+            Self::Tcp(source) => source.context(),
+            Self::Coap(source) => source.context(),
+        };
+        Arc::clone(&context.status)
+    }
+
+    /// Runs until `stop` is cancelled and what was handed in is settled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        match self {
+            Self::Serial(source) => source.run(stop).await,
+            Self::Udp(source) => source.run(stop).await,
+            Self::Tcp(source) => source.run(stop).await,
+            Self::Coap(source) => source.run(stop).await,
+        }
+    }
+}
+
+/// What every source has.
+struct Context {
+    name: Id,
+    device: Option<String>,
+    decoder: Option<Decoder>,
+    max_frame: usize,
+    inlet: Inlet,
+    status: Arc<SourceStatus>,
+}
+
+impl Context {
+    /// The readings of a frame from `peer`; what it cannot read is counted.
+    fn decode(&self, frame: &[u8], peer: impl Display) -> Result<Vec<Reading>, DecodeError> {
+        let drafts = match &self.decoder {
+            Some(decoder) => decoder.decode(frame, clock::wall()),
+            None => Err(DecodeError::Empty),
+        };
+        self.complete(drafts, peer, frame)
+    }
+
+    /// The readings of what was decoded from a message of `peer`; a fault is counted.
+    fn complete(
+        &self,
+        drafts: Result<Vec<Draft>, DecodeError>,
+        peer: impl Display,
+        message: &[u8],
+    ) -> Result<Vec<Reading>, DecodeError> {
+        self.status.received(message.len());
+        let readings = drafts.and_then(|drafts| match &self.device {
+            Some(device) => complete(drafts, device, clock::wall()),
+            None => complete(drafts, &peer.to_string(), clock::wall()),
+        });
+        match &readings {
+            Ok(readings) => self.status.decoded(readings.len()),
+            Err(error) => self.refuse(error.reason(), &peer, error, message),
+        }
+        readings
+    }
+
+    /// Counts what `peer` sent and was not taken.
+    fn refuse(&self, reason: &'static str, peer: impl Display, why: impl Display, sent: &[u8]) {
+        debug!(source = %self.name, %peer, %why, "refused");
+        let example = || format!("{peer}: {why}: {}", String::from_utf8_lossy(sent).escape_debug());
+        self.status.refused.count(reason, example);
+    }
+
+    /// The frame, or `None` if it was refused and counted.
+    fn checked(&self, frame: Result<Bytes, FrameError>, peer: impl Display) -> Option<Bytes> {
+        frame.inspect_err(|error| self.refuse(error.reason(), peer, error, b"")).ok()
+    }
+
+    /// Counts a submission that the store did not take.
+    fn not_stored(&self, why: NotStored) {
+        self.status.refused.count("not_stored", || why.to_string());
+    }
+
+    fn bind_error(&self, address: SocketAddr, source: io::Error) -> SourceError {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                "another program has it; stop that, or choose another port in `link.bind`"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "ports below 1024 need a privilege; choose a higher port in `link.bind`"
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
+            }
+            _ => "see the cause",
+        };
+        SourceError::Bind { name: self.name.to_string(), address, hint: hint.to_owned(), source }
+    }
+}
+
+/// What a source has seen since the start.
+#[derive(Debug, Default)]
+pub(crate) struct SourceStatus {
+    up: AtomicBool,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    readings: AtomicU64,
+    reconnects: AtomicU64,
+    refused: Tally,
+}
+
+/// A copy of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SourceReport {
+    /// Whether the link is open.
+    pub(crate) up: bool,
+    /// Frames, datagrams or requests.
+    pub(crate) messages: u64,
+    /// Bytes in them.
+    pub(crate) bytes: u64,
+    /// Readings decoded from them.
+    pub(crate) readings: u64,
+    /// How often the link was opened again.
+    pub(crate) reconnects: u64,
+    /// What was not taken, by reason.
+    pub(crate) refused: std::collections::BTreeMap<&'static str, Count>,
+}
+
+impl SourceStatus {
+    /// A copy.
+    pub(crate) fn report(&self) -> SourceReport {
+        SourceReport {
+            up: self.up.load(Ordering::Relaxed),
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            readings: self.readings.load(Ordering::Relaxed),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            refused: self.refused.snapshot(),
+        }
+    }
+
+    fn set_up(&self, up: bool) {
+        self.up.store(up, Ordering::Relaxed);
+    }
+
+    fn received(&self, bytes: usize) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    fn decoded(&self, readings: usize) {
+        self.readings.fetch_add(readings as u64, Ordering::Relaxed);
+    }
+}

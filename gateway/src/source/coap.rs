@@ -1,0 +1,252 @@
+//! A CoAP server (RFC 7252): nodes post readings, and are answered when they are on disk.
+//!
+//! [`resources`] says what a request means; this is the loop around the endpoint, one for each
+//! address.
+
+mod resources;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use proto::coap::{Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Output};
+use proto::{Instant, Timestamp};
+use tokio::net::UdpSocket;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use self::resources::{Action, accepted, busy, handle, not_stored};
+use super::udp::bind_udp;
+use super::{Context, SourceError};
+use crate::clock;
+use crate::config::CoapLink;
+use crate::pipeline::Receipt;
+use crate::store::{KEEP, NotStored, Origin, Spool, StoreError};
+use crate::supervisor::Supervisor;
+
+/// The largest datagram there is.
+const MAX_DATAGRAM: usize = 65_535;
+/// Datagrams taken before other tasks get a turn.
+const TURN: usize = 64;
+/// The kernel's receive buffer: what a burst of nodes sends at once.
+const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+/// A CoAP server on one or more addresses.
+pub(crate) struct CoapSource {
+    context: Arc<Context>,
+    sockets: Vec<UdpSocket>,
+    separate_after: Duration,
+    spool: Spool,
+    seed: u64,
+}
+
+impl CoapSource {
+    pub(super) fn open(
+        context: Context,
+        link: &CoapLink,
+        spool: Spool,
+        seed: u64,
+    ) -> Result<Self, SourceError> {
+        let mut sockets = Vec::new();
+        for &bind in &link.bind {
+            let socket = bind_udp(bind, RECEIVE_BUFFER);
+            let socket = socket.map_err(|source| context.bind_error(bind, source))?;
+            let address = socket.local_addr().unwrap_or(bind);
+            info!(source = %context.name, %address, "listening for CoAP");
+            sockets.push(socket);
+        }
+        context.status.set_up(true);
+        let separate_after = link.separate_after.duration();
+        Ok(Self { context: context.into(), sockets, separate_after, spool, seed })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let known = match answered(&self.spool, self.context.name.as_str()).await {
+            Ok(known) => known,
+            Err(error) => {
+                warn!(source = %self.context.name, %error, "cannot tell which messages were answered before the start");
+                Vec::new()
+            }
+        };
+        // The servers do not need the store; holding it would keep its thread from ending.
+        drop(self.spool);
+        let mut servers: Supervisor<()> = Supervisor::new();
+        for (socket, seed) in self.sockets.into_iter().zip(self.seed..) {
+            let config = EndpointConfig { ack_delay: self.separate_after, ..Default::default() };
+            let mut endpoint = Endpoint::new(config, seed);
+            for (origin, age) in &known {
+                let token = &origin.token;
+                endpoint.remember(clock::now(), origin.peer, origin.message_id, token, *age, accepted());
+            }
+            let server = Server {
+                context: Arc::clone(&self.context),
+                socket,
+                endpoint,
+                receipts: FuturesUnordered::new(),
+            };
+            servers.start(format!("coap {}", self.context.name), server.run(stop.clone()));
+        }
+        while servers.next_end().await.is_some() {}
+    }
+}
+
+/// The messages whose readings are on disk and that may still be retransmitted.
+async fn answered(spool: &Spool, source: &str) -> Result<Vec<(Origin, Duration)>, StoreError> {
+    let now = clock::wall();
+    let keep = i64::try_from(KEEP.as_nanos()).unwrap_or(i64::MAX);
+    let since = Timestamp::from_nanos(now.as_nanos().saturating_sub(keep));
+    let mut from = spool.first_since(since).await?;
+    let mut answered = Vec::new();
+    loop {
+        let chunks = spool.read(from).await?;
+        let Some(last) = chunks.last() else { return Ok(answered) };
+        from = last.end;
+        let records = chunks.iter().flat_map(|chunk| &chunk.records);
+        for record in records.filter(|record| *record.source == *source) {
+            if let Some(origin) = &record.origin {
+                let age = now.as_nanos().saturating_sub(record.received.as_nanos());
+                let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+                answered.push((origin.clone(), age));
+            }
+        }
+    }
+}
+
+/// One socket.
+struct Server {
+    context: Arc<Context>,
+    socket: UdpSocket,
+    endpoint: Endpoint<SocketAddr>,
+    receipts: FuturesUnordered<Settling>,
+}
+
+/// A request whose readings are on their way to the disk.
+struct Settling {
+    exchange: ExchangeId,
+    receipt: Receipt,
+}
+
+impl Future for Settling {
+    type Output = (ExchangeId, Result<(), NotStored>);
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let outcome = ready!(Pin::new(&mut self.receipt).poll(task));
+        Poll::Ready((self.exchange, outcome.unwrap_or(Err(NotStored::Failed))))
+    }
+}
+
+impl Server {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut buffer = vec![0; MAX_DATAGRAM];
+        loop {
+            let wait = self.drain().await;
+            let stopping = stop.is_cancelled();
+            if stopping && self.receipts.is_empty() {
+                return;
+            }
+            tokio::select! {
+                () = stop.cancelled(), if !stopping => {}
+                settled = self.receipts.next(), if !self.receipts.is_empty() => {
+                    if let Some(settled) = settled {
+                        self.handle_settled(settled);
+                    }
+                    // The receipts of a commit come together.
+                    while let Some(Some(settled)) = self.receipts.next().now_or_never() {
+                        self.handle_settled(settled);
+                    }
+                }
+                received = self.socket.recv_from(&mut buffer), if !stopping => {
+                    self.handle_received(received, &mut buffer);
+                }
+                () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
+                    if wait.is_some() => self.endpoint.handle_timeout(clock::now()),
+            }
+        }
+    }
+
+    /// Sends what the endpoint has to send and handles its events; the time until which it waits.
+    async fn drain(&mut self) -> Option<Instant> {
+        loop {
+            match self.endpoint.poll_output() {
+                Output::Transmit { to, datagram } => {
+                    if let Err(error) = self.socket.send_to(&datagram, to).await {
+                        debug!(source = %self.context.name, peer = %to, %error, "cannot send");
+                    }
+                }
+                Output::Event(event) => self.handle_event(event),
+                Output::Wait(until) => return until,
+            }
+        }
+    }
+
+    fn handle_received(
+        &mut self,
+        first: std::io::Result<(usize, SocketAddr)>,
+        buffer: &mut [u8],
+    ) {
+        let mut received = first;
+        let now = clock::now();
+        for _ in 0..TURN {
+            match received {
+                Ok((len, peer)) => {
+                    let datagram = buffer.get(..len).unwrap_or_default();
+                    self.endpoint.handle_datagram(now, peer, datagram, Delivery::Unicast);
+                }
+                // An ICMP error of an earlier datagram, or nothing more to read.
+                Err(_) => return,
+            }
+            received = self.socket.try_recv_from(buffer);
+        }
+    }
+
+    fn handle_event(&mut self, event: Event<SocketAddr>) {
+        let now = clock::now();
+        match event {
+            Event::Request { exchange, from, message_id, token, request, .. } => {
+                let response = match handle(&self.context, from, &request) {
+                    Action::Respond(response) => response,
+                    Action::Submit(readings) => {
+                        let origin = Origin { peer: from, message_id, token: token.to_vec() };
+                        match self.context.inlet.try_submit(readings, Some(origin)) {
+                            Ok(receipt) => {
+                                self.receipts.push(Settling { exchange, receipt });
+                                return;
+                            }
+                            Err(why) => {
+                                self.context.refuse("busy", from, why, b"");
+                                busy()
+                            }
+                        }
+                    }
+                };
+                self.endpoint.respond(now, exchange, response);
+            }
+            Event::Malformed { from, fault } => {
+                self.context.refuse("malformed", from, fault, b"");
+            }
+            // This endpoint makes no requests.
+            Event::Response { .. } | Event::Failed { .. } => {}
+        }
+    }
+
+    fn handle_settled(&mut self, (exchange, outcome): (ExchangeId, Result<(), NotStored>)) {
+        let response = match outcome {
+            Ok(()) => accepted(),
+            Err(why) => {
+                self.context.not_stored(why);
+                not_stored(why)
+            }
+        };
+        self.endpoint.respond(clock::now(), exchange, response);
+    }
+}

@@ -1,0 +1,217 @@
+//! Clients that connect and send lines.
+
+use std::collections::VecDeque;
+use std::fmt::Display;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{Context, SourceError};
+use crate::config::TcpLink;
+use crate::frame::{FrameError, LineFramer};
+use crate::pipeline::Receipt;
+use crate::store::NotStored;
+use crate::supervisor::Supervisor;
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 8192;
+/// Lines of one client that wait for their reply; then it is not read until one is settled.
+const PENDING_REPLIES: usize = 512;
+/// A client that takes no replies for this long is disconnected.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A TCP listener.
+pub(crate) struct TcpSource {
+    context: Arc<Context>,
+    listener: TcpListener,
+    reply: bool,
+    max_clients: usize,
+}
+
+impl TcpSource {
+    pub(super) fn open(context: Context, link: &TcpLink) -> Result<Self, SourceError> {
+        let listen = || {
+            let listener = std::net::TcpListener::bind(link.bind)?;
+            listener.set_nonblocking(true)?;
+            TcpListener::from_std(listener)
+        };
+        let listener = listen().map_err(|source| context.bind_error(link.bind, source))?;
+        let address = listener.local_addr().unwrap_or(link.bind);
+        info!(source = %context.name, %address, "listening for TCP");
+        context.status.set_up(true);
+        let max_clients = usize::from(link.max_clients);
+        Ok(Self { context: context.into(), listener, reply: link.reply, max_clients })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let mut clients: Supervisor<()> = Supervisor::new();
+        let mut count = 0;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = clients.next_end(), if !clients.is_empty() => count -= 1,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((_, peer)) if count >= self.max_clients => {
+                        let why = "too many clients at a time; see `link.max_clients`";
+                        self.context.refuse("too_many_clients", peer, why, b"");
+                    }
+                    Ok((stream, peer)) => {
+                        count += 1;
+                        let context = Arc::clone(&self.context);
+                        let client = Client { context, peer, reply: self.reply };
+                        clients.start(format!("tcp client {peer}"), client.run(stream, stop.clone()));
+                    }
+                    // Out of descriptors, most likely: those in use come back.
+                    Err(error) => {
+                        warn!(source = %self.context.name, %error, "cannot accept a client");
+                        tokio::task::yield_now().await;
+                    }
+                },
+            }
+        }
+        // Clients end by themselves once their receipts are settled.
+        while clients.next_end().await.is_some() {}
+    }
+}
+
+/// One connection.
+struct Client {
+    context: Arc<Context>,
+    peer: SocketAddr,
+    reply: bool,
+}
+
+/// A reply in the order of the lines.
+enum Reply {
+    Waiting(Receipt),
+    Ready(String),
+}
+
+impl Client {
+    async fn run(self, mut stream: TcpStream, stop: CancellationToken) {
+        debug!(source = %self.context.name, peer = %self.peer, "connected");
+        let _ = stream.set_nodelay(true);
+        let (reader, writer) = stream.split();
+        if let Err(error) = self.serve(reader, writer, stop).await {
+            debug!(source = %self.context.name, peer = %self.peer, %error, "disconnected");
+        }
+    }
+
+    async fn serve(
+        &self,
+        mut reader: ReadHalf<'_>,
+        mut writer: WriteHalf<'_>,
+        stop: CancellationToken,
+    ) -> io::Result<()> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut framer = LineFramer::new(self.context.max_frame);
+        let mut replies: VecDeque<Reply> = VecDeque::new();
+        let mut open = true;
+        while open || !replies.is_empty() {
+            tokio::select! {
+                () = stop.cancelled(), if open => open = false,
+                read = reader.read(&mut buffer), if open && replies.len() < PENDING_REPLIES => {
+                    let count = read?;
+                    open = count > 0;
+                    framer.handle_bytes(buffer.get(..count).unwrap_or_default());
+                    while let Some(frame) = framer.poll_frame() {
+                        let reply = self.handle_frame(frame).await;
+                        replies.extend(reply.filter(|_| self.reply));
+                    }
+                }
+                line = next_reply(&mut replies), if !replies.is_empty() => {
+                    replies.pop_front();
+                    let text = self.gather(line, &mut replies);
+                    timeout(WRITE_TIMEOUT, writer.write_all(text.as_bytes())).await??;
+                }
+            }
+        }
+        if let Some(error) = framer.handle_gap() {
+            // Half a line may be half a number: better no reading than a wrong one.
+            self.context.refuse(error.reason(), self.peer, error, b"");
+        }
+        Ok(())
+    }
+
+    async fn handle_frame(
+        &self,
+        frame: Result<Bytes, FrameError>,
+    ) -> Option<Reply> {
+        let refused = |why: &dyn Display| Some(Reply::Ready(format!("error: {why}\n")));
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.context.refuse(error.reason(), self.peer, error, b"");
+                return refused(&error);
+            }
+        };
+        let readings = match self.context.decode(&frame, self.peer.ip()) {
+            Ok(readings) => readings,
+            Err(error) => return refused(&error),
+        };
+        // Waiting for room here stops the reading, and the client feels it.
+        match self.context.inlet.submit(readings).await {
+            Ok(receipt) => Some(Reply::Waiting(receipt)),
+            Err(busy) => refused(&busy),
+        }
+    }
+
+    /// The text of a settled reply and of those behind it that are settled too.
+    fn gather(&self, first: ReplyLine, replies: &mut VecDeque<Reply>) -> String {
+        let mut text = self.line(first);
+        while let Some(reply) = replies.front_mut() {
+            let line = match reply {
+                Reply::Ready(line) => ReplyLine::Text(std::mem::take(line)),
+                Reply::Waiting(receipt) => match receipt.try_recv() {
+                    Ok(outcome) => ReplyLine::Outcome(outcome),
+                    Err(_) => break,
+                },
+            };
+            replies.pop_front();
+            text.push_str(&self.line(line));
+        }
+        text
+    }
+
+    fn line(&self, line: ReplyLine) -> String {
+        match line {
+            ReplyLine::Text(text) => text,
+            ReplyLine::Outcome(Ok(())) => "ok\n".to_owned(),
+            ReplyLine::Outcome(Err(why)) => {
+                self.context.not_stored(why);
+                format!("error: {why}\n")
+            }
+        }
+    }
+}
+
+/// What a reply has become.
+enum ReplyLine {
+    Text(String),
+    Outcome(Result<(), NotStored>),
+}
+
+/// Waits for the first reply; it stays at the front, so that giving up loses nothing.
+async fn next_reply(replies: &mut VecDeque<Reply>) -> ReplyLine {
+    match replies.front_mut() {
+        Some(Reply::Ready(line)) => ReplyLine::Text(std::mem::take(line)),
+        Some(Reply::Waiting(receipt)) => {
+            let outcome = receipt.await;
+            ReplyLine::Outcome(outcome.unwrap_or(Err(NotStored::Failed)))
+        }
+        None => std::future::pending().await,
+    }
+}

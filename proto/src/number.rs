@@ -229,6 +229,8 @@ mod tests {
 
     #[test]
     fn padding_never_makes_more_digits_than_are_kept() {
+        let text = "1234567890.12345678901234567890";
+        assert_eq!(number(text).to_string(), text);
         let text = "12345678901234567890123456789e10";
         assert_eq!(number(text).to_string(), text);
         assert_eq!(

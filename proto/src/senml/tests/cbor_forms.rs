@@ -273,18 +273,22 @@ fn nesting_of_ignored_fields_is_limited() {
 
 #[test]
 fn stray_breaks_and_reserved_bytes_are_refused() {
-    for hex in [
-        "81 bf 00 ff",
-        "81 bf 00 61 61 61 78 ff ff",
-        "81 a1 61 78 ff",
-        "81 a1 61 78 1c",
-        "ff",
-        "81 ff",
-        "81 a1 61 78 9f 1f ff",
-        "81 a1 61 78 5f 00 ff",
+    for (hex, at) in [
+        ("a3 00 61 61 02 01 61 78 ff", "as a value"),
+        ("bf 00 61 61 02 01 61 78 ff ff", "as the last value of an indefinite map"),
+        ("a3 00 61 61 02 01 ff 00", "as a label"),
+        ("a3 00 61 61 02 01 61 78 82 01 ff", "in a definite array"),
+        ("a3 00 61 61 02 01 61 78 bf 01 ff", "between a label and its value"),
+        ("a3 00 61 61 02 01 61 78 c1 ff", "behind a tag"),
+        ("a3 00 61 61 02 01 61 78 1c", "reserved length"),
+        ("a3 00 61 61 02 01 61 78 5f 00 ff", "a chunk of another type"),
+        ("a3 00 61 61 02 01 61 78 1f", "an indefinite integer"),
     ] {
-        assert!(cbor::decode(&bytes(hex), NOW).is_err(), "{hex}");
+        let error = refusal(&bytes(&["81", hex].concat()));
+        assert_eq!(error.record, Some(0), "{at}: {error}");
+        assert_ne!(error.problem, Problem::NoValue, "{at}");
     }
+    assert_eq!(refusal(&bytes("ff")).problem, Problem::Expected("an array of records"));
 }
 
 #[test]

@@ -232,7 +232,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_pack_is_read_the_same_way_twice(levels in 0..2 * MAX_DEPTH) {
+    fn nesting_is_refused_exactly_beyond_the_limit(levels in 0..2 * MAX_DEPTH) {
         let text = alloc::format!(
             r#"[{{"n":"a","v":1,"x":{}1{}}}]"#,
             r#"{"y":"#.repeat(levels),

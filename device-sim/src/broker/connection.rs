@@ -10,12 +10,12 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{mpsc, watch};
 
-use super::Faults;
 use super::core::ConnectionId;
 use super::faults::{FaultPlan, Fuse};
 use super::hub::Event;
 use super::mailbox::Mailbox;
 use super::wire::{self, Incoming, Violation};
+use super::{Faults, Limits};
 use crate::clock::Clock;
 
 /// Room for the first read; a connection that fills it gets twice as much for the next one.
@@ -34,7 +34,7 @@ pub(super) struct Connection {
     pub(super) plan: watch::Receiver<FaultPlan>,
     /// What the plan said when the connection was accepted.
     pub(super) cut_all: u64,
-    pub(super) max_packet: usize,
+    pub(super) limits: Limits,
     pub(super) clock: Clock,
 }
 
@@ -90,12 +90,11 @@ impl Connection {
             if reading == Reading::Cut || self.claims_cut(&mut fuse) {
                 return Ok(End::Cut);
             }
-            let taken = self.mailbox.take(&mut output);
-            if taken.closed {
+            if self.mailbox.take(&mut output) {
                 return self.finish(&mut reader, &mut writer, &output, &mut fuse).await;
             }
             let sendable = fuse.sendable(output.len());
-            let listens = reading == Reading::Packets && !stalled && !taken.full;
+            let listens = reading == Reading::Packets && !stalled && !self.is_behind(&output);
             tokio::select! {
                 changed = self.plan.changed() => changed.map_err(io::Error::other)?,
                 () = self.mailbox.ready() => {}
@@ -148,7 +147,7 @@ impl Connection {
     ) -> (Vec<Incoming>, Option<Violation>) {
         let mut packets = Vec::new();
         loop {
-            match wire::decode(input, self.max_packet) {
+            match wire::decode(input, self.limits.max_packet) {
                 Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => return (packets, None),
                 Err(violation) => return (packets, Some(violation)),
@@ -192,6 +191,11 @@ impl Connection {
             fuse.disarm();
         }
         claimed
+    }
+
+    /// Whether the client takes less than it gets, so that nothing more should be read from it.
+    fn is_behind(&self, output: &BytesMut) -> bool {
+        output.len() + self.mailbox.len() >= self.limits.max_unsent
     }
 
     async fn tell(&self, event: Event) -> io::Result<()> {

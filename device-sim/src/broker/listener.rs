@@ -86,7 +86,7 @@ impl Listener {
         }
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        let mailbox = Arc::new(Mailbox::new(self.limits.max_unsent));
+        let mailbox = Arc::new(Mailbox::default());
         if self.hub.send(Event::Opened(id, mailbox.clone())).await.is_err() {
             return;
         }
@@ -97,7 +97,7 @@ impl Listener {
             faults: self.faults.clone(),
             plan,
             cut_all,
-            max_packet: self.limits.max_packet,
+            limits: self.limits,
             clock: self.clock,
         };
         self.connections.spawn(connection.run(stream));

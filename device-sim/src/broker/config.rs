@@ -82,8 +82,8 @@ impl Default for Limits {
             max_sessions: 100_000,
             max_subscriptions: 10_000,
             max_retained: 100_000,
-            max_inflight: 100,
-            max_queued: 10_000,
+            max_inflight: 1000,
+            max_queued: 100_000,
             max_unsent: 4 << 20,
             connect_timeout: Duration::from_secs(10),
         }

@@ -8,11 +8,11 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::core::ConnectionId;
 use super::faults::{FaultPlan, Fuse};
-use super::hub::Event;
+use super::hub::{Batch, Event};
 use super::mailbox::Mailbox;
 use super::wire::{self, Incoming, Violation};
 use super::{Faults, Limits};
@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) hub: mpsc::Sender<Event>,
+    /// Has a permit for every batch that the hub may still have to handle.
+    pub(super) batches: Arc<Semaphore>,
     pub(super) faults: Faults,
     pub(super) plan: watch::Receiver<FaultPlan>,
     /// What the plan said when the connection was accepted.
@@ -130,7 +132,8 @@ impl Connection {
         }
         let (packets, violation) = self.decode(input, fuse, &mut reading);
         if !packets.is_empty() {
-            self.tell(Event::Packets { id, at, packets }).await?;
+            let permit = self.batches.clone().acquire_owned().await.map_err(io::Error::other)?;
+            self.tell(Event::Packets(id, Batch { at, packets, permit })).await?;
         }
         if let Some(violation) = violation {
             self.tell(Event::Violated(id, violation)).await?;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use proto::Instant;
 use rumqttc::mqttbytes::v4::ConnectReturnCode;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 
 use super::core::{ConnectionId, Core, Output};
 use super::faults::{FaultPlan, Refusal};
@@ -23,8 +23,11 @@ use crate::clock::Clock;
 
 /// Events that wait for the hub; a connection that has one more waits.
 pub(super) const MAX_EVENTS: usize = 256;
-/// Events that are handled before the mailboxes are woken.
-const EVENTS_PER_TURN: usize = 64;
+/// Batches of one connection that wait for the hub; it reads on when one was handled, so that the
+/// acknowledgements of a subscriber do not queue behind everything that a fast publisher sends.
+pub(super) const MAX_BATCHES: usize = 2;
+/// Events that are handled before the answers leave.
+const EVENTS_PER_TURN: usize = 16;
 
 /// What happens outside.
 #[derive(Debug)]
@@ -33,14 +36,23 @@ pub(super) enum Event {
     Opened(ConnectionId, Arc<Mailbox>),
     /// A connection was closed on arrival.
     TurnedAway,
-    /// Packets that one read at `at` completed.
-    Packets { id: ConnectionId, at: Instant, packets: Vec<Incoming> },
+    /// Packets that one read completed.
+    Packets(ConnectionId, Batch),
     /// What follows cannot be understood.
     Violated(ConnectionId, Violation),
     /// The connection is gone.
     Closed { id: ConnectionId, cut: bool },
     /// All connections were ended by the listener.
     Outage(oneshot::Sender<()>),
+}
+
+/// Packets that were read together.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) at: Instant,
+    pub(super) packets: Vec<Incoming>,
+    /// One of the connection's [`MAX_BATCHES`].
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// The core with everything it is connected to.
@@ -115,6 +127,7 @@ impl Hub {
             }
             self.handle_timeout(now);
             self.finish_turn().await;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -130,11 +143,12 @@ impl Hub {
                 counts.accepted += 1;
                 counts.turned_away += 1;
             }
-            Event::Packets { id, at, packets } => {
+            Event::Packets(id, Batch { at, packets, permit }) => {
                 for packet in packets {
                     self.core.handle_packet(at, id, packet);
                     self.drain(now);
                 }
+                drop(permit);
             }
             Event::Violated(id, violation) => self.core.handle_violation(now, id, &violation),
             Event::Closed { id, cut } => {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::core::ConnectionId;
-use super::hub::Event;
+use super::hub::{Event, MAX_BATCHES};
 use super::mailbox::Mailbox;
 use super::{Faults, Limits};
 use crate::clock::Clock;
@@ -94,6 +94,7 @@ impl Listener {
             id,
             mailbox,
             hub: self.hub.clone(),
+            batches: Arc::new(Semaphore::new(MAX_BATCHES)),
             faults: self.faults.clone(),
             plan,
             cut_all,

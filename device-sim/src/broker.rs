@@ -15,7 +15,8 @@
 //!                                                  └────► recorder
 //! ```
 //!
-//! Every queue and map has its limit in [`Limits`] or beside its definition.
+//! What is acknowledged is recorded: the answers of a turn leave only after its messages are in the
+//! record. Every queue and map has its limit in [`Limits`] or beside its definition.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -110,7 +111,8 @@ impl Broker {
         let (events, inbox) = mpsc::channel(hub::MAX_EVENTS);
         let (commands, orders) = mpsc::channel(1);
         let (totals, counts) = watch::channel(Counts::default());
-        let hub = Hub::new(Core::new(limits, login), recorder, faults.watch(), totals, clock);
+        let core = Core::new(limits, login);
+        let hub = Hub::new(core, recorder, faults.watch(), totals, &limits, clock);
         let listener = Listener::new(door, events, faults.clone(), limits, clock);
         let mut tasks = JoinSet::new();
         tasks.spawn(hub.run(inbox));

@@ -67,7 +67,8 @@ pub struct Limits {
     /// Queued deliveries of QoS 1 and 2 to one client; the newest beyond are dropped and counted.
     pub max_queued: usize,
     /// Bytes that wait for one client's socket, besides those that are being written: QoS 0 beyond
-    /// is dropped and counted. With so many bytes unsent nothing more is read from that client.
+    /// is dropped and counted. With so many bytes unsent nothing more is read from that client,
+    /// which its keep-alive takes for silence.
     pub max_unsent: usize,
     /// How long a connection may take to send its CONNECT.
     pub connect_timeout: Duration,
@@ -81,8 +82,8 @@ impl Default for Limits {
             max_sessions: 100_000,
             max_subscriptions: 10_000,
             max_retained: 100_000,
-            max_inflight: 100,
-            max_queued: 10_000,
+            max_inflight: 1000,
+            max_queued: 100_000,
             max_unsent: 4 << 20,
             connect_timeout: Duration::from_secs(10),
         }

@@ -8,14 +8,14 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::Faults;
 use super::core::ConnectionId;
 use super::faults::{FaultPlan, Fuse};
-use super::hub::Event;
+use super::hub::{Batch, Event};
 use super::mailbox::Mailbox;
 use super::wire::{self, Incoming, Violation};
+use super::{Faults, Limits};
 use crate::clock::Clock;
 
 /// Room for the first read; a connection that fills it gets twice as much for the next one.
@@ -30,11 +30,13 @@ pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) hub: mpsc::Sender<Event>,
+    /// Has a permit for every batch that the hub may still have to handle.
+    pub(super) batches: Arc<Semaphore>,
     pub(super) faults: Faults,
     pub(super) plan: watch::Receiver<FaultPlan>,
     /// What the plan said when the connection was accepted.
     pub(super) cut_all: u64,
-    pub(super) max_packet: usize,
+    pub(super) limits: Limits,
     pub(super) clock: Clock,
 }
 
@@ -90,12 +92,11 @@ impl Connection {
             if reading == Reading::Cut || self.claims_cut(&mut fuse) {
                 return Ok(End::Cut);
             }
-            let taken = self.mailbox.take(&mut output);
-            if taken.closed {
+            if self.mailbox.take(&mut output) {
                 return self.finish(&mut reader, &mut writer, &output, &mut fuse).await;
             }
             let sendable = fuse.sendable(output.len());
-            let listens = reading == Reading::Packets && !stalled && !taken.full;
+            let listens = reading == Reading::Packets && !stalled && !self.is_behind(&output);
             tokio::select! {
                 changed = self.plan.changed() => changed.map_err(io::Error::other)?,
                 () = self.mailbox.ready() => {}
@@ -131,7 +132,8 @@ impl Connection {
         }
         let (packets, violation) = self.decode(input, fuse, &mut reading);
         if !packets.is_empty() {
-            self.tell(Event::Packets { id, at, packets }).await?;
+            let permit = self.batches.clone().acquire_owned().await.map_err(io::Error::other)?;
+            self.tell(Event::Packets(id, Batch { at, packets, permit })).await?;
         }
         if let Some(violation) = violation {
             self.tell(Event::Violated(id, violation)).await?;
@@ -148,7 +150,7 @@ impl Connection {
     ) -> (Vec<Incoming>, Option<Violation>) {
         let mut packets = Vec::new();
         loop {
-            match wire::decode(input, self.max_packet) {
+            match wire::decode(input, self.limits.max_packet) {
                 Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => return (packets, None),
                 Err(violation) => return (packets, Some(violation)),
@@ -192,6 +194,11 @@ impl Connection {
             fuse.disarm();
         }
         claimed
+    }
+
+    /// Whether the client takes less than it gets, so that nothing more should be read from it.
+    fn is_behind(&self, output: &BytesMut) -> bool {
+        output.len() + self.mailbox.len() >= self.limits.max_unsent
     }
 
     async fn tell(&self, event: Event) -> io::Result<()> {

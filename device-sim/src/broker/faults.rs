@@ -256,3 +256,62 @@ fn as_u64(n: usize) -> u64 {
 fn at_most(n: usize, limit: u64) -> usize {
     n.min(usize::try_from(limit).unwrap_or(usize::MAX))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fuse(faults: &Faults) -> Fuse {
+        let mut fuse = Fuse::default();
+        fuse.handle_plan(&faults.watch().borrow());
+        fuse
+    }
+
+    #[test]
+    fn cut_that_was_switched_since_cannot_be_claimed() {
+        let faults = Faults::new();
+        faults.cut_each(CutAfter::Packets(1));
+        let mut fuse = fuse(&faults);
+        fuse.handle_packet();
+        let reached = fuse.poll_cut().unwrap();
+        assert!(faults.claim_cut(reached));
+        assert!(faults.claim_cut(reached), "each connection can");
+        faults.cut_each(CutAfter::Packets(100));
+        assert!(!faults.claim_cut(reached));
+    }
+
+    #[test]
+    fn single_cut_is_claimed_once() {
+        let faults = Faults::new();
+        faults.cut_once(CutAfter::Bytes(0));
+        let reached = fuse(&faults).poll_cut().unwrap();
+        assert!(faults.claim_cut(reached));
+        assert!(!faults.claim_cut(reached));
+        assert_eq!(fuse(&faults).poll_cut(), None, "later connections are spared");
+    }
+
+    #[test]
+    fn switch_begins_to_count_anew() {
+        let faults = Faults::new();
+        faults.cut_each(CutAfter::Bytes(10));
+        let mut fuse = fuse(&faults);
+        assert_eq!(fuse.handle_received(9), 0);
+        faults.cut_each(CutAfter::Bytes(10));
+        fuse.handle_plan(&faults.watch().borrow());
+        assert_eq!(fuse.handle_received(9), 0);
+        assert_eq!(fuse.poll_cut(), None);
+        assert_eq!(fuse.handle_received(4), 3);
+        assert!(fuse.poll_cut().is_some());
+    }
+
+    #[test]
+    fn other_switches_do_not_disturb_the_count() {
+        let faults = Faults::new();
+        faults.cut_each(CutAfter::SentBytes(10));
+        let mut fuse = fuse(&faults);
+        fuse.handle_sent(8);
+        faults.drop_pubacks(DropPubacks::All);
+        fuse.handle_plan(&faults.watch().borrow());
+        assert_eq!(fuse.sendable(5), 2);
+    }
+}

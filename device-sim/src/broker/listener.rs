@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::connection::Connection;
 use super::core::ConnectionId;
-use super::hub::Event;
+use super::hub::{Event, MAX_BATCHES};
 use super::mailbox::Mailbox;
 use super::{Faults, Limits};
 use crate::clock::Clock;
@@ -86,7 +86,7 @@ impl Listener {
         }
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
-        let mailbox = Arc::new(Mailbox::new(self.limits.max_unsent));
+        let mailbox = Arc::new(Mailbox::default());
         if self.hub.send(Event::Opened(id, mailbox.clone())).await.is_err() {
             return;
         }
@@ -94,10 +94,11 @@ impl Listener {
             id,
             mailbox,
             hub: self.hub.clone(),
+            batches: Arc::new(Semaphore::new(MAX_BATCHES)),
             faults: self.faults.clone(),
             plan,
             cut_all,
-            max_packet: self.limits.max_packet,
+            limits: self.limits,
             clock: self.clock,
         };
         self.connections.spawn(connection.run(stream));

@@ -192,6 +192,8 @@ mod tests {
         }
         assert_eq!(sent(&mut withhold), [3, 2, 1]);
         assert_eq!(withhold.poll_timeout(), at(20));
+        withhold.handle_timeout(at(19));
+        assert!(sent(&mut withhold).is_empty());
         withhold.handle_timeout(at(20));
         assert_eq!(sent(&mut withhold), [4]);
         assert_eq!(withhold.poll_timeout(), Instant::FAR_FUTURE);

@@ -137,19 +137,19 @@ async fn end_of(printed: &mut Option<Printed>) -> io::Result<()> {
 
 fn summary(counts: &Counts) -> String {
     let mut text = format!(
-        "{} messages ({} bytes) in {} connections, {} of them repeated",
-        counts.publishes, counts.publish_bytes, counts.connects, counts.duplicates
+        "messages: {}, bytes: {}, repeated: {}, connections: {}",
+        counts.publishes, counts.publish_bytes, counts.duplicates, counts.connects
     );
-    for (number, what) in [
-        (counts.wills, "wills"),
-        (counts.refusals, "refused connections"),
-        (counts.violations, "connections closed for breaking the protocol"),
-        (counts.timeouts, "connections closed for silence"),
-        (counts.dropped_unsent + counts.dropped_queued, "deliveries dropped for slow subscribers"),
-        (counts.dropped_retained, "messages not retained"),
+    for (what, number) in [
+        ("wills", counts.wills),
+        ("refused connections", counts.refusals),
+        ("closed for breaking the protocol", counts.violations),
+        ("closed for silence", counts.timeouts),
+        ("dropped for slow subscribers", counts.dropped_unsent + counts.dropped_queued),
+        ("not retained", counts.dropped_retained),
     ] {
         if number > 0 {
-            text.push_str(&format!("; {number} {what}"));
+            text.push_str(&format!(", {what}: {number}"));
         }
     }
     text

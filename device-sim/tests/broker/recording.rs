@@ -74,3 +74,17 @@ async fn slow_receiver_slows_the_publisher_and_misses_nothing() {
     publish(&mut client, 0..100).await;
     broker.wait_for(SOON, |counts| counts.publishes == 200).await.unwrap();
 }
+
+#[tokio::test]
+async fn nothing_is_acknowledged_before_it_is_recorded() {
+    let (sender, mut receiver) = mpsc::channel(1);
+    let broker = recording(Recording::Send(sender)).await;
+    let mut client = Raw::join(broker.address(), "a").await;
+    publish(&mut client, 0..1).await;
+    assert_eq!(client.receive_puback().await, 1);
+    publish(&mut client, 1..2).await;
+    let answer = tokio::time::timeout(A_WHILE, client.receive_puback()).await;
+    assert!(answer.is_err(), "the second message has no room yet: {answer:?}");
+    receiver.recv().await.unwrap();
+    assert_eq!(client.receive_puback().await, 2);
+}

@@ -413,6 +413,9 @@ fn clean_session_ends_with_its_connection() {
     let outputs = rig.publish(A, message("t", "x", QoS::AtLeastOnce));
     assert_eq!(outputs, [Output::Send(A, Outgoing::PubAck(7))]);
     assert_eq!(rig.core.counts_mut().sessions, 1);
+    let mut selected = Vec::new();
+    rig.core.subscriptions.select("t", &mut selected);
+    assert!(selected.is_empty(), "its subscriptions are gone");
     rig.join(B, "b");
 }
 
@@ -500,6 +503,14 @@ fn client_is_closed_after_one_and_a_half_keep_alive() {
     assert!(rig.pass(Duration::from_millis(14_999)).is_empty());
     assert_eq!(rig.pass(Duration::from_millis(1)), [Output::Close(A)]);
     assert_eq!(rig.core.counts_mut().timeouts, 1);
+    assert_eq!(rig.core.poll_timeout(), Instant::FAR_FUTURE);
+}
+
+#[test]
+fn closed_connection_leaves_no_timer() {
+    let mut rig = Rig::new();
+    rig.open(A, Connect { keep_alive: 10, ..connect("a") });
+    rig.closed(A);
     assert_eq!(rig.core.poll_timeout(), Instant::FAR_FUTURE);
 }
 

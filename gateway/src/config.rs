@@ -1,7 +1,109 @@
-//! What the operator wants: layers of text become one checked [`Config`](model::Config).
+//! What the operator wants: layers of text become one checked [`Config`].
+//!
+//! Layers, the weakest first: defaults (in [`model`]), what the service manager hands over, files in
+//! the order of the command line, `GATEWAY_*` variables, `--set`. The crate `config` merges them;
+//! everything that has to do with people is here:
+//!
+//! 1. [`toml_file`] and [`setting`] read a layer and remember where each value stands ([`layer`]).
+//! 2. [`fit`] turns the merged [`tree`] into types through a deserializer that never guesses
+//!    ([`strict`]): a value that does not fit is told, taken out, and the rest tried again.
+//! 3. [`checks`] looks at rules between keys; [`password`] reads password files.
+//! 4. [`report`] shows every problem of the run with its place; [`source_file`] keeps secrets out.
+//!
+//! [`shape`] is the schema of the types in [`model`]: suggestions, secrets, the manual ([`manual`])
+//! and `config show` ([`show`]) come from it.
+//!
+//! Invariants: a [`Config`] that exists is valid. A secret is in no message. One mistake is told
+//! once. No input makes this panic.
 
-mod model;
-mod values;
+mod checks;
+mod findings;
+mod fit;
+mod layer;
+mod manual;
+pub(crate) mod model;
+mod password;
+mod report;
+mod setting;
+mod shape;
+mod show;
+mod source_file;
+mod strict;
+mod suggest;
+mod toml_file;
+mod tree;
+pub(crate) mod values;
 
-pub(crate) use model::*;
-pub(crate) use values::*;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use findings::Findings;
+use layer::Layers;
+use shape::Shape;
+use tree::Node;
+
+pub(crate) use manual::manual;
+pub(crate) use model::Config;
+pub(crate) use report::Report;
+pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
+pub(crate) use shape::schema;
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LoadOptions {
+    /// Files, the weakest first.
+    pub(crate) files: Vec<PathBuf>,
+    /// The environment: `GATEWAY_*`, `STATE_DIRECTORY` and `CREDENTIALS_DIRECTORY` are looked at.
+    pub(crate) env: BTreeMap<String, OsString>,
+    /// `--set` arguments, the weakest first.
+    pub(crate) set: Vec<Assignment>,
+    /// Whether a gateway is to run with it: then a source, a broker and a route must be there.
+    pub(crate) to_run: bool,
+}
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    /// What the operator wants.
+    pub(crate) config: Config,
+    layers: Layers,
+    shape: Shape,
+}
+
+/// Reads all layers and checks them.
+///
+/// # Errors
+///
+/// Every problem in any layer.
+pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
+    let shape = Shape::of_config();
+    let mut findings = Findings::default();
+    let layers = read_layers(options, &shape, &mut findings);
+    let mut tree = layers.merge().unwrap_or_else(|_| Node::Table(BTreeMap::new()));
+    setting::coerce(&mut tree, &layers, &shape);
+
+    if options.to_run {
+        checks::check_parts(&tree, &layers, &mut findings);
+    }
+    let mut config = fit::fit(tree.clone(), &layers, &shape, &mut findings).unwrap_or_default();
+    checks::check(&config, &tree, &layers, &mut findings);
+    let credentials = options.env.get(CREDENTIALS_DIRECTORY);
+    password::read_all(&mut config, credentials, &layers, &mut findings);
+    match findings.into_report() {
+        Some(report) => Err(report),
+        None => Ok(Loaded { config, layers, shape }),
+    }
+}
+
+fn read_layers(options: &LoadOptions, shape: &Shape, findings: &mut Findings) -> Layers {
+    let mut layers = Layers::default();
+    layers.extend(setting::from_service(&options.env));
+    for file in &options.files {
+        let layer = toml_file::read(file, layers.next_position(), shape, findings);
+        layers.extend(layer);
+    }
+    setting::add_environment(&mut layers, &options.env, shape, findings);
+    setting::add_assignments(&mut layers, &options.set, shape);
+    layers
+}

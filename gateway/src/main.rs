@@ -1,4 +1,12 @@
-//! The gateway.
+//! The gateway: sensors in, every acknowledged reading on disk until every broker has it.
+
+mod cli;
 mod config;
+mod exit;
 mod pipeline;
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run()
+}

@@ -18,14 +18,50 @@ use crate::pipeline::{Pattern, TopicTemplate};
 #[serde(default)]
 pub(crate) struct Config {
     /// The gateway itself.
+    ///
+    /// ```toml
+    /// [gateway]
+    /// id = "greenhouse-1"
+    /// state_dir = "/var/lib/gateway"
+    /// ```
     pub(crate) gateway: Gateway,
     /// How readings are kept until the brokers have them.
+    ///
+    /// ```toml
+    /// [store]
+    /// quota = "512MiB"
+    /// commit_interval = "1s"
+    /// ```
     pub(crate) store: Store,
     /// Where readings come from, by name.
+    ///
+    /// ```toml
+    /// [sources.thermometer]
+    /// device = "th-0001"
+    /// link = { type = "serial", path = "/dev/ttyUSB0", baud = 115200 }
+    /// decode = { type = "keyvalue" }
+    /// ```
     pub(crate) sources: BTreeMap<Id, Source>,
     /// Where readings go to, by name.
+    ///
+    /// ```toml
+    /// [brokers.cloud]
+    /// url = "mqtt://broker.example"
+    /// client_id = "site-{gateway}"
+    /// username = "greenhouse"
+    /// password_file = "cloud-password"
+    /// ```
     pub(crate) brokers: BTreeMap<Id, Broker>,
     /// Which readings go to which brokers under which topic, by name.
+    ///
+    /// ```toml
+    /// [routes.climate]
+    /// from = ["thermometer", "node*"]
+    /// name = "temp*"
+    /// topic = "site/{gateway}/{device}/{name}"
+    /// payload = "value"
+    /// to = ["cloud"]
+    /// ```
     pub(crate) routes: BTreeMap<Id, Route>,
 }
 
@@ -64,11 +100,12 @@ pub(crate) struct Store {
 /// A place where readings come from: a link, cut into frames, decoded into readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct Source {
-    /// The device, for a link with one device on it that does not name itself.
+    /// Name of the device, where a frame does not name it: for a link with one device on it.
+    /// Without it, a device that does not name itself is named by its address.
     #[serde(default, deserialize_with = "values::filled_option")]
     #[schemars(length(min = 1))]
     pub(crate) device: Option<String>,
-    /// The link.
+    /// What the devices are connected to.
     pub(crate) link: Link,
     /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
     #[serde(default)]
@@ -84,12 +121,36 @@ pub(crate) struct Source {
 #[schemars(tag = "type")]
 pub(crate) enum Link {
     /// A serial port.
+    ///
+    /// ```toml
+    /// [sources.scale]
+    /// device = "scale-1"
+    /// link = { type = "serial", path = "/dev/serial/by-id/usb-FTDI_scale-if00-port0", parity = "even", data_bits = 7 }
+    /// decode = { type = "value", name = "weight", unit = "kg" }
+    /// ```
     Serial(SerialLink),
     /// Datagrams.
+    ///
+    /// ```toml
+    /// [sources.weather]
+    /// link = { type = "udp", bind = "0.0.0.0:7000", receive_buffer = "8MiB" }
+    /// decode = { type = "json", device = "station" }
+    /// ```
     Udp(UdpLink),
     /// Clients that connect and send.
+    ///
+    /// ```toml
+    /// [sources.lines]
+    /// link = { type = "tcp", bind = "127.0.0.1:7000", reply = true }
+    /// decode = { type = "json", device = "device" }
+    /// ```
     Tcp(TcpLink),
     /// A CoAP server (RFC 7252): `/r` takes packs, `/r/{device}/{name}` takes plain values.
+    ///
+    /// ```toml
+    /// [sources.node-lan]
+    /// link = { type = "coap", bind = ["192.0.2.10:5684"] }
+    /// ```
     Coap(CoapLink),
 }
 
@@ -211,8 +272,22 @@ pub(crate) enum StopBits {
 #[schemars(tag = "type")]
 pub(crate) enum Frame {
     /// Text up to a line feed; a carriage return before it is dropped.
+    ///
+    /// ```toml
+    /// [sources.short-lines]
+    /// link = { type = "tcp", bind = "127.0.0.1:7001" }
+    /// frame = { type = "lines", max = "4KiB" }
+    /// decode = { type = "senml" }
+    /// ```
     Lines(LinesFrame),
     /// What arrived together: one UDP datagram.
+    ///
+    /// ```toml
+    /// [sources.packs]
+    /// link = { type = "udp", bind = "0.0.0.0:7001" }
+    /// frame = { type = "datagram", max = 1280 }
+    /// decode = { type = "senml" }
+    /// ```
     Datagram(DatagramFrame),
 }
 
@@ -239,14 +314,50 @@ pub(crate) struct DatagramFrame {
 #[schemars(tag = "type")]
 pub(crate) enum Decode {
     /// A JSON object: every number, boolean and string in it becomes a reading of that name.
+    ///
+    /// ```toml
+    /// # {"id": "th-1", "at": 1753000000000, "data": {"temp": 21.5}}
+    /// [sources.json]
+    /// link = { type = "udp", bind = "0.0.0.0:7002" }
+    /// decode = { type = "json", device = "id", time = "at", time_unit = "ms", value = "data.temp" }
+    /// ```
     Json(JsonDecode),
     /// A SenML pack (RFC 8428), JSON or CBOR by its first byte.
+    ///
+    /// ```toml
+    /// # [{"bn": "urn:dev:mac:0024befffe804ff1:", "n": "temp", "u": "Cel", "v": 21.5}]
+    /// [sources.senml]
+    /// link = { type = "udp", bind = "0.0.0.0:7003" }
+    /// decode = { type = "senml" }
+    /// ```
     Senml(SenmlDecode),
     /// `t=21.5 h=40`: every pair becomes a reading.
+    ///
+    /// ```toml
+    /// # id=th-1 n=17 t=21.5 h=40
+    /// [sources.pairs]
+    /// link = { type = "udp", bind = "0.0.0.0:7004" }
+    /// decode = { type = "keyvalue", device = "id", seq = "n" }
+    /// ```
     Keyvalue(KeyvalueDecode),
     /// Columns with a separator.
+    ///
+    /// ```toml
+    /// # th-1;2026-11-20T22:39:00Z;21.5;ok;40
+    /// [sources.table]
+    /// link = { type = "udp", bind = "0.0.0.0:7005" }
+    /// decode = { type = "csv", separator = ";", columns = ["id", "at", "temp", "_", "hum"], device = "id", time = "at" }
+    /// ```
     Csv(CsvDecode),
     /// The whole frame is one value: a number, `true`, `false`, or text.
+    ///
+    /// ```toml
+    /// # 21.5
+    /// [sources.probe]
+    /// device = "probe-1"
+    /// link = { type = "udp", bind = "0.0.0.0:7006" }
+    /// decode = { type = "value", name = "temp", unit = "Cel" }
+    /// ```
     Value(ValueDecode),
 }
 

@@ -2,9 +2,9 @@
 //! expected otherwise.
 //!
 //! A type that is written as text implements [`FromStr`] and [`Display`]; the macro
-//! [`text_value!`] makes the serde and schema side of it. The message of a parse error starts with
-//! "expected …" where it can, because it stands under the offending value. What follows a line
-//! feed in it is the hint.
+//! [`text_value!`] makes the serde and schema side of it. Messages are whole sentences, "expected …"
+//! mostly, because they stand under the offending value. What follows a line feed in one is the
+//! hint.
 //!
 //! [`Display`]: std::fmt::Display
 
@@ -32,7 +32,7 @@ pub(crate) use rules::{
     Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
     separator, size, span, span_ms, whole,
 };
-pub(crate) use secret::Secret;
+pub(crate) use secret::{HIDDEN, Secret};
 
 /// A value that an operator writes as text.
 pub(crate) trait TextValue: FromStr<Err: fmt::Display> {

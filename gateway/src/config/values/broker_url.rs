@@ -104,7 +104,7 @@ impl fmt::Display for BrokerUrl {
     }
 }
 
-text_value!(BrokerUrl, "url", "an address such as \"mqtt://localhost:1883\"", {
+text_value!(BrokerUrl, "url", "expected an address such as \"mqtt://localhost:1883\"", {
     "pattern": r"^mqtt://(\[[0-9A-Fa-f:.]+\]|[^\[\]@:/?#]+)(:[0-9]{1,5})?$",
 });
 

@@ -24,7 +24,7 @@ const UNITS: [(&str, u64); 9] = [
 ];
 /// What files and system calls take: positive `i64`.
 const MAX: u64 = i64::MAX as u64;
-const EXPECTED: &str = "bytes as an integer, or text such as \"512KiB\"";
+const EXPECTED: &str = "expected bytes as an integer, or text such as \"512KiB\"";
 
 /// A number of bytes: an integer, or text such as `"64kB"`, `"512 KiB"` or `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -55,7 +55,7 @@ impl Default for Id {
     }
 }
 
-text_value!(Id, "name", "a name of a-z, 0-9, `_` and `-`", {
+text_value!(Id, "name", "expected a name of a-z, 0-9, `_` and `-`", {
     "pattern": "^[a-z0-9_-]{1,64}$",
 });
 

@@ -71,7 +71,7 @@ impl fmt::Display for Interval {
     }
 }
 
-text_value!(Interval, "duration", "a duration such as \"5s\", \"20ms\" or \"1h 30m\"", {});
+text_value!(Interval, "duration", "expected a duration such as \"5s\", \"20ms\" or \"1h 30m\"", {});
 
 #[cfg(test)]
 mod tests {

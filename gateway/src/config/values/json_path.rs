@@ -49,7 +49,7 @@ impl fmt::Display for JsonPath {
     }
 }
 
-text_value!(JsonPath, "path", "a path such as \"meta.id\"", {
+text_value!(JsonPath, "path", "expected a path such as \"meta.id\"", {
     "pattern": r"^[^.]+(\.[^.]+)*$",
 });
 

@@ -23,7 +23,7 @@ where
     impl<T: TryFrom<i64>, const MIN: u32, const MAX: u32> Visitor<'_> for Whole<T, MIN, MAX> {
         type Value = T;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "an integer from {MIN} to {MAX}")
+            write!(f, "expected an integer from {MIN} to {MAX}")
         }
         fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
             let inside = (i64::from(MIN)..=i64::from(MAX)).contains(&number);
@@ -141,7 +141,7 @@ struct Rule<T> {
 }
 
 const FILLED: Rule<String> = Rule {
-    expected: "text that is not empty",
+    expected: "expected text that is not empty",
     parse: |text| match text {
         "" => Err("expected text that is not empty"),
         text => Ok(text.to_owned()),
@@ -149,7 +149,7 @@ const FILLED: Rule<String> = Rule {
 };
 
 const ADDRESS: Rule<SocketAddr> = Rule {
-    expected: "an address and a port, such as \"0.0.0.0:7000\"",
+    expected: "expected an address and a port, such as \"0.0.0.0:7000\"",
     parse: |text| {
         text.parse().map_err(
             |_| "expected an IP address and a port, such as \"0.0.0.0:7000\" or \"[::]:7000\"",
@@ -158,7 +158,7 @@ const ADDRESS: Rule<SocketAddr> = Rule {
 };
 
 const CLIENT_ID: Rule<String> = Rule {
-    expected: "text such as \"{gateway}\"",
+    expected: "expected text such as \"{gateway}\"",
     parse: |text| {
         let literal = text.replace("{gateway}", "");
         if text.is_empty() {
@@ -174,7 +174,7 @@ const CLIENT_ID: Rule<String> = Rule {
 };
 
 const SEPARATOR: Rule<char> = Rule {
-    expected: "one character, such as \",\" or \"\\t\"",
+    expected: "expected one character, such as \",\" or \"\\t\"",
     parse: |text| {
         let mut characters = text.chars();
         match (characters.next(), characters.next()) {
@@ -217,7 +217,7 @@ impl<'de, T> Visitor<'de> for ListOf<T> {
     type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "an array, each element {}", self.0.expected)
+        f.write_str("expected an array, such as [\"a\", \"b\"]")
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
@@ -227,7 +227,7 @@ impl<'de, T> Visitor<'de> for ListOf<T> {
             values.push(value);
         }
         if values.is_empty() {
-            return Err(A::Error::invalid_length(0, &"at least one element"));
+            return Err(A::Error::invalid_length(0, &"expected at least one element"));
         }
         Ok(values)
     }

@@ -12,8 +12,8 @@ use super::text_value;
 use crate::config::model::{DataBits, Qos, StopBits};
 use crate::pipeline::{Pattern, TopicTemplate};
 
-text_value!(Pattern, "pattern", "a name, in which `*` stands for any characters", {});
-text_value!(TopicTemplate, "topic", "a topic such as \"site/{gateway}/{device}/{name}\"", {
+text_value!(Pattern, "pattern", "expected a name, in which `*` stands for any characters", {});
+text_value!(TopicTemplate, "topic", "expected a topic such as \"site/{gateway}/{device}/{name}\"", {
     "minLength": 1,
 });
 
@@ -59,7 +59,7 @@ macro_rules! integer_choice {
     };
 }
 
-integer_choice!(DataBits, "data bits", "5, 6, 7 or 8",
+integer_choice!(DataBits, "data bits", "expected 5, 6, 7 or 8",
     5 => DataBits::Five, 6 => DataBits::Six, 7 => DataBits::Seven, 8 => DataBits::Eight);
-integer_choice!(StopBits, "stop bits", "1 or 2", 1 => StopBits::One, 2 => StopBits::Two);
-integer_choice!(Qos, "qos", "0 or 1", 0 => Qos::AtMostOnce, 1 => Qos::AtLeastOnce);
+integer_choice!(StopBits, "stop bits", "expected 1 or 2", 1 => StopBits::One, 2 => StopBits::Two);
+integer_choice!(Qos, "qos", "expected 0 or 1", 0 => Qos::AtMostOnce, 1 => Qos::AtLeastOnce);

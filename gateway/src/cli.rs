@@ -1,0 +1,112 @@
+//! The command line.
+//!
+//! A command is one file in `cli/` with its arguments and a `run`, one variant of [`Command`] and
+//! one arm in [`Cli::run`]. Data goes to standard output, everything else to standard error.
+
+mod check;
+mod config;
+mod output;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{
+    Assignment, CREDENTIALS_DIRECTORY, LoadOptions, Loaded, PREFIX, Report, STATE_DIRECTORY, load,
+};
+use crate::exit::Exit;
+
+pub(crate) use output::{Output, complain};
+
+/// The file that is read where none is named.
+const DEFAULT_FILE: &str = "/etc/gateway/gateway.toml";
+
+/// Reads sensors, keeps every acknowledged reading on disk until every broker has it.
+#[derive(Parser)]
+#[command(version, after_help = Exit::help())]
+struct Cli {
+    #[command(flatten)]
+    config: ConfigArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand)]
+enum Command {
+    /// Tell every mistake in the configuration
+    Check(check::Arguments),
+    /// Show the effective configuration, its schema or its manual
+    #[command(subcommand)]
+    Config(config::Command),
+}
+
+/// Where the configuration comes from; every command takes these.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file; a later one overrides keys of an earlier one
+    /// [default: /etc/gateway/gateway.toml, where it exists]
+    #[arg(short = 'c', long = "config", value_name = "FILE", global = true, action = clap::ArgAction::Append)]
+    files: Vec<PathBuf>,
+    /// Override one key: brokers.cloud.url=mqtt://localhost
+    #[arg(long, value_name = "KEY=VALUE", global = true, action = clap::ArgAction::Append)]
+    set: Vec<Assignment>,
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn run() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(cli) => cli.run(),
+        Err(error) => {
+            // Help and version are no errors; a closed standard error leaves nothing to say.
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Ok }
+        }
+    };
+    exit.into()
+}
+
+impl Cli {
+    fn run(self) -> Exit {
+        match self.command {
+            Command::Check(arguments) => check::run(&arguments, &self.config),
+            Command::Config(command) => config::run(&command, &self.config),
+        }
+    }
+}
+
+impl ConfigArgs {
+    /// Reads the configuration for a command that runs a gateway, or looks at one that could run.
+    ///
+    /// # Errors
+    ///
+    /// Every problem in any layer, or a part that a gateway needs and that is not there.
+    pub(crate) fn load(&self) -> Result<Loaded, Report> {
+        load(&LoadOptions { to_run: true, ..self.options() })
+    }
+
+    /// Reads the configuration where parts of it may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Every problem in any layer.
+    pub(crate) fn load_partly(&self) -> Result<Loaded, Report> {
+        load(&self.options())
+    }
+
+    fn options(&self) -> LoadOptions {
+        let mut files = self.files.clone();
+        if files.is_empty() && Path::new(DEFAULT_FILE).exists() {
+            files.push(DEFAULT_FILE.into());
+        }
+        let ours = |name: &str| {
+            name.starts_with(PREFIX) || [STATE_DIRECTORY, CREDENTIALS_DIRECTORY].contains(&name)
+        };
+        let env = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            ours(&name).then_some((name, value))
+        });
+        LoadOptions { files, env: env.collect(), set: self.set.clone(), to_run: false }
+    }
+}

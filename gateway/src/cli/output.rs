@@ -1,0 +1,47 @@
+//! Standard output and standard error.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use crate::config::Report;
+use crate::exit::Exit;
+
+/// Standard output, locked. A reader that has enough, such as `head`, is a quiet end.
+pub(crate) struct Output(io::StdoutLock<'static>);
+
+impl Output {
+    /// Locks standard output.
+    pub(crate) fn lock() -> Self {
+        Self(io::stdout().lock())
+    }
+
+    /// Writes `text` and ends the command with `exit`, or with a failure where it cannot be
+    /// written.
+    pub(crate) fn finish(mut self, text: &str, exit: Exit) -> Exit {
+        let written = self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush());
+        match written {
+            Ok(()) => exit,
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
+            Err(error) => {
+                complain_text(&format!("error: cannot write to standard output: {error}\n"));
+                Exit::Failure
+            }
+        }
+    }
+
+    /// Writes `value` as JSON and ends the command with `exit`.
+    pub(crate) fn finish_json(self, value: &serde_json::Value, exit: Exit) -> Exit {
+        self.finish(&format!("{value:#}\n"), exit)
+    }
+}
+
+/// Tells the problems of a configuration on standard error.
+pub(crate) fn complain(report: &Report) -> Exit {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    complain_text(&report.render(wanted && io::stderr().is_terminal()));
+    Exit::Config
+}
+
+/// Standard error is the last resort: where it is closed there is nobody to tell.
+fn complain_text(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}

@@ -1,0 +1,68 @@
+//! Rules of routes: what they name must exist.
+
+use std::collections::BTreeSet;
+
+use super::super::suggest::nearest;
+use super::super::tree::KeyPath;
+use super::Checks;
+
+pub(super) fn check(checks: &mut Checks<'_>) {
+    let whole = checks.whole;
+    let sources: Vec<&str> = whole.keys(&KeyPath::of(["sources"])).collect();
+    let brokers: Vec<&str> = whole.keys(&KeyPath::of(["brokers"])).collect();
+    for (id, route) in &checks.config.routes {
+        let path = KeyPath::of(["routes", id.as_str()]);
+        let (from, to) = (path.key("from"), path.key("to"));
+        if route.from.is_empty() && checks.sound([&from]) {
+            let problem = checks
+                .at(&from, "a route from no source")
+                .expected("expected at least one name; leave the key out for every source");
+            checks.findings.add(problem);
+        }
+        for (index, pattern) in route.from.iter().enumerate() {
+            let matches = sources.iter().any(|source| pattern.matches(source));
+            if !matches && !sources.is_empty() && checks.findings.is_complete() {
+                let text = pattern.to_string();
+                let problem = checks
+                    .at(&from.index(index), format!("no source fits `{text}`"))
+                    .expected(format!("expected a source: {}", names(&sources)));
+                tell(checks, problem, nearest(&text, sources.iter().copied()));
+            }
+        }
+        let Some(named) = &route.to else { continue };
+        if named.is_empty() && checks.sound([&to]) {
+            let problem = checks
+                .at(&to, "a route to no broker")
+                .expected("expected at least one name; leave the key out for every broker");
+            checks.findings.add(problem);
+        }
+        let mut seen = BTreeSet::new();
+        for (index, broker) in named.iter().enumerate() {
+            let at = to.index(index);
+            if !seen.insert(broker) {
+                let problem = checks
+                    .at(&at, format!("broker `{broker}` is there twice"))
+                    .expected("expected each broker once");
+                checks.findings.add(problem);
+            } else if !brokers.contains(&broker.as_str()) && checks.findings.is_complete() {
+                let problem = checks.at(&at, format!("no broker is called `{broker}`"));
+                let problem = match brokers.as_slice() {
+                    [] => problem.expected(format!("expected a table [brokers.{broker}]")),
+                    brokers => problem.expected(format!("expected a broker: {}", names(brokers))),
+                };
+                tell(checks, problem, nearest(broker.as_str(), brokers.iter().copied()));
+            }
+        }
+    }
+}
+
+fn tell(checks: &mut Checks<'_>, problem: super::Problem, similar: Option<&str>) {
+    checks.findings.add(match similar {
+        Some(similar) => problem.help(format!("did you mean `{similar}`?")),
+        None => problem,
+    });
+}
+
+fn names(names: &[&str]) -> String {
+    super::super::strict::either(names)
+}

@@ -1,0 +1,203 @@
+//! Rules of sources: what fits their link, and what two of them cannot share.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use super::super::model::{CsvDecode, Decode, Frame, JsonDecode, Link, Source};
+use super::super::strict::and;
+use super::super::tree::KeyPath;
+use super::Checks;
+
+/// A protocol with port numbers of its own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Udp,
+    Tcp,
+}
+
+/// What a source takes for itself.
+enum Claim<'a> {
+    Address(Protocol, SocketAddr),
+    Port(&'a std::path::Path),
+}
+
+pub(super) fn check(checks: &mut Checks<'_>) {
+    let mut claims: Vec<(KeyPath, Claim<'_>)> = Vec::new();
+    for (id, source) in &checks.config.sources {
+        let path = KeyPath::of(["sources", id.as_str()]);
+        check_parts(checks, &path, source);
+        match &source.decode {
+            Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
+            Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
+            Some(Decode::Senml(_) | Decode::Keyvalue(_) | Decode::Value(_)) | None => {}
+        }
+        let link = path.key("link");
+        match &source.link {
+            Link::Serial(serial) => claims.push((link.key("path"), Claim::Port(&serial.path))),
+            Link::Udp(udp) => {
+                claims.push((link.key("bind"), Claim::Address(Protocol::Udp, udp.bind)));
+            }
+            Link::Tcp(tcp) => {
+                claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
+            }
+            Link::Coap(coap) => {
+                let written = checks.whole.get(&link.key("bind")).is_some();
+                for (index, address) in coap.bind.iter().enumerate() {
+                    let bind = match written {
+                        true => link.key("bind").index(index),
+                        false => link.clone(),
+                    };
+                    claims.push((bind, Claim::Address(Protocol::Udp, *address)));
+                }
+            }
+        }
+    }
+    for (position, (path, claim)) in claims.iter().enumerate() {
+        let earlier = claims.iter().take(position);
+        let taken = earlier.filter(|(other, _)| checks.sound([path, other]));
+        let clash = taken.filter_map(|(other, taken)| Some((other, clash(taken, claim)?))).next();
+        if let Some((other, (title, reason))) = clash {
+            let problem = checks
+                .at(path, title)
+                .note(format!("the other one is {other} ({})", checks.origin(other)));
+            checks.findings.add(match reason {
+                Some(reason) => problem.note(reason),
+                None => problem,
+            });
+        }
+    }
+}
+
+/// What is wrong with the parts of one source.
+fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
+    let (frame, decode) = (path.key("frame"), path.key("decode"));
+    let is_coap = matches!(source.link, Link::Coap(_));
+    for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, source.decode.is_some())] {
+        if is_coap && is_there {
+            let problem = checks
+                .at_key(part, format!("`{part}` does not fit a coap link"))
+                .expected(
+                    "expected no such key: the content format of a message says what it holds",
+                )
+                .help("remove the key");
+            checks.findings.add(problem);
+        }
+    }
+    if !is_coap
+        && source.decode.is_none()
+        && checks.findings.is_complete()
+        && checks.sound([&decode])
+    {
+        let problem = checks
+            .at_key(path, format!("missing key `decode` in `{path}`"))
+            .help("say what a frame holds, such as `decode = { type = \"json\" }`");
+        checks.findings.add(problem);
+    }
+    let streams = matches!(source.link, Link::Serial(_) | Link::Tcp(_));
+    if streams && matches!(source.frame, Some(Frame::Datagram(_))) {
+        let problem = checks
+            .at(&frame.key("type"), "frames of type `datagram` need a udp link")
+            .expected("expected `lines`: a stream of bytes has no datagrams");
+        checks.findings.add(problem);
+    }
+}
+
+/// Every column that has a meaning of its own must be there, and no name twice.
+fn check_columns(checks: &mut Checks<'_>, path: &KeyPath, csv: &CsvDecode) {
+    let columns = path.key("columns");
+    if !checks.sound([&columns]) {
+        return;
+    }
+    let mut seen = BTreeSet::new();
+    for (index, column) in csv.columns.iter().enumerate() {
+        if column != "_" && !seen.insert(column.as_str()) {
+            let problem = checks
+                .at(&columns.index(index), format!("column `{column}` is there twice"))
+                .expected("expected each name once; `_` leaves a column out");
+            checks.findings.add(problem);
+        }
+    }
+    let names: Vec<_> = seen.iter().copied().collect();
+    for (key, column) in
+        [("device", &csv.device), ("time", &csv.time), ("seq", &csv.seq), ("epoch", &csv.epoch)]
+    {
+        if let Some(column) = column
+            && !seen.contains(column.as_str())
+        {
+            let problem = checks
+                .at(&path.key(key), format!("column `{column}` does not exist"))
+                .expected(format!("expected one of `columns`: {}", and(&names)));
+            checks.findings.add(problem);
+        }
+    }
+}
+
+/// A name or unit in an object belongs to its one value.
+fn check_paths(checks: &mut Checks<'_>, path: &KeyPath, json: &JsonDecode) {
+    let value = path.key("value");
+    for (key, is_there) in [("name", json.name.is_some()), ("unit", json.unit.is_some())] {
+        let lacks_value = json.value.is_none() && checks.findings.is_complete();
+        if is_there && lacks_value && checks.sound([&value]) {
+            let problem = checks
+                .at_key(&path.key(key), format!("`{key}` needs the key `value`"))
+                .expected("expected `value` beside it: the path of the one value of an object");
+            checks.findings.add(problem);
+        }
+    }
+}
+
+/// Why two sources cannot have both, in a title and a note.
+fn clash(taken: &Claim<'_>, wanted: &Claim<'_>) -> Option<(String, Option<String>)> {
+    match (taken, wanted) {
+        (Claim::Port(taken), Claim::Port(wanted)) => (taken == wanted)
+            .then(|| (format!("two sources read the serial port {}", wanted.display()), None)),
+        (Claim::Address(protocol, taken), Claim::Address(other, wanted)) => {
+            if protocol != other || !overlap(*taken, *wanted) {
+                return None;
+            }
+            let protocol = match protocol {
+                Protocol::Udp => "UDP",
+                Protocol::Tcp => "TCP",
+            };
+            let title = format!("two sources listen on {protocol} port {}", wanted.port());
+            let reason = (taken != wanted).then(|| {
+                let all = if taken.ip().is_unspecified() { taken } else { wanted };
+                let family = if all.is_ipv6() { ", IPv4 included" } else { "" };
+                format!("{} stands for every address{family}", all.ip())
+            });
+            Some((title, reason))
+        }
+        (Claim::Port(_), Claim::Address(..)) | (Claim::Address(..), Claim::Port(_)) => None,
+    }
+}
+
+/// Whether two sockets cannot be bound at a time. The system chooses a free port for 0; `[::]`
+/// takes IPv4 as well.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let covers = |all: SocketAddr, one: SocketAddr| {
+        all.ip().is_unspecified() && (all.is_ipv6() || one.is_ipv4())
+    };
+    a.port() != 0 && a.port() == b.port() && (a.ip() == b.ip() || covers(a, b) || covers(b, a))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_address_overlaps_what_it_covers() {
+        for (a, b, expected) in [
+            ("127.0.0.1:1", "127.0.0.1:1", true),
+            ("127.0.0.1:1", "127.0.0.1:2", false),
+            ("127.0.0.1:1", "127.0.0.2:1", false),
+            ("0.0.0.0:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "[::]:1", true),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            let (a, b) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!((overlap(a, b), overlap(b, a)), (expected, expected), "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The manual of the configuration, written from the schema: `docs/configuration.md`.
+
+use std::fmt::Write as _;
+
+use super::shape::{Doc, Key, Shape, Table};
+use super::strict::TAG;
+
+/// Sections in the order in which one writes a file; a test watches that none is missing.
+const SECTIONS: [&str; 5] = ["gateway", "store", "sources", "brokers", "routes"];
+
+const INTRODUCTION: &str = include_str!("manual/introduction.md");
+
+/// The manual in Markdown.
+pub(crate) fn manual() -> String {
+    let mut text = INTRODUCTION.to_owned();
+    if let Shape::Table(root) = Shape::of_config() {
+        for (name, key) in SECTIONS.iter().filter_map(|name| root.keys.get_key_value(*name)) {
+            section(&mut text, name, key);
+        }
+    }
+    text
+}
+
+fn section(text: &mut String, name: &str, key: &Key) {
+    match &key.shape {
+        Shape::Named(inner) => {
+            heading(text, 2, &format!("`[{name}.NAME]`"), &key.doc);
+            if let Shape::Table(table) = &**inner {
+                keys(text, table);
+                parts(text, table);
+            }
+        }
+        Shape::Table(table) => {
+            heading(text, 2, &format!("`[{name}]`"), &key.doc);
+            keys(text, table);
+            parts(text, table);
+        }
+        Shape::Tagged(_) | Shape::List(_) | Shape::Leaf(_) => {}
+    }
+}
+
+/// The tables inside of a table that have a `type`.
+fn parts(text: &mut String, table: &Table) {
+    for (name, key) in
+        ["link", "frame", "decode"].iter().filter_map(|n| table.keys.get_key_value(*n))
+    {
+        let Shape::Tagged(variants) = &key.shape else { continue };
+        heading(text, 3, &format!("`{name}`"), &key.doc);
+        for (tag, variant) in variants {
+            heading(text, 4, &format!("`{name} = {{ {TAG} = \"{tag}\" }}`"), &variant.doc);
+            keys(text, variant);
+        }
+    }
+}
+
+// Writing to a string cannot fail.
+
+fn heading(text: &mut String, level: usize, title: &str, doc: &Doc) {
+    let _ = write!(text, "\n{} {title}\n\n{}\n", "#".repeat(level), doc.text);
+    if let Some(example) = &doc.example {
+        let _ = write!(text, "\n```toml\n{example}\n```\n");
+    }
+}
+
+fn keys(text: &mut String, table: &Table) {
+    let mut keys: Vec<_> = table.keys.iter().filter(|(name, _)| *name != TAG).collect();
+    if keys.is_empty() {
+        text.push_str("\nIt has no keys.\n");
+        return;
+    }
+    keys.sort_by_key(|(_, key)| !key.required);
+    text.push_str("\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
+    for (name, key) in keys {
+        let default = match &key.default {
+            _ if key.required => "required".to_owned(),
+            Some(value) => format!("`{value}`"),
+            None => String::new(),
+        };
+        let meaning = cell(&meaning(key));
+        let _ = writeln!(text, "| `{name}` | {} | {default} | {meaning} |", kind(&key.shape));
+    }
+}
+
+fn meaning(key: &Key) -> String {
+    let mut text = key.doc.text.clone();
+    if let Shape::Leaf(leaf) = &key.shape {
+        for (choice, meaning) in &leaf.choices {
+            let _ = write!(text, "<br>`\"{choice}\"`: {meaning}");
+        }
+    }
+    text
+}
+
+fn kind(shape: &Shape) -> String {
+    match shape {
+        Shape::Leaf(leaf) => leaf.kind.clone(),
+        Shape::List(element) => format!("array of {}", kind(element)),
+        Shape::Tagged(_) => format!("table with a `{TAG}`"),
+        Shape::Table(_) | Shape::Named(_) => "table".to_owned(),
+    }
+}
+
+/// Text in a cell of a table.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_section_is_in_the_manual() {
+        let Shape::Table(root) = Shape::of_config() else { panic!("the root is a table") };
+        let mut sections = SECTIONS.to_vec();
+        sections.sort_unstable();
+        assert_eq!(root.keys.keys().collect::<Vec<_>>(), sections);
+    }
+}

@@ -11,4 +11,4 @@ mod feed;
 mod inflight;
 mod session;
 
-pub(crate) use connection::{BrokerStatus, BrokerTask};
+pub(crate) use connection::{BrokerReport, BrokerStatus, BrokerTask};

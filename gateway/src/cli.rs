@@ -6,6 +6,8 @@
 mod check;
 mod config;
 mod output;
+mod run;
+mod status;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,7 +19,7 @@ use crate::config::{
 };
 use crate::exit::Exit;
 
-pub(crate) use output::{Output, complain};
+pub(crate) use output::{Output, complain, complain_of};
 
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "/etc/gateway/gateway.toml";
@@ -35,6 +37,10 @@ struct Cli {
 /// What to do.
 #[derive(Subcommand)]
 enum Command {
+    /// Run the gateway until it is told to stop
+    Run(run::Arguments),
+    /// Tell where a running gateway stands
+    Status(status::Arguments),
     /// Tell every mistake in the configuration
     Check(check::Arguments),
     /// Show the effective configuration, its schema or its manual
@@ -70,6 +76,8 @@ pub(crate) fn run() -> ExitCode {
 impl Cli {
     fn run(self) -> Exit {
         match self.command {
+            Command::Run(arguments) => run::run(&arguments, &self.config),
+            Command::Status(arguments) => status::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),
         }

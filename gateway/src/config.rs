@@ -44,10 +44,15 @@ use shape::Shape;
 use tree::Node;
 
 pub(crate) use manual::manual;
-pub(crate) use model::Config;
+pub(crate) use model::{
+    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
+    Parity, Payload, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, UdpLink,
+    ValueDecode,
+};
 pub(crate) use report::Report;
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
+pub(crate) use values::{BrokerUrl, FrameSize, Id, JsonPath};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]

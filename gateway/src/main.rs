@@ -1,9 +1,19 @@
 //! The gateway: sensors in, every acknowledged reading on disk until every broker has it.
 
+mod app;
+mod broker;
 mod cli;
+mod clock;
 mod config;
+mod control;
+mod decode;
 mod exit;
+mod frame;
 mod pipeline;
+mod source;
+mod store;
+mod supervisor;
+mod tally;
 
 use std::process::ExitCode;
 

@@ -11,7 +11,7 @@ mod pattern;
 mod routes;
 mod topic;
 
-pub(crate) use intake::{Busy, Inlet, Intake, Receipt};
+pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{Publish, Routes};
-pub(crate) use topic::{TopicError, TopicTemplate};
+pub(crate) use topic::TopicTemplate;

@@ -66,7 +66,9 @@ impl Source {
         };
         Ok(match &config.link {
             Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
-            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link, config.frame.as_ref())?),
+            Link::Udp(link) => {
+                Self::Udp(udp::UdpSource::open(context, link, config.frame.as_ref())?)
+            }
             Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), seed)?)

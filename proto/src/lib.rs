@@ -11,8 +11,8 @@ pub mod coap;
 pub mod impair;
 mod number;
 mod reading;
-pub mod senml;
 mod rng;
+pub mod senml;
 mod time;
 
 pub use number::{Number, ParseNumberError};

@@ -33,7 +33,6 @@ pub(crate) struct BrokerTask {
     name: Id,
     url: BrokerUrl,
     options: SessionOptions,
-    spool: Spool,
     cursor: BrokerCursor,
     head: watch::Receiver<u64>,
     feed: Feed,
@@ -139,8 +138,7 @@ impl BrokerTask {
             },
             cursor: spool.cursor(name.as_str())?,
             head: spool.head(),
-            feed: Feed::new(spool.clone(), routes, name.to_string(), max_packet),
-            spool,
+            feed: Feed::new(spool, routes, name.to_string(), max_packet),
             backoff: Backoff::new(config.max_backoff.duration(), seed),
             status: Arc::default(),
             published: 0,
@@ -222,7 +220,10 @@ impl BrokerTask {
             if drain.is_cancelled() && self.is_done() && session.is_idle() && work.is_empty() {
                 if leaving {
                     session.disconnect()?;
-                    writer.write_all_buf(session.outgoing()).await.map_err(ConnectionError::Broken)?;
+                    writer
+                        .write_all_buf(session.outgoing())
+                        .await
+                        .map_err(ConnectionError::Broken)?;
                     info!(broker = %self.name, "disconnected, everything is acknowledged");
                     return Ok(());
                 }

@@ -35,7 +35,12 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    pub(super) fn new(spool: Spool, routes: Arc<Routes>, broker: String, max_packet: usize) -> Self {
+    pub(super) fn new(
+        spool: Spool,
+        routes: Arc<Routes>,
+        broker: String,
+        max_packet: usize,
+    ) -> Self {
         Self { spool, routes, broker, max_packet, next: 0, chunks: VecDeque::new() }
     }
 

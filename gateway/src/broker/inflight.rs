@@ -64,7 +64,9 @@ impl Inflight {
         self.end = n + 1;
         let end = self.end;
         match self.entries.back_mut() {
-            Some(last) if last.pending == 0 => *last = Entry { end, pending: publishes, since: now },
+            Some(last) if last.pending == 0 => {
+                *last = Entry { end, pending: publishes, since: now }
+            }
             None if publishes == 0 => {}
             _ => self.entries.push_back(Entry { end, pending: publishes, since: now }),
         }

@@ -135,10 +135,7 @@ impl Session {
                 QoS::AtLeastOnce,
                 true,
             )),
-            login: options
-                .login
-                .clone()
-                .map(|(username, password)| Login { username, password }),
+            login: options.login.clone().map(|(username, password)| Login { username, password }),
         };
         connect.write(&mut self.outgoing).map_err(SessionError::Codec)?;
         (self.last_sent, self.last_received) = (now, now);

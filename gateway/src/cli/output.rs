@@ -41,6 +41,17 @@ pub(crate) fn complain(report: &Report) -> Exit {
     Exit::Config
 }
 
+/// Tells an error with its causes on standard error.
+pub(crate) fn complain_of(error: &dyn std::error::Error) {
+    let mut text = format!("error: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!("\n  caused by: {cause}"));
+        source = cause.source();
+    }
+    complain_text(&format!("{text}\n"));
+}
+
 /// Standard error is the last resort: where it is closed there is nobody to tell.
 fn complain_text(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());

@@ -105,13 +105,15 @@ fn parse<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, DecodeError>
 /// What lies at a path, one level after the other; a number is an index into an array.
 fn lookup<'a>(object: &Object<'a>, path: &JsonPath) -> Option<&'a RawValue> {
     let (first, rest) = path.segments().split_first()?;
-    rest.iter().try_fold(*object.get(first)?, |raw, segment| match raw.get().as_bytes().first()? {
-        b'{' => serde_json::from_str::<Object<'a>>(raw.get()).ok()?.remove(segment),
-        b'[' => {
-            let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).ok()?;
-            items.get(segment.parse::<usize>().ok()?).copied()
+    rest.iter().try_fold(*object.get(first)?, |raw, segment| {
+        match raw.get().as_bytes().first()? {
+            b'{' => serde_json::from_str::<Object<'a>>(raw.get()).ok()?.remove(segment),
+            b'[' => {
+                let items: Vec<&'a RawValue> = serde_json::from_str(raw.get()).ok()?;
+                items.get(segment.parse::<usize>().ok()?).copied()
+            }
+            _ => None,
         }
-        _ => None,
     })
 }
 
@@ -211,7 +213,10 @@ mod tests {
         let [draft] = &drafts[..] else { panic!("{drafts:?}") };
         assert_eq!((draft.device.as_deref(), draft.unit.as_deref()), (Some("b"), Some("Cel")));
         assert_eq!((&*draft.name, &draft.value), ("temp", &Value::Text("on".to_owned())));
-        assert_eq!((draft.time.unwrap().as_millis(), draft.sequence, draft.epoch), (1_795_214_340_500, Some(7), None));
+        assert_eq!(
+            (draft.time.unwrap().as_millis(), draft.sequence, draft.epoch),
+            (1_795_214_340_500, Some(7), None)
+        );
         let error = decode(config, r#"{"meta":{"ids":["a"]}}"#).unwrap_err();
         assert_eq!(error, DecodeError::Missing { field: "meta.ids.1".to_owned() });
     }
@@ -234,6 +239,9 @@ mod tests {
             let error = decode(JsonDecode::default(), text).unwrap_err();
             assert!(matches!(error, DecodeError::Syntax { .. }), "{text}: {error}");
         }
-        assert_eq!(JsonDecoder::new(&JsonDecode::default()).decode(&[0xff]), Err(DecodeError::NotText));
+        assert_eq!(
+            JsonDecoder::new(&JsonDecode::default()).decode(&[0xff]),
+            Err(DecodeError::NotText)
+        );
     }
 }

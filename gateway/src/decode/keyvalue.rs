@@ -118,7 +118,10 @@ mod tests {
     fn every_pair_is_a_reading() {
         let number = |text: &str| Value::Number(text.parse().unwrap());
         let text = |text: &str| Value::Text(text.to_owned());
-        assert_eq!(pairs("t=21.5 h=40"), [("t".into(), number("21.5")), ("h".into(), number("40"))]);
+        assert_eq!(
+            pairs("t=21.5 h=40"),
+            [("t".into(), number("21.5")), ("h".into(), number("40"))]
+        );
         assert_eq!(
             pairs("OK, a=1;door=\"left open\" ,b=true, c=x=y ="),
             [
@@ -142,7 +145,10 @@ mod tests {
         };
         let drafts = decode(config.clone(), "id=007 at=1795214340123 seq=9 boot=2 t=1").unwrap();
         let [draft] = &drafts[..] else { panic!("{drafts:?}") };
-        assert_eq!((draft.device.as_deref(), draft.sequence, draft.epoch), (Some("007"), Some(9), Some(2)));
+        assert_eq!(
+            (draft.device.as_deref(), draft.sequence, draft.epoch),
+            (Some("007"), Some(9), Some(2))
+        );
         assert_eq!(draft.time.unwrap().as_millis(), 1_795_214_340_123);
         assert!(matches!(decode(config.clone(), "t=1"), Err(DecodeError::Missing { .. })));
         assert!(matches!(decode(config, "id=a seq=-1"), Err(DecodeError::Field { .. })));

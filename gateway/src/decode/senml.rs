@@ -51,7 +51,8 @@ mod tests {
         let pack = br#"[{"bn":"urn:dev:ow:10e2073a01080063:","n":"voltage","u":"V","v":120.1},
                         {"n":"current","u":"A","v":1.2}]"#;
         let drafts = decode_pack(pack, NOW).unwrap();
-        let names: Vec<_> = drafts.iter().map(|d| (d.device.as_deref().unwrap(), &*d.name)).collect();
+        let names: Vec<_> =
+            drafts.iter().map(|d| (d.device.as_deref().unwrap(), &*d.name)).collect();
         let device = "urn:dev:ow:10e2073a01080063";
         assert_eq!(names, [(device, "voltage"), (device, "current")]);
         assert_eq!((drafts[0].unit.as_deref(), drafts[0].time), (Some("V"), None));
@@ -62,7 +63,8 @@ mod tests {
         let drafts = decode_pack(br#"[{"bn":"m1/","n":"power","u":"W","v":5,"s":70.5}]"#, NOW);
         let values: Vec<_> = drafts.unwrap().into_iter().map(|d| (d.name, d.value)).collect();
         let number = |text: &str| Value::Number(text.parse().unwrap());
-        let expected = [("power".to_owned(), number("5")), ("power.sum".to_owned(), number("70.5"))];
+        let expected =
+            [("power".to_owned(), number("5")), ("power.sum".to_owned(), number("70.5"))];
         assert_eq!(values, expected);
     }
 

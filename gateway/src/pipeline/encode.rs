@@ -167,7 +167,10 @@ mod tests {
         for records in [senml::json::decode(&json, now), senml::cbor::decode(&cbor, now)] {
             let [read] = &records.unwrap()[..] else { panic!("one record") };
             assert_eq!((read.base_name.as_str(), read.unit.as_deref()), ("b_ro_1/", Some("Cel")));
-            assert_eq!((read.value.as_ref(), read.time), (Some(&record.reading.value), record.reading.time));
+            assert_eq!(
+                (read.value.as_ref(), read.time),
+                (Some(&record.reading.value), record.reading.time)
+            );
         }
     }
 

@@ -86,7 +86,14 @@ impl CoapSource {
             let mut endpoint = Endpoint::new(config, seed);
             for (origin, age) in &known {
                 let token = &origin.token;
-                endpoint.remember(clock::now(), origin.peer, origin.message_id, token, *age, accepted());
+                endpoint.remember(
+                    clock::now(),
+                    origin.peer,
+                    origin.message_id,
+                    token,
+                    *age,
+                    accepted(),
+                );
             }
             let server = Server {
                 context: Arc::clone(&self.context),
@@ -189,11 +196,7 @@ impl Server {
         }
     }
 
-    fn handle_received(
-        &mut self,
-        first: std::io::Result<(usize, SocketAddr)>,
-        buffer: &mut [u8],
-    ) {
+    fn handle_received(&mut self, first: std::io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
         let mut received = first;
         let now = clock::now();
         for _ in 0..TURN {

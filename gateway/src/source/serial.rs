@@ -78,7 +78,8 @@ impl SerialSource {
         let settle = self.link.open_delay.duration();
         if !settle.is_zero() {
             // A device that resets when its port is opened says something else first.
-            let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} }).await;
+            let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} })
+                .await;
         }
         loop {
             let count = match port.read(&mut buffer).await {
@@ -89,7 +90,9 @@ impl SerialSource {
             framer.handle_bytes(buffer.get(..count).unwrap_or_default());
             while let Some(frame) = framer.poll_frame() {
                 let Some(frame) = self.context.checked(frame, &self.context.name) else { continue };
-                let Ok(readings) = self.context.decode(&frame, &self.context.name) else { continue };
+                let Ok(readings) = self.context.decode(&frame, &self.context.name) else {
+                    continue;
+                };
                 if self.context.inlet.submit_unacknowledged(readings).await.is_err() {
                     return io::Error::other("the gateway is stopping");
                 }
@@ -124,7 +127,8 @@ fn open(link: &SerialLink) -> Result<SerialStream, tokio_serial::Error> {
 /// What an operator can do about it.
 fn explain(error: &tokio_serial::Error, path: &PathBuf) -> String {
     let hint = match error.kind() {
-        tokio_serial::ErrorKind::NoDevice | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
+        tokio_serial::ErrorKind::NoDevice
+        | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
             "it is not plugged in, or has another name; see /dev/serial/by-id"
         }
         tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {

@@ -146,10 +146,7 @@ impl Client {
         Ok(())
     }
 
-    async fn handle_frame(
-        &self,
-        frame: Result<Bytes, FrameError>,
-    ) -> Option<Reply> {
+    async fn handle_frame(&self, frame: Result<Bytes, FrameError>) -> Option<Reply> {
         let refused = |why: &dyn Display| Some(Reply::Ready(format!("error: {why}\n")));
         let frame = match frame {
             Ok(frame) => frame,

@@ -157,7 +157,8 @@ fn decode_value(d: &mut Decoder<'_>) -> Result<Value, RecordError> {
             }
             let exponent = d.i32()?;
             let mantissa = if d.datatype()? == Type::Bytes {
-                let bytes = d.bytes()?.try_into().map_err(|_| RecordError("a mantissa's length"))?;
+                let bytes =
+                    d.bytes()?.try_into().map_err(|_| RecordError("a mantissa's length"))?;
                 i128::from_be_bytes(bytes)
             } else {
                 i128::from(d.i64()?)

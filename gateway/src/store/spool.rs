@@ -212,7 +212,11 @@ impl Shared {
             .map(|&name| {
                 let next = known.get(name).copied().unwrap_or(start).clamp(1, head);
                 let saved = known.get(name).copied().unwrap_or(0);
-                Broker { name: name.to_owned(), next: next.into(), saved: watch::Sender::new(saved) }
+                Broker {
+                    name: name.to_owned(),
+                    next: next.into(),
+                    saved: watch::Sender::new(saved),
+                }
             })
             .collect();
         Self {

@@ -257,11 +257,9 @@ impl Log {
     fn recover(&mut self) -> rusqlite::Result<Cursors> {
         let newest: Option<(i64, i64, Vec<u8>)> = self
             .connection
-            .query_row(
-                "SELECT base, n, cursors FROM chunk ORDER BY base DESC LIMIT 1",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
+            .query_row("SELECT base, n, cursors FROM chunk ORDER BY base DESC LIMIT 1", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            })
             .optional()?;
         let mut cursors = Cursors::new();
         if let Some((base, records, saved)) = newest {

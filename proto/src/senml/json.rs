@@ -3,7 +3,6 @@
 //! Numbers are read and written with the digits that arrived. Text is UTF-8; data is base64url
 //! without padding.
 
-
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write as _};

@@ -6,7 +6,7 @@ use proto::coap::{Code, Method, Request, Response};
 use proto::{Reading, Value};
 
 use crate::clock;
-use crate::decode::{DecodeError, Draft, JsonDecoder, complete, decode_pack, parse_value};
+use crate::decode::{DecodeError, Draft, JsonDecoder, decode_pack, parse_value};
 use crate::source::Context;
 use crate::store::NotStored;
 
@@ -59,9 +59,7 @@ pub(super) fn handle(context: &Context, peer: SocketAddr, request: &Request) -> 
     let submitted = match path {
         [Some(".well-known"), Some("core"), None, None] => return links(request),
         [Some("r"), None, None, None] => pack(context, peer, request),
-        [Some("r"), Some(device), Some(name), None] => {
-            value(context, peer, request, device, name)
-        }
+        [Some("r"), Some(device), Some(name), None] => value(context, peer, request, device, name),
         _ => Err(Response::new(Code::NOT_FOUND).diagnostic("see /.well-known/core")),
     };
     match submitted {
@@ -83,11 +81,7 @@ fn links(request: &Request) -> Action {
 
 /// `/r`: several readings, by content format, or by the first byte where the node does not say it
 /// (RFC 7252 §5.5.1).
-fn pack(
-    context: &Context,
-    peer: SocketAddr,
-    request: &Request,
-) -> Result<Vec<Reading>, Response> {
+fn pack(context: &Context, peer: SocketAddr, request: &Request) -> Result<Vec<Reading>, Response> {
     check_method(request)?;
     let payload = &request.payload;
     let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());

@@ -1,0 +1,241 @@
+//! The gateway put together: the only file that knows every part.
+//!
+//! Start: store, brokers, pipeline, sources, so that nothing is accepted before it can be kept.
+//! Stop: the other way round. Sources end when their receipts are settled, the pipeline when it is
+//! empty, brokers when they have everything or the deadline has come; the store says what stays.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::time::{interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::broker::{BrokerReport, BrokerStatus, BrokerTask};
+use crate::clock;
+use crate::config::{Config, Id};
+use crate::control;
+use crate::pipeline::{Intake, IntakeStatus, Routes};
+use crate::source::{Source, SourceError, SourceReport, SourceStatus};
+use crate::store::{Spool, StoreError, StoreStatus};
+use crate::supervisor::{Ended, Supervisor};
+use crate::tally::Count;
+
+/// How often the cursors are saved while no readings arrive.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long sources and pipeline may take to settle what they have accepted.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// Why the gateway ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("the system has no random numbers")]
+    Random(#[source] getrandom::Error),
+    #[error("the task `{0}` ended, which it must not")]
+    Task(String),
+}
+
+/// A gateway that is running.
+pub(crate) struct App {
+    sources: Supervisor<()>,
+    pipeline: Supervisor<()>,
+    brokers: Supervisor<Result<(), StoreError>>,
+    stop_sources: CancellationToken,
+    drain_brokers: CancellationToken,
+    drain: Duration,
+    spool: Spool,
+    store: JoinHandle<Result<(), StoreError>>,
+    status: Arc<Status>,
+}
+
+/// Everything that can be seen from outside.
+pub(crate) struct Status {
+    gateway: Id,
+    spool: Spool,
+    routes: Arc<Routes>,
+    intake: Arc<IntakeStatus>,
+    sources: BTreeMap<Id, Arc<SourceStatus>>,
+    brokers: BTreeMap<Id, Arc<BrokerStatus>>,
+}
+
+/// A copy of it, as `gateway status --json` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Report {
+    /// The gateway's id.
+    pub(crate) gateway: String,
+    /// Seconds since the start.
+    pub(crate) uptime_seconds: u64,
+    /// The store.
+    pub(crate) store: StoreStatus,
+    /// Readings that were handed to the store.
+    pub(crate) routed: u64,
+    /// Readings that were dropped after decoding, by reason.
+    pub(crate) dropped: BTreeMap<&'static str, Count>,
+    /// Readings that each route has taken.
+    pub(crate) routes: BTreeMap<String, u64>,
+    /// Each source.
+    pub(crate) sources: BTreeMap<String, SourceReport>,
+    /// Each broker.
+    pub(crate) brokers: BTreeMap<String, BrokerReport>,
+}
+
+impl Status {
+    /// A copy.
+    pub(crate) fn report(&self) -> Report {
+        let by_name = |(id, count): (&Id, u64)| (id.to_string(), count);
+        Report {
+            gateway: self.gateway.to_string(),
+            uptime_seconds: clock::now().as_micros() / 1_000_000,
+            store: self.spool.status(),
+            routed: self.intake.routed.load(Ordering::Relaxed),
+            dropped: self.intake.dropped.snapshot(),
+            routes: self.routes.taken().map(by_name).collect(),
+            sources: self.sources.iter().map(|(id, s)| (id.to_string(), s.report())).collect(),
+            brokers: self.brokers.iter().map(|(id, b)| (id.to_string(), b.report())).collect(),
+        }
+    }
+}
+
+impl App {
+    /// Opens the store and every link.
+    pub(crate) async fn start(config: &Config) -> Result<Self, AppError> {
+        let gateway = &config.gateway;
+        let names: Vec<&str> = config.brokers.keys().map(Id::as_str).collect();
+        let quota = config.store.quota.bytes();
+        let (spool, store) = Spool::open(gateway.state_dir.clone(), quota, &names)?;
+        let waiting = spool.status().pending;
+        info!(gateway = %gateway.id, state_dir = %gateway.state_dir.display(), ?waiting, "starting");
+
+        let routes = Arc::new(Routes::new(config));
+        let drain_brokers = CancellationToken::new();
+        let mut brokers = Supervisor::new();
+        let mut broker_status = BTreeMap::new();
+        let status_topic = format!("{}/{}/status", gateway.topic_prefix, gateway.id);
+        for (id, broker) in &config.brokers {
+            let (topic, routes) = (status_topic.clone(), Arc::clone(&routes));
+            let seed = seed()?;
+            let task = BrokerTask::new(id, broker, topic, &gateway.id, spool.clone(), routes, seed);
+            // Every broker was named when the store was opened.
+            let Some(task) = task else { return Err(AppError::Task(id.to_string())) };
+            broker_status.insert(id.clone(), task.status());
+            brokers.start(format!("broker {id}"), task.run(drain_brokers.clone()));
+        }
+
+        let commit_interval = config.store.commit_interval.duration();
+        let (intake, inlet, intake_status) =
+            Intake::new(Arc::clone(&routes), spool.clone(), commit_interval);
+        let mut pipeline = Supervisor::new();
+        pipeline.start("pipeline".to_owned(), intake.run());
+
+        let stop_sources = CancellationToken::new();
+        let mut sources = Supervisor::new();
+        let mut source_status = BTreeMap::new();
+        for (id, source) in &config.sources {
+            let source = Source::open(id, source, &inlet, &spool, seed()?).await?;
+            source_status.insert(id.clone(), source.status());
+            sources.start(format!("source {id}"), source.run(stop_sources.clone()));
+        }
+
+        let status = Arc::new(Status {
+            gateway: gateway.id.clone(),
+            spool: spool.clone(),
+            routes,
+            intake: intake_status,
+            sources: source_status,
+            brokers: broker_status,
+        });
+        Ok(Self {
+            sources,
+            pipeline,
+            brokers,
+            stop_sources,
+            drain_brokers,
+            drain: gateway.drain.duration(),
+            spool,
+            store,
+            status,
+        })
+    }
+
+    /// What can be seen from outside.
+    pub(crate) fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Runs until `stop` is cancelled, then hands over what it can; or until a part fails.
+    pub(crate) async fn run(
+        mut self,
+        config: &Config,
+        stop: CancellationToken,
+    ) -> Result<(), AppError> {
+        let mut control = Supervisor::new();
+        let socket = config.gateway.state_dir.join(control::SOCKET);
+        control.start("control".to_owned(), control::serve(socket, self.status()));
+        let mut save = interval(SAVE_INTERVAL);
+        let failed = loop {
+            tokio::select! {
+                () = stop.cancelled() => break None,
+                _ = save.tick() => self.spool.save_soon(),
+                Some(end) = self.sources.next_end() => break Some(unexpected(end)),
+                Some(end) = self.pipeline.next_end() => break Some(unexpected(end)),
+                Some(end) = self.brokers.next_end() => break Some(unexpected(end)),
+            }
+        };
+        let failed = failed.inspect(|task| error!(%task, "ended, which it must not"));
+        let stored = self.stop().await;
+        drop(control);
+        stored?;
+        failed.map_or(Ok(()), |task| Err(AppError::Task(task)))
+    }
+
+    async fn stop(mut self) -> Result<(), AppError> {
+        info!("stopping");
+        self.stop_sources.cancel();
+        let settled = timeout(SETTLE, async {
+            while self.sources.next_end().await.is_some() {}
+            // The sources held the inlets, so the pipeline ends when it is empty.
+            while self.pipeline.next_end().await.is_some() {}
+        });
+        if settled.await.is_err() {
+            warn!(after = ?SETTLE, "sources did not end; what they have not acknowledged is lost to them");
+        }
+        self.drain_brokers.cancel();
+        let drained =
+            timeout(self.drain, async { while self.brokers.next_end().await.is_some() {} });
+        let late = drained.await.is_err();
+        let pending = self.spool.status().pending;
+        let left: u64 = pending.values().sum();
+        if late || left > 0 {
+            warn!(?pending, "stopped; these stay on disk and are sent after the next start");
+        } else {
+            info!("stopped, every broker has everything");
+        }
+        // The storage thread ends when the last handle is gone.
+        let Self { sources, pipeline, brokers, spool, store, status, .. } = self;
+        drop((sources, pipeline, brokers, spool, status));
+        tokio::task::spawn_blocking(|| store.join())
+            .await
+            .map_err(|_| StoreError::Ended)?
+            .map_err(|_| StoreError::Ended)??;
+        Ok(())
+    }
+}
+
+fn unexpected<T>(end: Ended<T>) -> String {
+    match end.outcome {
+        Ok(_) => end.name,
+        Err(panic) => format!("{}: {panic}", end.name),
+    }
+}
+
+fn seed() -> Result<u64, AppError> {
+    getrandom::u64().map_err(AppError::Random)
+}

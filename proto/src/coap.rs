@@ -26,9 +26,10 @@ mod malformed;
 mod message;
 mod option;
 mod options;
+mod own_requests;
 mod peers;
 mod request;
-mod requests;
+
 mod response;
 mod stats;
 mod timers;

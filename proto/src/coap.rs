@@ -29,7 +29,6 @@ mod options;
 mod own_requests;
 mod peers;
 mod request;
-
 mod response;
 mod stats;
 mod timers;

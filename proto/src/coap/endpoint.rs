@@ -11,8 +11,8 @@ use self::server::Delayed;
 use super::arena::Key;
 use super::dedup::{Dedup, State};
 use super::encode;
+use super::own_requests::OwnRequests;
 use super::peers::Peers;
-use super::requests::OwnRequests;
 use super::timers::{Timer, Timers};
 use super::transmission::{Owner, Step, Transmission};
 use super::{

@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::super::arena::Key;
 use super::super::dedup::State;
 use super::super::encode;
-use super::super::requests::{OwnRequest, Progress};
+use super::super::own_requests::{OwnRequest, Progress};
 use super::super::timers::Timer;
 use super::super::transmission::{Owner, Schedule, Transmission};
 use super::super::{

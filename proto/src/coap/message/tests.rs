@@ -95,6 +95,7 @@ fn every_format_error_is_named() {
     for empty in [&b"\x40\x00\x00\x00\xff!"[..], b"\x41\x00\x00\x00\x01", b"\x60\x00\x00\x00\x00"] {
         assert_eq!(fault(empty), Fault::EmptyWithContent);
     }
+    assert_eq!(fault(b"\x41\x00\x00\x00"), Fault::EmptyWithContent);
     assert_eq!(fault(b"\x49\x00\x00\x00"), Fault::TokenLength(9));
     // RFC 7252 §4.2
     for class in [1, 6, 7] {

@@ -53,8 +53,8 @@ fn a_piggybacked_response_ends_the_request() {
     let (id, outputs) = bench.request(get());
     let (message_id, token) = identity(outputs);
     assert_eq!(bench.receive(&response(ACK, message_id, token)), [done(id)]);
+    assert_eq!(bench.wait, None);
     assert_eq!(bench.receive(&response(ACK, message_id, token)), []);
-    assert_eq!(bench.sleep(200 * SECOND), []);
     assert_eq!((bench.stats().responses, bench.stats().unmatched), (1, 1));
 }
 
@@ -118,6 +118,7 @@ fn a_separate_response_is_acknowledged_once_for_every_copy() {
     let acknowledgement =
         Output::Transmit { to: PEER, datagram: golden::SEPARATE_RESPONSE_ACK.to_vec() };
     assert_eq!(bench.receive(&separate), [acknowledgement.clone(), done(id)]);
+    assert_eq!(bench.wait, None);
     bench.sleep(200 * SECOND);
     assert_eq!(bench.receive(&separate), [acknowledgement]);
     // Under another message id it is not a copy, and matches nothing any more.
@@ -167,6 +168,25 @@ fn any_type_of_message_may_carry_the_response() {
     let (message_id, token) = identity(outputs);
     assert_eq!(bench.receive(&response(ACK, message_id, token)), []);
     assert_eq!(bench.receive(&encode::empty(ACK, message_id)), []);
+    assert_eq!(bench.stats().unmatched, 2);
+}
+
+#[test]
+fn a_response_to_a_request_that_was_not_sent_yet_matches_nothing() {
+    // RFC 7252 §5.3.2. The other bench sends the second request at once and so shows its token.
+    let mut open = Bench::with(EndpointConfig { nstart: 2, ..Default::default() });
+    open.request(get());
+    let (_, outputs) = open.request(get());
+    let (_, token) = identity(outputs);
+    let mut bench = Bench::new();
+    let (first, outputs) = bench.request(get());
+    let (first_id, first_token) = identity(outputs);
+    bench.request(get());
+    assert_eq!(bench.receive(&response(NON, 1, token)), []);
+    assert_eq!(bench.stats().unmatched, 1);
+    let mut outputs = bench.receive(&response(ACK, first_id, first_token));
+    assert_eq!(identity(alloc::vec![outputs.pop().unwrap()]).1, token);
+    assert_eq!(outputs, [done(first)]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! A line that holds a secret never is shown. Two rules find it, because the second also works where
 //! the file cannot be parsed: the spans of values that the schema calls secret, and words in the
-//! line. Hiding a harmless line costs a snippet; showing a secret one cannot be undone.
+//! line or in one that it continues. Hiding a harmless line costs a snippet; showing a secret one
+//! cannot be undone.
 
 use std::fmt;
 use std::ops::Range;
@@ -108,14 +109,18 @@ impl SourceFile {
             .secrets
             .iter()
             .any(|secret| secret.start < line.end.max(line.start + 1) && line.start < secret.end);
-        spanned || sounds_secret(text) || self.secret_is_open()
+        spanned || sounds_secret(text) || self.continues_secret(line)
     }
 
-    /// Whether a secret starts a text of several lines: should it never end, any line can be part
-    /// of it.
-    fn secret_is_open(&self) -> bool {
+    /// Whether a line can be a part of a secret that was begun before it: its key stands alone in
+    /// the line above, or starts a text of several lines, which may never end.
+    fn continues_secret(&self, line: &Range<usize>) -> bool {
+        let before = self.text.get(..line.start).unwrap_or_default();
         let opens = |line: &str| line.contains("\"\"\"") || line.contains("'''");
-        self.secrets.is_empty() && self.text.lines().any(|line| opens(line) && sounds_secret(line))
+        let above = before.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        let goes_on = above.trim_end().ends_with(['=', '[', '{', ',']);
+        (goes_on && sounds_secret(above))
+            || before.lines().any(|line| opens(line) && sounds_secret(line))
     }
 }
 
@@ -169,10 +174,15 @@ mod tests {
         let text = "[a]\npassword = \"hunter2\"\nc = 2\n";
         assert_eq!(file(text).excerpt(&(15..24), None), None);
         assert_eq!(file(text).excerpt(&(29..30), Some(0)).unwrap().text, "[a]\n<hidden>\nc = 2");
-        let spanned = SourceFile::new("a".to_owned(), "x = 1\ny = 2".to_owned(), Vec::from([4..5]));
+        let spanned = SourceFile::new(
+            "a".to_owned(),
+            "x = 1\ny = 2".to_owned(),
+            std::iter::once(4..5).collect(),
+        );
         assert_eq!(spanned.excerpt(&(4..5), None), None);
         assert!(spanned.excerpt(&(10..11), None).is_some());
         assert_eq!(file("passwd = \"\"\"hun\nter2").excerpt(&(16..20), None), None);
+        assert_eq!(file("password =\n\n\"hunter2\"\n").excerpt(&(12..13), None), None);
         assert_eq!(file("url = \"mqtt://u:p@h\"").excerpt(&(0..3), None), None);
         assert!(file("password_file = \"x\"").excerpt(&(0..3), None).is_some());
     }

@@ -43,6 +43,14 @@ pub(crate) trait TextValue: FromStr<Err: fmt::Display> {
 /// Reads a [`TextValue`] and refuses every other type.
 pub(crate) struct TextVisitor<T>(pub(crate) PhantomData<T>);
 
+impl<T> Clone for TextVisitor<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for TextVisitor<T> {}
+
 impl<T: TextValue> de::Visitor<'_> for TextVisitor<T> {
     type Value = T;
 

@@ -280,6 +280,9 @@ fn a_secret_is_in_no_output() {
         "url = \"mqtt://h\"\npasswd = \"SECRET\"",
         "url = \"mqtt://h\"\npassword = \"x\"\npassword = \"SECRET\"",
         "url = \"mqtt://h\"\nauth = { user = \"u\", password = \"SECRET\", url = 5 }",
+        "url = \"mqtt://h\"\npwsd = \"SECRET\"",
+        "pwsd = \"SECRET\"\nwindow = 0",
+        "url = \"mqtt://h\"\n[brokers]\nc = { pwsd = \"SECRET\", window = 0 }",
         "password = \"SECRET\"",
     ];
     let commands: [&[&str]; 5] = [

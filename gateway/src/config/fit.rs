@@ -9,7 +9,7 @@ use super::findings::Findings;
 use super::layer::{Aim, Layers};
 use super::model::Config;
 use super::report::Problem;
-use super::shape::Shape;
+use super::shape::{Shape, Table};
 use super::source_file::has_user_info;
 use super::strict::{self, TAG};
 use super::suggest;
@@ -149,10 +149,16 @@ impl Teller<'_> {
     }
 
     fn unknown_key(&self, path: &KeyPath) -> Problem {
-        let place = self.layers.place(path, Aim::Key);
-        let Some((parent, Step::Key(key))) = path.split_last() else {
-            return Problem::new(format!("unknown key `{path}`"), place);
+        let (parent, key) = match path.split_last() {
+            Some((parent, Step::Key(key))) => (parent, key),
+            Some((_, Step::Index(_))) | None => {
+                let place = self.layers.place(path, Aim::UnknownKey);
+                return Problem::new(format!("unknown key `{path}`"), place);
+            }
         };
+        let beside_secret = self.shape.table_at(&parent, self.whole).is_some_and(Table::has_secret);
+        let aim = if beside_secret { Aim::UnknownKey } else { Aim::Key };
+        let place = self.layers.place(path, aim);
         let title = match parent.steps().is_empty() {
             true => format!("unknown key `{key}`"),
             false => format!("unknown key `{key}` in `{parent}`"),

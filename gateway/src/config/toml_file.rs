@@ -16,7 +16,7 @@ use super::report::{Place, Problem, reason};
 use super::shape::Shape;
 use super::source_file::SourceFile;
 use super::syntax::{self, Mistake};
-use super::tree::{KeyPath, Node};
+use super::tree::{KeyPath, Node, Step};
 
 /// The largest configuration file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -69,11 +69,14 @@ fn parse(
 
     let merged = Value::new(None, ValueKind::Table(values.clone()));
     let tree = Node::from_value(merged).unwrap_or_else(|| Node::Table(BTreeMap::new()));
-    let secrets = found.spots.iter().filter(|(path, _)| shape.is_secret(path, &tree));
+    let secrets = found.spots.iter().filter(|(path, _)| can_be_secret(path, &tree, shape));
     let secrets = secrets.map(|(_, spot)| spot.value.clone()).collect();
     let file = Arc::new(SourceFile::new(name, text, secrets));
 
-    let at = |span| Place::Span { layer: position, file: Arc::clone(&file), span, context: None };
+    let at = |span| {
+        let file = Arc::clone(&file);
+        Place::Span { layer: position, file, span, context: None, cut: false }
+    };
     for Mistake { span, title, expected, hides_rest } in mistakes {
         let problem = Problem::new(title, at(span)).expected(expected);
         match hides_rest {
@@ -86,6 +89,16 @@ fn parse(
         findings.fail(path, Problem::new(what, at(span)).expected(expected));
     }
     Layer::file(file, found.spots, values)
+}
+
+/// Whether a value is a secret, or one under a misspelt key.
+fn can_be_secret(path: &KeyPath, tree: &Node, shape: &Shape) -> bool {
+    let misspelt = || {
+        let Some((parent, Step::Key(key))) = path.split_last() else { return false };
+        let table = shape.table_at(&parent, tree);
+        table.is_some_and(|table| table.has_secret() && !table.keys.contains_key(key))
+    };
+    shape.is_secret(path, tree) || misspelt()
 }
 
 /// What was found on the way through a document.

@@ -32,7 +32,7 @@ pub(crate) use rules::{
     Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
     separator, size, span, span_ms, whole,
 };
-pub(crate) use secret::{HIDDEN, Secret};
+pub(crate) use secret::Secret;
 
 /// A value that an operator writes as text.
 pub(crate) trait TextValue: FromStr<Err: fmt::Display> {

@@ -17,6 +17,7 @@
 //! once. No input makes this panic.
 
 mod checks;
+mod fault;
 mod findings;
 mod fit;
 mod layer;
@@ -30,9 +31,11 @@ mod show;
 mod source_file;
 mod strict;
 mod suggest;
+mod syntax;
 mod toml_file;
 mod tree;
 pub(crate) mod values;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -88,10 +91,10 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     let mut tree = layers.merge().unwrap_or_else(|_| Node::Table(BTreeMap::new()));
     setting::coerce(&mut tree, &layers, &shape);
 
+    let mut config = fit::fit(tree.clone(), &layers, &shape, &mut findings).unwrap_or_default();
     if options.to_run {
         checks::check_parts(&tree, &layers, &mut findings);
     }
-    let mut config = fit::fit(tree.clone(), &layers, &shape, &mut findings).unwrap_or_default();
     checks::check(&config, &tree, &layers, &mut findings);
     let credentials = options.env.get(CREDENTIALS_DIRECTORY);
     password::read_all(&mut config, credentials, &layers, &mut findings);

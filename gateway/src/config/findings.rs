@@ -1,6 +1,6 @@
 //! What is known to be wrong while a configuration is checked, so that one mistake is told once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::report::{Problem, Report};
 use super::tree::KeyPath;
@@ -18,6 +18,8 @@ pub(crate) struct Findings {
     incomplete: bool,
     /// Lines that could not be read, by layer.
     broken: BTreeSet<(usize, usize)>,
+    /// Lines from which on a layer could not be read.
+    broken_from: BTreeMap<usize, usize>,
 }
 
 impl Findings {
@@ -29,7 +31,10 @@ impl Findings {
 
     /// Adds a problem that no other one follows from.
     pub(crate) fn add(&mut self, problem: Problem) {
-        let is_broken = problem.place().line().is_some_and(|line| self.broken.contains(&line));
+        let is_broken = problem.place().line().is_some_and(|(layer, line)| {
+            self.broken.contains(&(layer, line))
+                || self.broken_from.get(&layer).is_some_and(|first| *first <= line)
+        });
         if !self.is_full() && !is_broken {
             self.report.push(problem);
         }
@@ -41,6 +46,13 @@ impl Findings {
         let line = problem.place().line();
         self.add(problem);
         self.broken.extend(line);
+    }
+
+    /// Adds a problem that hides the rest of a file.
+    pub(crate) fn unreadable_from(&mut self, problem: Problem) {
+        let line = problem.place().line();
+        self.unreadable(problem);
+        self.broken_from.extend(line);
     }
 
     /// Whether there are enough problems to stop at.

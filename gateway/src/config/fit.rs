@@ -4,15 +4,17 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use super::fault::{Fault, FaultKind};
 use super::findings::Findings;
 use super::layer::{Aim, Layers};
 use super::model::Config;
 use super::report::Problem;
-use super::shape::Shape;
+use super::shape::{Shape, Table};
 use super::source_file::has_user_info;
-use super::strict::{self, Fault, FaultKind, TAG};
+use super::strict::{self, TAG};
 use super::suggest;
 use super::tree::{KeyPath, Node, Step};
+use super::words;
 
 /// Longer values are not repeated in a title.
 const MAX_SHOWN: usize = 60;
@@ -71,7 +73,7 @@ impl Teller<'_> {
                     _ => format!("invalid value: string \"{value}\""),
                 };
                 let problem = Problem::new(title, place)
-                    .expected(format!("expected {}", strict::either(choices)));
+                    .expected(format!("expected {}", words::either(choices)));
                 match suggest::nearest(value, choices.iter().copied()) {
                     Some(similar) => problem.help(format!("did you mean `{similar}`?")),
                     None => problem,
@@ -127,7 +129,7 @@ impl Teller<'_> {
         match self.shape.at(path, self.whole) {
             Some(Shape::Tagged(variants)) => {
                 let choices: Vec<_> = variants.keys().map(String::as_str).collect();
-                let choices = strict::either(&choices);
+                let choices = words::either(&choices);
                 Some(format!("add `{key} = {{ {TAG} = \"…\" }}` with the type {choices}"))
             }
             _ if key == TAG => {
@@ -136,7 +138,7 @@ impl Teller<'_> {
                     return None;
                 };
                 let choices: Vec<_> = variants.keys().map(String::as_str).collect();
-                Some(format!("{TAG} is one of {}", strict::either(&choices)))
+                Some(format!("add `{TAG} = \"…\"`: {}", words::either(&choices)))
             }
             _ => {
                 let (parent, _) = path.split_last()?;
@@ -147,10 +149,16 @@ impl Teller<'_> {
     }
 
     fn unknown_key(&self, path: &KeyPath) -> Problem {
-        let place = self.layers.place(path, Aim::Key);
-        let Some((parent, Step::Key(key))) = path.split_last() else {
-            return Problem::new(format!("unknown key `{path}`"), place);
+        let (parent, key) = match path.split_last() {
+            Some((parent, Step::Key(key))) => (parent, key),
+            Some((_, Step::Index(_))) | None => {
+                let place = self.layers.place(path, Aim::UnknownKey);
+                return Problem::new(format!("unknown key `{path}`"), place);
+            }
         };
+        let beside_secret = self.shape.table_at(&parent, self.whole).is_some_and(Table::has_secret);
+        let aim = if beside_secret { Aim::UnknownKey } else { Aim::Key };
+        let place = self.layers.place(path, aim);
         let title = match parent.steps().is_empty() {
             true => format!("unknown key `{key}`"),
             false => format!("unknown key `{key}` in `{parent}`"),

@@ -56,6 +56,8 @@ impl Spot {
 pub(crate) enum Aim {
     /// The key.
     Key,
+    /// The key of a value that nobody knows: it may be a misspelt secret, so it is not shown.
+    UnknownKey,
     /// The value.
     Value,
 }
@@ -123,11 +125,12 @@ impl Layer {
             Origin::Text { name, .. } => Place::Named { layer: position, name: name.clone() },
             Origin::File(file) => {
                 let span = match aim {
-                    Aim::Key if !spot.is_header() => spot.key.clone(),
-                    Aim::Key | Aim::Value => spot.value.clone(),
+                    Aim::Key | Aim::UnknownKey if !spot.is_header() => spot.key.clone(),
+                    Aim::Key | Aim::UnknownKey | Aim::Value => spot.value.clone(),
                 };
+                let cut = aim == Aim::UnknownKey;
                 let context = self.header_around(path).map(|spot| spot.value.start);
-                Place::Span { layer: position, file: Arc::clone(file), span, context }
+                Place::Span { layer: position, file: Arc::clone(file), span, context, cut }
             }
         })
     }

@@ -3,15 +3,20 @@
 //! The doc comments here are the manual: the schema, `docs/configuration.md` and the hints of error
 //! messages are made from them.
 
+mod decode;
+mod source;
+
 use std::collections::BTreeMap;
-use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{self, BrokerUrl, ByteSize, FrameSize, Id, Interval, JsonPath, Secret};
+use super::values::{self, BrokerUrl, ByteSize, Id, Interval, Secret};
 use crate::pipeline::{Pattern, TopicTemplate};
+
+pub(crate) use decode::*;
+pub(crate) use source::*;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -97,376 +102,6 @@ pub(crate) struct Store {
     pub(crate) commit_interval: Interval,
 }
 
-/// A place where readings come from: a link, cut into frames, decoded into readings.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct Source {
-    /// Name of the device, where a frame does not name it: for a link with one device on it.
-    /// Without it, a device that does not name itself is named by its address.
-    #[serde(default, deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) device: Option<String>,
-    /// What the devices are connected to.
-    pub(crate) link: Link,
-    /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
-    #[serde(default)]
-    pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap, where the content format says it.
-    #[serde(default)]
-    pub(crate) decode: Option<Decode>,
-}
-
-/// A link to devices.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(tag = "type")]
-pub(crate) enum Link {
-    /// A serial port.
-    ///
-    /// ```toml
-    /// [sources.scale]
-    /// device = "scale-1"
-    /// link = { type = "serial", path = "/dev/serial/by-id/usb-FTDI_scale-if00-port0", parity = "even", data_bits = 7 }
-    /// decode = { type = "value", name = "weight", unit = "kg" }
-    /// ```
-    Serial(SerialLink),
-    /// Datagrams.
-    ///
-    /// ```toml
-    /// [sources.weather]
-    /// link = { type = "udp", bind = "0.0.0.0:7000", receive_buffer = "8MiB" }
-    /// decode = { type = "json", device = "station" }
-    /// ```
-    Udp(UdpLink),
-    /// Clients that connect and send.
-    ///
-    /// ```toml
-    /// [sources.lines]
-    /// link = { type = "tcp", bind = "127.0.0.1:7000", reply = true }
-    /// decode = { type = "json", device = "device" }
-    /// ```
-    Tcp(TcpLink),
-    /// A CoAP server (RFC 7252): `/r` takes packs, `/r/{device}/{name}` takes plain values.
-    ///
-    /// ```toml
-    /// [sources.node-lan]
-    /// link = { type = "coap", bind = ["192.0.2.10:5684"] }
-    /// ```
-    Coap(CoapLink),
-}
-
-/// A serial port.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct SerialLink {
-    /// The port, by a name that stays: `/dev/serial/by-id/…`.
-    #[serde(deserialize_with = "values::path")]
-    pub(crate) path: PathBuf,
-    /// Symbols a second, 50 to 4000000. 9600 is what most sensors and Arduino sketches use.
-    #[serde(default = "default_baud", deserialize_with = "values::whole::<_, _, 50, 4_000_000>")]
-    #[schemars(range(min = 50, max = 4_000_000))]
-    pub(crate) baud: u32,
-    /// Bits of a character: 5 to 8.
-    #[serde(default)]
-    pub(crate) data_bits: DataBits,
-    /// Parity bit.
-    #[serde(default)]
-    pub(crate) parity: Parity,
-    /// Stop bits: 1 or 2.
-    #[serde(default)]
-    pub(crate) stop_bits: StopBits,
-    /// Time after opening during which input is thrown away, 0s to 1m: an Arduino resets when it is
-    /// opened.
-    #[serde(default, deserialize_with = "values::span::<_, 0, 60>")]
-    pub(crate) open_delay: Interval,
-}
-
-/// Datagrams.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct UdpLink {
-    /// Address and port to listen on.
-    #[serde(deserialize_with = "values::address")]
-    #[schemars(with = "values::Address")]
-    pub(crate) bind: SocketAddr,
-    /// Kernel receive buffer, 4KiB to 1GiB; what does not fit in a burst is lost and counted.
-    #[serde(
-        default = "default_receive_buffer",
-        deserialize_with = "values::size::<_, 0x1000, 0x4000_0000>"
-    )]
-    pub(crate) receive_buffer: ByteSize,
-}
-
-/// Clients that connect and send.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct TcpLink {
-    /// Address and port to listen on.
-    #[serde(deserialize_with = "values::address")]
-    #[schemars(with = "values::Address")]
-    pub(crate) bind: SocketAddr,
-    /// Answer each frame with a line once its readings are on disk: `ok`, or `error: …`.
-    #[serde(default)]
-    pub(crate) reply: bool,
-    /// Most clients at a time; one more is closed at once and counted.
-    #[serde(
-        default = "default_max_clients",
-        deserialize_with = "values::whole::<_, _, 1, 65_535>"
-    )]
-    #[schemars(range(min = 1))]
-    pub(crate) max_clients: u16,
-}
-
-/// A CoAP server.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct CoapLink {
-    /// Addresses and ports to listen on.
-    #[serde(default = "default_coap_bind", deserialize_with = "values::addresses")]
-    #[schemars(with = "Vec<values::Address>", length(min = 1))]
-    pub(crate) bind: Vec<SocketAddr>,
-    /// Longest wait for the disk before an empty acknowledgement tells the device that its answer
-    /// follows: 0s to 1.9s, below CoAP's ACK_TIMEOUT of 2 s (RFC 7252 §4.8).
-    #[serde(
-        default = "default_separate_after",
-        deserialize_with = "values::span_ms::<_, 0, 1900>"
-    )]
-    pub(crate) separate_after: Interval,
-}
-
-/// Bits of a character.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum DataBits {
-    /// 5
-    Five,
-    /// 6
-    Six,
-    /// 7
-    Seven,
-    /// 8
-    #[default]
-    Eight,
-}
-
-/// Parity bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Parity {
-    /// None.
-    #[default]
-    None,
-    /// Even.
-    Even,
-    /// Odd.
-    Odd,
-}
-
-/// Stop bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum StopBits {
-    /// 1
-    #[default]
-    One,
-    /// 2
-    Two,
-}
-
-/// How bytes become frames.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(tag = "type")]
-pub(crate) enum Frame {
-    /// Text up to a line feed; a carriage return before it is dropped.
-    ///
-    /// ```toml
-    /// [sources.short-lines]
-    /// link = { type = "tcp", bind = "127.0.0.1:7001" }
-    /// frame = { type = "lines", max = "4KiB" }
-    /// decode = { type = "senml" }
-    /// ```
-    Lines(LinesFrame),
-    /// What arrived together: one UDP datagram.
-    ///
-    /// ```toml
-    /// [sources.packs]
-    /// link = { type = "udp", bind = "0.0.0.0:7001" }
-    /// frame = { type = "datagram", max = 1280 }
-    /// decode = { type = "senml" }
-    /// ```
-    Datagram(DatagramFrame),
-}
-
-/// Text up to a line feed.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct LinesFrame {
-    /// Longest line, 1B to 1MiB; a longer one is thrown away up to its end and counted.
-    pub(crate) max: FrameSize,
-}
-
-/// One UDP datagram.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct DatagramFrame {
-    /// Longest datagram, 1B to 1MiB; a longer one is refused and counted. The default takes every
-    /// datagram that UDP can carry.
-    pub(crate) max: FrameSize,
-}
-
-/// How a frame becomes readings.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(tag = "type")]
-pub(crate) enum Decode {
-    /// A JSON object: every number, boolean and string in it becomes a reading of that name.
-    ///
-    /// ```toml
-    /// # {"id": "th-1", "at": 1753000000000, "data": {"temp": 21.5}}
-    /// [sources.json]
-    /// link = { type = "udp", bind = "0.0.0.0:7002" }
-    /// decode = { type = "json", device = "id", time = "at", time_unit = "ms", value = "data.temp" }
-    /// ```
-    Json(JsonDecode),
-    /// A SenML pack (RFC 8428), JSON or CBOR by its first byte.
-    ///
-    /// ```toml
-    /// # [{"bn": "urn:dev:mac:0024befffe804ff1:", "n": "temp", "u": "Cel", "v": 21.5}]
-    /// [sources.senml]
-    /// link = { type = "udp", bind = "0.0.0.0:7003" }
-    /// decode = { type = "senml" }
-    /// ```
-    Senml(SenmlDecode),
-    /// `t=21.5 h=40`: every pair becomes a reading.
-    ///
-    /// ```toml
-    /// # id=th-1 n=17 t=21.5 h=40
-    /// [sources.pairs]
-    /// link = { type = "udp", bind = "0.0.0.0:7004" }
-    /// decode = { type = "keyvalue", device = "id", seq = "n" }
-    /// ```
-    Keyvalue(KeyvalueDecode),
-    /// Columns with a separator.
-    ///
-    /// ```toml
-    /// # th-1;2026-11-20T22:39:00Z;21.5;ok;40
-    /// [sources.table]
-    /// link = { type = "udp", bind = "0.0.0.0:7005" }
-    /// decode = { type = "csv", separator = ";", columns = ["id", "at", "temp", "_", "hum"], device = "id", time = "at" }
-    /// ```
-    Csv(CsvDecode),
-    /// The whole frame is one value: a number, `true`, `false`, or text.
-    ///
-    /// ```toml
-    /// # 21.5
-    /// [sources.probe]
-    /// device = "probe-1"
-    /// link = { type = "udp", bind = "0.0.0.0:7006" }
-    /// decode = { type = "value", name = "temp", unit = "Cel" }
-    /// ```
-    Value(ValueDecode),
-}
-
-/// A JSON object.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct JsonDecode {
-    /// Path of the device's name, such as `device` or `meta.id`.
-    pub(crate) device: Option<JsonPath>,
-    /// Path of the reading's name; with `value`, an object is one reading.
-    pub(crate) name: Option<JsonPath>,
-    /// Path of the value; without `name` the reading is named like the path's last part.
-    pub(crate) value: Option<JsonPath>,
-    /// Path of the unit.
-    pub(crate) unit: Option<JsonPath>,
-    /// Path of the time: RFC 3339 text, or a number since 1970 in `time_unit`.
-    pub(crate) time: Option<JsonPath>,
-    /// Unit of a time that is a number.
-    pub(crate) time_unit: TimeUnit,
-    /// Path of the device's sequence number.
-    pub(crate) seq: Option<JsonPath>,
-    /// Path of the device's boot count.
-    pub(crate) epoch: Option<JsonPath>,
-}
-
-/// A SenML pack; it needs no description.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct SenmlDecode {}
-
-/// Pairs.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct KeyvalueDecode {
-    /// Key whose value is the device's name.
-    #[serde(deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) device: Option<String>,
-    /// Key whose value is the time: RFC 3339, or a number since 1970 in `time_unit`.
-    #[serde(deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) time: Option<String>,
-    /// Unit of a time that is a number.
-    pub(crate) time_unit: TimeUnit,
-    /// Key whose value is the device's sequence number.
-    #[serde(deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) seq: Option<String>,
-    /// Key whose value is the device's boot count.
-    #[serde(deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) epoch: Option<String>,
-}
-
-/// Columns.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct CsvDecode {
-    /// Name of each column in order; a column named `_` is left out.
-    #[serde(deserialize_with = "values::filled_list")]
-    #[schemars(length(min = 1))]
-    pub(crate) columns: Vec<String>,
-    /// One character between columns.
-    #[serde(default = "default_separator", deserialize_with = "values::separator")]
-    pub(crate) separator: char,
-    /// Column that holds the device's name.
-    #[serde(default)]
-    pub(crate) device: Option<String>,
-    /// Column that holds the time: RFC 3339, or a number since 1970 in `time_unit`.
-    #[serde(default)]
-    pub(crate) time: Option<String>,
-    /// Unit of a time that is a number.
-    #[serde(default)]
-    pub(crate) time_unit: TimeUnit,
-    /// Column that holds the device's sequence number.
-    #[serde(default)]
-    pub(crate) seq: Option<String>,
-    /// Column that holds the device's boot count.
-    #[serde(default)]
-    pub(crate) epoch: Option<String>,
-}
-
-/// A frame that is one value.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-pub(crate) struct ValueDecode {
-    /// Name of the reading.
-    #[serde(deserialize_with = "values::filled")]
-    #[schemars(length(min = 1))]
-    pub(crate) name: String,
-    /// Unit of the value, by SenML's names where it has one: `Cel`, `%RH`, `W` (RFC 8428 §12.1).
-    #[serde(default, deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) unit: Option<String>,
-}
-
-/// Unit of a time that is a number since 1970-01-01T00:00:00Z.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TimeUnit {
-    /// Seconds.
-    #[default]
-    S,
-    /// Milliseconds.
-    Ms,
-    /// Microseconds.
-    Us,
-    /// Nanoseconds.
-    Ns,
-}
-
 /// An MQTT broker.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct Broker {
@@ -480,7 +115,7 @@ pub(crate) struct Broker {
     /// User name.
     #[serde(default)]
     pub(crate) username: Option<String>,
-    /// Password; better in a file of its own: `password_file`.
+    /// Password; better in a file of its own: `password_file`. It needs a `username`.
     #[serde(default)]
     pub(crate) password: Option<Secret>,
     /// File that holds the password; a line end at its end is dropped. A relative path is looked
@@ -490,7 +125,7 @@ pub(crate) struct Broker {
     /// Longest silence before a ping: 1s to 65535s.
     #[serde(default = "default_keep_alive", deserialize_with = "values::span::<_, 1, 65_535>")]
     pub(crate) keep_alive: Interval,
-    /// Most publishes under way without acknowledgement.
+    /// Most publishes under way without acknowledgement, 1 to 65535.
     #[serde(default = "default_window", deserialize_with = "values::whole::<_, _, 1, 65_535>")]
     #[schemars(range(min = 1))]
     pub(crate) window: u16,
@@ -528,7 +163,8 @@ pub(crate) struct Route {
     /// What is published.
     #[serde(default)]
     pub(crate) payload: Payload,
-    /// MQTT quality of service.
+    /// MQTT quality of service: 0 releases a reading once it is handed to the network, 1 once the
+    /// broker acknowledges it.
     #[serde(default)]
     pub(crate) qos: Qos,
     /// Whether the broker keeps the last reading for new subscribers.
@@ -589,30 +225,6 @@ impl Broker {
     pub(crate) fn client_id_for(&self, id: &Id) -> String {
         self.client_id.replace("{gateway}", id.as_str())
     }
-}
-
-const fn default_baud() -> u32 {
-    9_600
-}
-
-const fn default_receive_buffer() -> ByteSize {
-    ByteSize::mib(4)
-}
-
-const fn default_max_clients() -> u16 {
-    64
-}
-
-fn default_coap_bind() -> Vec<SocketAddr> {
-    vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5683))]
-}
-
-const fn default_separate_after() -> Interval {
-    Interval::millis(500)
-}
-
-const fn default_separator() -> char {
-    ','
 }
 
 fn default_client_id() -> String {

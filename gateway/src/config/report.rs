@@ -42,6 +42,8 @@ pub(crate) enum Place {
         span: Range<usize>,
         /// A byte of the header of the table around it.
         context: Option<usize>,
+        /// Whether the line is shown only up to here.
+        cut: bool,
     },
     /// A file as a whole, a variable or an argument.
     Named {
@@ -130,24 +132,28 @@ impl Problem {
         match &self.place {
             Place::Nowhere => {}
             Place::Named { name, .. } => elements.push(Origin::path(name.as_str()).into()),
-            Place::Span { file, span, context, .. } => match file.excerpt(span, *context) {
-                Some(excerpt) => {
-                    let mark = AnnotationKind::Primary.span(excerpt.span).label(expected.take());
-                    let context = excerpt.context.map(|line| AnnotationKind::Visible.span(line));
-                    let snippet = Snippet::source(excerpt.text)
-                        .line_start(excerpt.first_line)
-                        .path(file.name())
-                        .annotation(mark)
-                        .annotations(context);
-                    elements.push(snippet.into());
+            Place::Span { file, span, context, cut, .. } => {
+                match file.excerpt(span, *context, *cut) {
+                    Some(excerpt) => {
+                        let mark =
+                            AnnotationKind::Primary.span(excerpt.span).label(expected.take());
+                        let context =
+                            excerpt.context.map(|line| AnnotationKind::Visible.span(line));
+                        let snippet = Snippet::source(excerpt.text)
+                            .line_start(excerpt.first_line)
+                            .path(file.name())
+                            .annotation(mark)
+                            .annotations(context);
+                        elements.push(snippet.into());
+                    }
+                    None => {
+                        let (line, column) = file.position(span.start);
+                        let origin = Origin::path(file.name()).line(line).char_column(column);
+                        elements.push(origin.into());
+                        is_hidden = true;
+                    }
                 }
-                None => {
-                    let (line, column) = file.position(span.start);
-                    let origin = Origin::path(file.name()).line(line).char_column(column);
-                    elements.push(origin.into());
-                    is_hidden = true;
-                }
-            },
+            }
         }
         let message = |level: Level<'static>, text: &str| {
             Element::from(level.message(normalize_untrusted_str(text)))

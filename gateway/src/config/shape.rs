@@ -195,6 +195,14 @@ impl Shape {
     }
 }
 
+impl Table {
+    /// Whether one of its keys never is to be printed.
+    pub(crate) fn has_secret(&self) -> bool {
+        let is_secret = |key: &Key| matches!(key.shape, Shape::Leaf(Leaf { secret: true, .. }));
+        self.keys.values().any(is_secret)
+    }
+}
+
 /// The `type` and the table of a variant; `None` for a variant that is text.
 fn variant(schema: &Value) -> Option<(String, Table)> {
     let tag = schema.get("properties")?.get(TAG)?.get("const")?.as_str()?;

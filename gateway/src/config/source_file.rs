@@ -2,12 +2,11 @@
 //!
 //! A line that holds a secret never is shown. Two rules find it, because the second also works where
 //! the file cannot be parsed: the spans of values that the schema calls secret, and words in the
-//! line. Hiding a harmless line costs a snippet; showing a secret one cannot be undone.
+//! line or in one that it continues. Hiding a harmless line costs a snippet; showing a secret one
+//! cannot be undone.
 
 use std::fmt;
 use std::ops::Range;
-
-use super::values::HIDDEN;
 
 /// Words that make a line one to hide.
 const WORDS: [&str; 6] = ["pass", "secret", "token", "credential", "apikey", "api_key"];
@@ -53,10 +52,18 @@ impl SourceFile {
         (line, before.get(line_start..).unwrap_or_default().chars().count() + 1)
     }
 
-    /// The line of `span`, and those between it and the line of `context`, a byte before it; `None`
-    /// where that would show a secret.
-    pub(crate) fn excerpt(&self, span: &Range<usize>, context: Option<usize>) -> Option<Excerpt> {
-        let marked = self.line(span.start);
+    /// The line of `span`, or with `cut` its part up to the end of `span`, and the lines between it
+    /// and that of `context`, a byte before it; `None` where that would show a secret.
+    pub(crate) fn excerpt(
+        &self,
+        span: &Range<usize>,
+        context: Option<usize>,
+        cut: bool,
+    ) -> Option<Excerpt> {
+        let mut marked = self.line(span.start);
+        if cut {
+            marked.end = self.floor(span.end).clamp(marked.start, marked.end);
+        }
         if self.is_secret(&marked) {
             return None;
         }
@@ -69,8 +76,9 @@ impl SourceFile {
         while at < marked.start {
             let line = self.line(at);
             let start = text.len();
-            match self.is_secret(&line) {
-                true => text.push_str(HIDDEN),
+            // Only the header is shown: a line between can be a misspelt secret.
+            match shown_context.is_some() || self.is_secret(&line) {
+                true => text.push('…'),
                 false => text.push_str(self.text.get(line.clone()).unwrap_or_default()),
             }
             shown_context.get_or_insert(start..text.len());
@@ -79,6 +87,9 @@ impl SourceFile {
         }
         let offset = text.len();
         text.push_str(self.text.get(marked.clone()).unwrap_or_default());
+        if cut {
+            text.push_str(" …");
+        }
         let start = self.floor(span.start).clamp(marked.start, marked.end) - marked.start + offset;
         let end = self.floor(span.end).clamp(marked.start, marked.end) - marked.start + offset;
         Some(Excerpt { first_line, text, span: start..end.max(start), context: shown_context })
@@ -108,14 +119,18 @@ impl SourceFile {
             .secrets
             .iter()
             .any(|secret| secret.start < line.end.max(line.start + 1) && line.start < secret.end);
-        spanned || sounds_secret(text) || self.secret_is_open()
+        spanned || sounds_secret(text) || self.continues_secret(line)
     }
 
-    /// Whether a secret starts a text of several lines: should it never end, any line can be part
-    /// of it.
-    fn secret_is_open(&self) -> bool {
+    /// Whether a line can be a part of a secret that was begun before it: its key stands alone in
+    /// the line above, or starts a text of several lines, which may never end.
+    fn continues_secret(&self, line: &Range<usize>) -> bool {
+        let before = self.text.get(..line.start).unwrap_or_default();
         let opens = |line: &str| line.contains("\"\"\"") || line.contains("'''");
-        self.secrets.is_empty() && self.text.lines().any(|line| opens(line) && sounds_secret(line))
+        let above = before.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
+        let goes_on = above.trim_end().ends_with(['=', '[', '{', ',']);
+        (goes_on && sounds_secret(above))
+            || before.lines().any(|line| opens(line) && sounds_secret(line))
     }
 }
 
@@ -157,8 +172,8 @@ mod tests {
     #[test]
     fn an_excerpt_has_the_line_and_its_context() {
         let file = file("[a]\nb = 1\nc = 2\nd = 3\n");
-        let excerpt = file.excerpt(&(14..15), Some(1)).unwrap();
-        assert_eq!(excerpt.text, "[a]\nb = 1\nc = 2");
+        let excerpt = file.excerpt(&(14..15), Some(1), false).unwrap();
+        assert_eq!(excerpt.text, "[a]\n…\nc = 2");
         assert_eq!(excerpt.first_line, 1);
         assert_eq!(excerpt.text.get(excerpt.span), Some("2"));
         assert_eq!(excerpt.text.get(excerpt.context.unwrap()), Some("[a]"));
@@ -167,13 +182,20 @@ mod tests {
     #[test]
     fn a_secret_line_is_not_shown() {
         let text = "[a]\npassword = \"hunter2\"\nc = 2\n";
-        assert_eq!(file(text).excerpt(&(15..24), None), None);
-        assert_eq!(file(text).excerpt(&(29..30), Some(0)).unwrap().text, "[a]\n<hidden>\nc = 2");
-        let spanned = SourceFile::new("a".to_owned(), "x = 1\ny = 2".to_owned(), Vec::from([4..5]));
-        assert_eq!(spanned.excerpt(&(4..5), None), None);
-        assert!(spanned.excerpt(&(10..11), None).is_some());
-        assert_eq!(file("passwd = \"\"\"hun\nter2").excerpt(&(16..20), None), None);
-        assert_eq!(file("url = \"mqtt://u:p@h\"").excerpt(&(0..3), None), None);
-        assert!(file("password_file = \"x\"").excerpt(&(0..3), None).is_some());
+        assert_eq!(file(text).excerpt(&(15..24), None, false), None);
+        assert_eq!(file(text).excerpt(&(29..30), Some(0), false).unwrap().text, "[a]\n…\nc = 2");
+        let spanned = SourceFile::new(
+            "a".to_owned(),
+            "x = 1\ny = 2".to_owned(),
+            std::iter::once(4..5).collect(),
+        );
+        assert_eq!(spanned.excerpt(&(4..5), None, false), None);
+        assert!(spanned.excerpt(&(10..11), None, false).is_some());
+        assert_eq!(file("passwd = \"\"\"hun\nter2").excerpt(&(16..20), None, false), None);
+        assert_eq!(file("password =\n\n\"hunter2\"\n").excerpt(&(12..13), None, false), None);
+        assert_eq!(file("url = \"mqtt://u:p@h\"").excerpt(&(0..3), None, false), None);
+        let excerpt = file("pwsd = \"hunter2\"").excerpt(&(0..4), None, true).unwrap();
+        assert_eq!(excerpt.text, "pwsd …");
+        assert!(file("password_file = \"x\"").excerpt(&(0..3), None, false).is_some());
     }
 }

@@ -3,19 +3,22 @@
 use super::shape::{Shape, Table};
 use super::strict::TAG;
 
-/// The nearest of `names`, where one is near enough to be meant.
+/// The nearest of `names`, where one is near enough to be meant, and nearer than all others.
 pub(crate) fn nearest<'a>(
     wanted: &str,
     names: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let length = wanted.chars().count();
     let most = (length / 3).max(1).min(length.saturating_sub(1));
-    names
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(wanted, name), name))
-        .filter(|(distance, name)| *distance <= most || continues(wanted, name))
-        .min()
-        .map(|(_, name)| name)
+    let distances = names.into_iter().map(|name| (strsim::damerau_levenshtein(wanted, name), name));
+    let mut near: Vec<_> =
+        distances.filter(|(far, name)| *far <= most || continues(wanted, name)).collect();
+    near.sort_unstable();
+    match near.as_slice() {
+        [(nearest, _), (next, _), ..] if nearest == next => None,
+        [(_, name), ..] => Some(*name),
+        [] => None,
+    }
 }
 
 /// Whether one is the start of the other and not too short to say anything: `pass`, `password`.
@@ -48,7 +51,7 @@ pub(crate) fn for_key(key: &str, shape: &Shape, tag: Option<&str>) -> Option<Str
     let keys: Vec<_> = names.filter(|name| *name != TAG).collect();
     match keys.as_slice() {
         [] => None,
-        keys => Some(format!("the keys here are {}", super::strict::and(keys))),
+        keys => Some(format!("the keys here are {}", super::words::all_of(keys))),
     }
 }
 
@@ -77,6 +80,7 @@ mod tests {
         assert_eq!(nearest("pass", names), Some("password"));
         assert_eq!(nearest("colour", names), None);
         assert_eq!(nearest("x", ["a", "b"]), None);
+        assert_eq!(nearest("senml", ["senml+json", "senml+cbor"]), None);
     }
 
     #[test]

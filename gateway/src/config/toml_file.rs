@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read as _;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,8 @@ use super::layer::{Layer, Spot};
 use super::report::{Place, Problem, reason};
 use super::shape::Shape;
 use super::source_file::SourceFile;
-use super::tree::{KeyPath, Node};
+use super::syntax::{self, Mistake};
+use super::tree::{KeyPath, Node, Step};
 
 /// The largest configuration file.
 const MAX_BYTES: u64 = 1 << 20;
@@ -61,21 +61,28 @@ fn parse(
     shape: &Shape,
     findings: &mut Findings,
 ) -> Layer {
-    let (document, errors) = DeTable::parse_recoverable(&text);
+    let (mistakes, readable) = syntax::mistakes(&text);
+    let (document, _) = DeTable::parse_recoverable(&readable);
     let mut found = Found::default();
     let root = KeyPath::default();
     let values = found.table(document.get_ref(), &root);
 
     let merged = Value::new(None, ValueKind::Table(values.clone()));
     let tree = Node::from_value(merged).unwrap_or_else(|| Node::Table(BTreeMap::new()));
-    let secrets = found.spots.iter().filter(|(path, _)| shape.is_secret(path, &tree));
+    let secrets = found.spots.iter().filter(|(path, _)| can_be_secret(path, &tree, shape));
     let secrets = secrets.map(|(_, spot)| spot.value.clone()).collect();
-    let errors: Vec<_> = errors.iter().map(|error| Syntax::of(error, &text)).collect();
-    let file = Arc::new(SourceFile::new(name, text.clone(), secrets));
+    let file = Arc::new(SourceFile::new(name, text, secrets));
 
-    let at = |span| Place::Span { layer: position, file: Arc::clone(&file), span, context: None };
-    for Syntax { span, title, expected } in errors {
-        findings.unreadable(Problem::new(title, at(span)).expected(expected));
+    let at = |span| {
+        let file = Arc::clone(&file);
+        Place::Span { layer: position, file, span, context: None, cut: false }
+    };
+    for Mistake { span, title, expected, hides_rest } in mistakes {
+        let problem = Problem::new(title, at(span)).expected(expected);
+        match hides_rest {
+            true => findings.unreadable_from(problem),
+            false => findings.unreadable(problem),
+        }
     }
     for (path, what, expected) in std::mem::take(&mut found.refused) {
         let span = found.spots.get(&path).map(|spot| spot.value.clone()).unwrap_or_default();
@@ -84,44 +91,14 @@ fn parse(
     Layer::file(file, found.spots, values)
 }
 
-/// A mistake in TOML's grammar, in words for people.
-struct Syntax {
-    span: Range<usize>,
-    title: String,
-    expected: String,
-}
-
-impl Syntax {
-    fn of(error: &toml::de::Error, text: &str) -> Self {
-        let span = error.span().unwrap_or_default();
-        let is_empty = text.get(span.clone()).is_none_or(|text| text.trim().is_empty());
-        let (what, wanted) = match error.message().split_once(", expected ") {
-            Some((what, wanted)) => (what, format!("expected {wanted}")),
-            None => (error.message(), String::new()),
-        };
-        let wants_quote = ["expected `\"`", "expected `'`"].contains(&wanted.as_str());
-        let (title, expected) = match what {
-            "duplicate key" => {
-                (what, "expected each key and each [table] once in a file\nremove one of the two")
-            }
-            "string values must be quoted" if is_empty => {
-                ("missing value", "expected a value after `=`")
-            }
-            "string values must be quoted" => {
-                ("text without quotes", "expected text in quotes, a number, true or false")
-            }
-            "invalid basic string" | "invalid literal string" if wants_quote => {
-                ("text without its closing quote", wanted.as_str())
-            }
-            "invalid multi-line basic string" | "invalid multi-line literal string"
-                if wants_quote =>
-            {
-                ("text without its three closing quotes", wanted.as_str())
-            }
-            what => (what, wanted.as_str()),
-        };
-        Self { span, title: title.to_owned(), expected: expected.to_owned() }
-    }
+/// Whether a value is a secret, or one under a misspelt key.
+fn can_be_secret(path: &KeyPath, tree: &Node, shape: &Shape) -> bool {
+    let misspelt = || {
+        let Some((parent, Step::Key(key))) = path.split_last() else { return false };
+        let table = shape.table_at(&parent, tree);
+        table.is_some_and(|table| table.has_secret() && !table.keys.contains_key(key))
+    };
+    shape.is_secret(path, tree) || misspelt()
 }
 
 /// What was found on the way through a document.

@@ -32,7 +32,7 @@ pub(crate) use rules::{
     Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
     separator, size, span, span_ms, whole,
 };
-pub(crate) use secret::{HIDDEN, Secret};
+pub(crate) use secret::Secret;
 
 /// A value that an operator writes as text.
 pub(crate) trait TextValue: FromStr<Err: fmt::Display> {
@@ -42,6 +42,14 @@ pub(crate) trait TextValue: FromStr<Err: fmt::Display> {
 
 /// Reads a [`TextValue`] and refuses every other type.
 pub(crate) struct TextVisitor<T>(pub(crate) PhantomData<T>);
+
+impl<T> Clone for TextVisitor<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for TextVisitor<T> {}
 
 impl<T: TextValue> de::Visitor<'_> for TextVisitor<T> {
     type Value = T;

@@ -15,9 +15,9 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             let problem = checks
                 .at(&file, "`password` and `password_file` are both there")
                 .expected("expected one of them")
-                .note(format!("`password` is {}", checks.origin(&password)))
+                .note(format!("`password` is set in {}", checks.origin(&password)))
                 .help("keep `password_file`: a file can have its own permissions");
-            checks.findings.add(problem);
+            checks.findings.fail(file.clone(), problem);
         }
         for (key, is_there) in
             [(&password, broker.password.is_some()), (&file, broker.password_file.is_some())]

@@ -64,5 +64,5 @@ fn tell(checks: &mut Checks<'_>, problem: super::Problem, similar: Option<&str>)
 }
 
 fn names(names: &[&str]) -> String {
-    super::super::strict::either(names)
+    super::super::words::either(names)
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use super::super::model::{CsvDecode, Decode, Frame, JsonDecode, Link, Source};
-use super::super::strict::and;
-use super::super::tree::KeyPath;
-use super::Checks;
+use super::super::tree::{KeyPath, Step};
+use super::super::words::all_of;
+use super::{Checks, Problem};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,15 +57,20 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         let taken = earlier.filter(|(other, _)| checks.sound([path, other]));
         let clash = taken.filter_map(|(other, taken)| Some((other, clash(taken, claim)?))).next();
         if let Some((other, (title, reason))) = clash {
-            let problem = checks
+            let mut problem = checks
                 .at(path, title)
                 .note(format!("the other one is {other} ({})", checks.origin(other)));
-            checks.findings.add(match reason {
-                Some(reason) => problem.note(reason),
-                None => problem,
-            });
+            for default in [path, other].into_iter().filter(|path| is_link(path)) {
+                problem = problem.note(format!("{default} is on [::]:5683: it has no `bind`"));
+            }
+            checks.findings.add(reason.into_iter().fold(problem, Problem::note));
         }
     }
+}
+
+/// Whether a claim is that of a link without `bind`.
+fn is_link(path: &KeyPath) -> bool {
+    matches!(path.split_last(), Some((_, Step::Key(key))) if key == "link")
 }
 
 /// What is wrong with the parts of one source.
@@ -126,7 +131,7 @@ fn check_columns(checks: &mut Checks<'_>, path: &KeyPath, csv: &CsvDecode) {
         {
             let problem = checks
                 .at(&path.key(key), format!("column `{column}` does not exist"))
-                .expected(format!("expected one of `columns`: {}", and(&names)));
+                .expected(format!("expected one of `columns`: {}", all_of(&names)));
             checks.findings.add(problem);
         }
     }
@@ -150,7 +155,7 @@ fn check_paths(checks: &mut Checks<'_>, path: &KeyPath, json: &JsonDecode) {
 fn clash(taken: &Claim<'_>, wanted: &Claim<'_>) -> Option<(String, Option<String>)> {
     match (taken, wanted) {
         (Claim::Port(taken), Claim::Port(wanted)) => (taken == wanted)
-            .then(|| (format!("two sources read the serial port {}", wanted.display()), None)),
+            .then(|| (format!("the serial port {} is taken twice", wanted.display()), None)),
         (Claim::Address(protocol, taken), Claim::Address(other, wanted)) => {
             if protocol != other || !overlap(*taken, *wanted) {
                 return None;
@@ -159,7 +164,7 @@ fn clash(taken: &Claim<'_>, wanted: &Claim<'_>) -> Option<(String, Option<String
                 Protocol::Udp => "UDP",
                 Protocol::Tcp => "TCP",
             };
-            let title = format!("two sources listen on {protocol} port {}", wanted.port());
+            let title = format!("{protocol} port {} is taken twice", wanted.port());
             let reason = (taken != wanted).then(|| {
                 let all = if taken.ip().is_unspecified() { taken } else { wanted };
                 let family = if all.is_ipv6() { ", IPv4 included" } else { "" };

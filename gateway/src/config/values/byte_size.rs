@@ -101,7 +101,9 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-struct ByteSizeVisitor;
+/// Reads an integer or text.
+#[derive(Clone, Copy)]
+pub(super) struct ByteSizeVisitor;
 
 impl de::Visitor<'_> for ByteSizeVisitor {
     type Value = ByteSize;

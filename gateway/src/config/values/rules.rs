@@ -5,13 +5,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
-use serde::{Deserialize, Deserializer};
 
-use super::{Because, ByteSize, Interval};
+use super::byte_size::ByteSizeVisitor;
+use super::{Because, ByteSize, Interval, TextVisitor};
 
 /// An integer from `MIN` to `MAX`.
 pub(crate) fn whole<'de, D, T, const MIN: u32, const MAX: u32>(de: D) -> Result<T, D::Error>
@@ -41,20 +41,12 @@ pub(crate) fn size<'de, D, const MIN: u64, const MAX: u64>(de: D) -> Result<Byte
 where
     D: Deserializer<'de>,
 {
-    let size = ByteSize::deserialize(de)?;
-    if !(MIN..=MAX).contains(&size.bytes()) {
-        let (min, max) = (ByteSize::from_bytes(MIN), ByteSize::from_bytes(MAX));
-        let expected = if MAX == u64::MAX {
-            format!("expected {min} or more")
-        } else {
-            format!("expected {min} to {max}")
-        };
-        return Err(D::Error::invalid_value(
-            Unexpected::Str(&size.to_string()),
-            &Because(expected),
-        ));
-    }
-    Ok(size)
+    let (min, max) = (ByteSize::from_bytes(MIN), ByteSize::from_bytes(MAX));
+    let expected = match MAX {
+        u64::MAX => format!("expected {min} or more"),
+        _ => format!("expected {min} to {max}"),
+    };
+    de.deserialize_any(Bounded { visitor: ByteSizeVisitor, min, max, expected })
 }
 
 /// A duration from `MIN` to `MAX` seconds.
@@ -62,7 +54,11 @@ pub(crate) fn span<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<Inte
 where
     D: Deserializer<'de>,
 {
-    between(de, Interval::seconds(MIN), Interval::seconds(MAX))
+    let max = Interval::seconds(MAX);
+    let whole = if MAX.is_multiple_of(60) { max.to_string() } else { format!("{MAX}s") };
+    let expected = format!("expected {MIN}s to {whole}");
+    let visitor = TextVisitor(PhantomData);
+    de.deserialize_any(Bounded { visitor, min: Interval::seconds(MIN), max, expected })
 }
 
 /// A duration from `MIN` to `MAX` milliseconds.
@@ -70,23 +66,53 @@ pub(crate) fn span_ms<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<I
 where
     D: Deserializer<'de>,
 {
-    between(de, Interval::millis(MIN), Interval::millis(MAX))
+    let (min, max) = (Interval::millis(MIN), Interval::millis(MAX));
+    let expected = format!("expected {MIN}ms to {MAX}ms");
+    de.deserialize_any(Bounded { visitor: TextVisitor(PhantomData), min, max, expected })
 }
 
-fn between<'de, D>(de: D, min: Interval, max: Interval) -> Result<Interval, D::Error>
+/// A value of another visitor, between two bounds.
+struct Bounded<V, T> {
+    visitor: V,
+    min: T,
+    max: T,
+    /// The sentence about the bounds.
+    expected: String,
+}
+
+impl<'de, T, V> Bounded<V, T>
 where
-    D: Deserializer<'de>,
+    T: PartialOrd,
+    V: Visitor<'de, Value = T>,
 {
-    let interval = Interval::deserialize(de)?;
-    if !(min..=max).contains(&interval) {
-        let least =
-            if min.duration() == Duration::ZERO { "0s".to_owned() } else { min.to_string() };
-        return Err(D::Error::invalid_value(
-            Unexpected::Str(&interval.to_string()),
-            &Because(format!("expected {least} to {max}")),
-        ));
+    fn check<E: Error>(self, value: T, written: Unexpected<'_>) -> Result<T, E> {
+        match (self.min..=self.max).contains(&value) {
+            true => Ok(value),
+            false => Err(E::invalid_value(written, &Because(self.expected))),
+        }
     }
-    Ok(interval)
+}
+
+impl<'de, T, V> Visitor<'de> for Bounded<V, T>
+where
+    T: PartialOrd,
+    V: Visitor<'de, Value = T> + Copy,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.visitor.expecting(f)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<T, E> {
+        let value = self.visitor.visit_i64(number)?;
+        self.check(value, Unexpected::Signed(number))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+        let value = self.visitor.visit_str(text)?;
+        self.check(value, Unexpected::Str(text))
+    }
 }
 
 /// Text that is not empty.

@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What stands for a secret wherever one would be printed.
-pub(crate) const HIDDEN: &str = "<hidden>";
+const HIDDEN: &str = "<hidden>";
 
 /// A text that is shown as [`HIDDEN`] by `Debug`, `Display` and `config show`.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,0 +1,241 @@
+//! Sources: a link, and how its bytes become frames.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::values::{self, ByteSize, FrameSize, Interval};
+use super::Decode;
+
+/// A place where readings come from: a link, cut into frames, decoded into readings.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Source {
+    /// Name of the device, where a frame does not name it: for a link with one device on it.
+    /// Without it, a device that does not name itself is named by its address.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) device: Option<String>,
+    /// What the devices are connected to.
+    pub(crate) link: Link,
+    /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
+    #[serde(default)]
+    pub(crate) frame: Option<Frame>,
+    /// How a frame becomes readings; required but for coap, where the content format says it.
+    #[serde(default)]
+    pub(crate) decode: Option<Decode>,
+}
+
+/// A link to devices.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(tag = "type")]
+pub(crate) enum Link {
+    /// A serial port.
+    ///
+    /// ```toml
+    /// [sources.scale]
+    /// device = "scale-1"
+    /// link = { type = "serial", path = "/dev/serial/by-id/usb-FTDI_scale-if00-port0", parity = "even", data_bits = 7 }
+    /// decode = { type = "value", name = "weight", unit = "kg" }
+    /// ```
+    Serial(SerialLink),
+    /// Datagrams.
+    ///
+    /// ```toml
+    /// [sources.weather]
+    /// link = { type = "udp", bind = "0.0.0.0:7000", receive_buffer = "8MiB" }
+    /// decode = { type = "json", device = "station" }
+    /// ```
+    Udp(UdpLink),
+    /// Clients that connect and send.
+    ///
+    /// ```toml
+    /// [sources.lines]
+    /// link = { type = "tcp", bind = "127.0.0.1:7000", reply = true }
+    /// decode = { type = "json", device = "device" }
+    /// ```
+    Tcp(TcpLink),
+    /// A CoAP server (RFC 7252): `/r` takes packs, `/r/{device}/{name}` takes plain values.
+    ///
+    /// ```toml
+    /// [sources.node-lan]
+    /// link = { type = "coap", bind = ["192.0.2.10:5684"] }
+    /// ```
+    Coap(CoapLink),
+}
+
+/// A serial port.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct SerialLink {
+    /// The port, by a name that stays: `/dev/serial/by-id/…`.
+    #[serde(deserialize_with = "values::path")]
+    pub(crate) path: PathBuf,
+    /// Symbols a second, 50 to 4000000. 9600 is what most sensors and Arduino sketches use.
+    #[serde(default = "default_baud", deserialize_with = "values::whole::<_, _, 50, 4_000_000>")]
+    #[schemars(range(min = 50, max = 4_000_000))]
+    pub(crate) baud: u32,
+    /// Bits of a character: 5 to 8.
+    #[serde(default)]
+    pub(crate) data_bits: DataBits,
+    /// Parity bit of a character.
+    #[serde(default)]
+    pub(crate) parity: Parity,
+    /// Stop bits: 1 or 2.
+    #[serde(default)]
+    pub(crate) stop_bits: StopBits,
+    /// Time after opening during which input is thrown away, 0s to 1m: an Arduino resets when it is
+    /// opened.
+    #[serde(default, deserialize_with = "values::span::<_, 0, 60>")]
+    pub(crate) open_delay: Interval,
+}
+
+/// Datagrams.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct UdpLink {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "values::address")]
+    #[schemars(with = "values::Address")]
+    pub(crate) bind: SocketAddr,
+    /// Kernel receive buffer, 4KiB to 1GiB; what does not fit in a burst is lost and counted.
+    #[serde(
+        default = "default_receive_buffer",
+        deserialize_with = "values::size::<_, 0x1000, 0x4000_0000>"
+    )]
+    pub(crate) receive_buffer: ByteSize,
+}
+
+/// Clients that connect and send.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct TcpLink {
+    /// Address and port to listen on.
+    #[serde(deserialize_with = "values::address")]
+    #[schemars(with = "values::Address")]
+    pub(crate) bind: SocketAddr,
+    /// Answer each frame with a line once its readings are on disk: `ok`, or `error: …`.
+    #[serde(default)]
+    pub(crate) reply: bool,
+    /// Most clients at a time, 1 to 65535; one more is closed at once and counted.
+    #[serde(
+        default = "default_max_clients",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_clients: u16,
+}
+
+/// A CoAP server.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct CoapLink {
+    /// Addresses and ports to listen on.
+    #[serde(default = "default_coap_bind", deserialize_with = "values::addresses")]
+    #[schemars(with = "Vec<values::Address>", length(min = 1))]
+    pub(crate) bind: Vec<SocketAddr>,
+    /// Longest wait for the disk before an empty acknowledgement tells the device that its answer
+    /// follows: 0ms to 1900ms, below CoAP's ACK_TIMEOUT of 2 s (RFC 7252 §4.8).
+    #[serde(
+        default = "default_separate_after",
+        deserialize_with = "values::span_ms::<_, 0, 1900>"
+    )]
+    pub(crate) separate_after: Interval,
+}
+
+/// Bits of a character.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DataBits {
+    /// 5
+    Five,
+    /// 6
+    Six,
+    /// 7
+    Seven,
+    /// 8
+    #[default]
+    Eight,
+}
+
+/// Parity bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Parity {
+    /// None.
+    #[default]
+    None,
+    /// Even.
+    Even,
+    /// Odd.
+    Odd,
+}
+
+/// Stop bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StopBits {
+    /// 1
+    #[default]
+    One,
+    /// 2
+    Two,
+}
+
+/// How bytes become frames.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(tag = "type")]
+pub(crate) enum Frame {
+    /// Text up to a line feed; a carriage return before it is dropped.
+    ///
+    /// ```toml
+    /// [sources.short-lines]
+    /// link = { type = "tcp", bind = "127.0.0.1:7001" }
+    /// frame = { type = "lines", max = "4KiB" }
+    /// decode = { type = "senml" }
+    /// ```
+    Lines(LinesFrame),
+    /// What arrived together: one UDP datagram.
+    ///
+    /// ```toml
+    /// [sources.packs]
+    /// link = { type = "udp", bind = "0.0.0.0:7001" }
+    /// frame = { type = "datagram", max = 1280 }
+    /// decode = { type = "senml" }
+    /// ```
+    Datagram(DatagramFrame),
+}
+
+/// Text up to a line feed.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct LinesFrame {
+    /// Longest line, 1B to 1MiB; a longer one is thrown away up to its end and counted.
+    pub(crate) max: FrameSize,
+}
+
+/// One UDP datagram.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct DatagramFrame {
+    /// Longest datagram, 1B to 1MiB; a longer one is refused and counted. The default takes every
+    /// datagram that UDP can carry.
+    pub(crate) max: FrameSize,
+}
+
+const fn default_baud() -> u32 {
+    9_600
+}
+
+const fn default_receive_buffer() -> ByteSize {
+    ByteSize::mib(4)
+}
+
+const fn default_max_clients() -> u16 {
+    64
+}
+
+fn default_coap_bind() -> Vec<SocketAddr> {
+    vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5683))]
+}
+
+const fn default_separate_after() -> Interval {
+    Interval::millis(500)
+}

@@ -63,7 +63,7 @@ mod tests {
             ("-007.1", "-7.1"),
             ("0", "0"),
             ("000", "0"),
-            ("1e3", "1000"),
+            ("1e3", "1e3"),
         ] {
             assert_eq!(parse_value(text), Value::Number(number.parse().unwrap()), "{text}");
         }

@@ -43,6 +43,7 @@ mod connection;
 mod core;
 mod counts;
 mod faults;
+mod fuse;
 mod hub;
 mod listener;
 mod mailbox;

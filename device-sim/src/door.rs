@@ -73,3 +73,24 @@ impl Door {
         Ok(socket)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn closed_door_refuses_and_keeps_its_port() {
+        let mut door = Door::bind("127.0.0.1:0").await.unwrap();
+        door.close().unwrap();
+        let refused = TcpStream::connect(door.address()).await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let other = TcpSocket::new_v4().unwrap().bind(door.address()).unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::AddrInUse);
+        door.open().unwrap();
+        let (connected, accepted) = tokio::join!(TcpStream::connect(door.address()), door.accept());
+        assert_eq!(
+            connected.unwrap().local_addr().unwrap(),
+            accepted.unwrap().peer_addr().unwrap()
+        );
+    }
+}

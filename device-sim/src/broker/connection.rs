@@ -11,7 +11,8 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::core::ConnectionId;
-use super::faults::{FaultPlan, Fuse};
+use super::faults::FaultPlan;
+use super::fuse::Fuse;
 use super::hub::{Batch, Event};
 use super::mailbox::Mailbox;
 use super::wire::{self, Incoming, Violation};

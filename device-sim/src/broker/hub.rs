@@ -219,7 +219,7 @@ impl Hub {
     }
 
     fn send(&mut self, id: ConnectionId, packet: &Outgoing) {
-        let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.closing) else { return };
+        let Some(peer) = self.peers.get_mut(&id) else { return };
         if is_droppable(packet) && peer.mailbox.len() + peer.packets.len() >= self.max_unsent {
             let counts = self.core.counts_mut();
             counts.deliveries -= 1;

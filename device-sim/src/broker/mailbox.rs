@@ -54,3 +54,26 @@ impl Mailbox {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_taken_in_order_and_the_last_ones_all_at_once() {
+        let mailbox = Mailbox::default();
+        let mut output = BytesMut::new();
+        mailbox.put(BytesMut::from("a"), false);
+        assert!(!mailbox.take(&mut output));
+        mailbox.put(BytesMut::from("b"), false);
+        assert!(!mailbox.take(&mut output));
+        assert_eq!(
+            (&output[..], mailbox.len()),
+            (&b"a"[..], 1),
+            "the first is still being written"
+        );
+        mailbox.put(BytesMut::from("c"), true);
+        assert!(mailbox.take(&mut output));
+        assert_eq!(output, "abc");
+    }
+}

@@ -153,6 +153,20 @@ async fn interrupt_ends_it_while_its_reader_does_not_read() {
 }
 
 #[tokio::test]
+async fn last_lines_are_printed_after_an_interrupt() {
+    let running = Running::start(&["--print"]);
+    let mut client = Raw::join(running.address, "a").await;
+    let payload = "x".repeat(10_000);
+    for _ in 0..100 {
+        client.publish("t", QoS::AtLeastOnce, 1, &payload).await;
+        client.receive_puback().await;
+    }
+    let (code, stdout, _) = running.end("INT");
+    assert_eq!(code, Some(0));
+    assert_eq!(stdout.lines().count(), 100);
+}
+
+#[tokio::test]
 async fn password_comes_from_a_file() {
     let file = file("password", "secret\r\n");
     let running = Running::start(&["--user", "u", "--password-file", file.to_str().unwrap()]);

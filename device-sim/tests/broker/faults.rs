@@ -5,6 +5,7 @@ use std::time::Duration;
 use device_sim::broker::{Broker, CutAfter, DropPubacks, QoS, Refusal};
 use device_sim::clock::Clock;
 use rumqttc::mqttbytes::v4::{LastWill, Packet, Publish};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::client::{Raw, broker, clean, kept, payloads};
@@ -92,6 +93,20 @@ async fn broker_that_is_down_refuses_tcp_and_comes_back_with_its_sessions() {
     client.subscribe("r", QoS::AtMostOnce).await;
     assert_eq!(client.receive_publish().await.payload, "kept");
     assert_eq!(broker.counts().wills, 0);
+}
+
+#[tokio::test]
+async fn broker_that_goes_down_leaves_nobody_who_reads() {
+    let broker = broker().await;
+    let mut client = Raw::join(broker.address(), "a").await;
+    broker.down().await.unwrap();
+    // Half of the time for which a connection that the broker closes in peace may linger.
+    let reset = tokio::time::timeout(Duration::from_millis(2_500), async {
+        while client.stream.write_all(&[0xc0, 0]).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    });
+    reset.await.expect("writing has to fail");
 }
 
 #[tokio::test]
@@ -229,6 +244,7 @@ async fn stalled_broker_reads_nothing_and_does_not_enforce_keep_alive() {
     // The connection may be in the middle of one read when the switch turns.
     publish_numbers(&mut client, 0..1).await;
     tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let _something_else_happens = Raw::open(broker.address()).await;
     publish_numbers(&mut client, 1..2).await;
     broker
         .wait_for(A_WHILE, |counts| counts.publishes == 2 || counts.timeouts > 0)

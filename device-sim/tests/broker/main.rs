@@ -7,7 +7,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
-    reason = "what a test and its helpers did not expect ends the test"
+    reason = "what a test did not expect ends it"
 )]
 
 mod client;

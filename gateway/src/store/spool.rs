@@ -88,10 +88,11 @@ impl Spool {
         self.ask(Job::Read { from, reply }, answer).await?
     }
 
-    /// The number of the first record that was committed since then.
-    pub(crate) async fn first_since(&self, since: Timestamp) -> Result<u64, StoreError> {
+    /// The number of the first record that was committed since then, or of one of the newest
+    /// `most`, whichever is later.
+    pub(crate) async fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Job::FirstSince { since, reply }, answer).await?
+        self.ask(Job::FirstSince { since, most, reply }, answer).await?
     }
 
     async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {

@@ -53,26 +53,33 @@ impl Log {
         let lock = lock(directory)?;
         let path = directory.join("spool.db");
         let failed = |source| StoreError::Sqlite { path: path.clone(), source };
-        let connection = connect(&path, quota).map_err(failed)?;
-        match version(&connection).map_err(failed)? {
-            (0, 0) => create(&connection).map_err(failed)?,
-            (APPLICATION_ID, VERSION) => {}
-            (_, found) => {
-                return Err(StoreError::Version { path, found, expected: VERSION });
-            }
+        let connection = connect(&path).map_err(failed)?;
+        // Before any setting: some of them rewrite the file.
+        let content = Content::of(&connection).map_err(failed)?;
+        if let Content::Foreign(found) = content {
+            return Err(StoreError::Version { path, found, expected: VERSION });
+        }
+        configure(&connection, quota).map_err(failed)?;
+        if content == Content::Nothing {
+            create(&connection).map_err(failed)?;
         }
         let mut log = Self { connection, path, quota, next: 1, oldest: None, _lock: lock };
         let cursors = log.recover().map_err(|source| log.failed(source))?;
         Ok((log, cursors))
     }
 
-    /// Closes the file and recovers it, under the same lock.
+    /// Closes the file and recovers it, under the same lock: after a failed sync nobody knows what
+    /// is on disk.
     pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
         // The old connection is closed first: it holds SQLite's exclusive lock.
         self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
-        self.connection = connect(&self.path, self.quota).map_err(|source| self.failed(source))?;
-        self.recover().map_err(|source| self.failed(source))?;
-        Ok(())
+        let open = || {
+            let connection = connect(&self.path)?;
+            configure(&connection, self.quota)?;
+            Ok(connection)
+        };
+        self.connection = open().map_err(|source| self.failed(source))?;
+        self.recover().map(drop).map_err(|source| self.failed(source))
     }
 
     /// The number that the next record gets.
@@ -206,8 +213,10 @@ impl Log {
         Ok(chunks)
     }
 
-    /// Number of the first record of the first chunk that was committed at or after `since`.
-    pub(super) fn first_since(&self, since: Timestamp) -> Result<u64, StoreError> {
+    /// Number of the first record of the first chunk that was committed at or after `since`, or of
+    /// one of the newest `most` records, whichever is later.
+    pub(super) fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
+        let floor = self.next.saturating_sub(most);
         // Backwards from the newest: only what is asked for is walked through.
         let walk = || -> rusqlite::Result<u64> {
             let mut statement = self
@@ -216,7 +225,7 @@ impl Log {
             let mut rows = statement.query([])?;
             let mut first = self.next;
             while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(1)? < since.as_millis() {
+                if first <= floor || row.get::<_, i64>(1)? < since.as_millis() {
                     break;
                 }
                 first = unsigned(row.get(0)?);
@@ -281,8 +290,7 @@ impl Log {
     }
 }
 
-/// Opens the file; the order of the settings matters.
-fn connect(path: &Path, quota: u64) -> rusqlite::Result<Connection> {
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // psow=0: a torn write may damage its neighbours, so SQLite logs whole sectors.
     let uri = format!("file:{}?psow=0", percent_encoded(path));
     let connection = Connection::open_with_flags(
@@ -292,24 +300,44 @@ fn connect(path: &Path, quota: u64) -> rusqlite::Result<Connection> {
             | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // First of all: without it even a full disk keeps the file from being opened.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// The settings that the guarantees rest on; their order matters.
+fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
     let wal = MAX_WAL.min(quota / 4);
     let checkpoint = CHECKPOINT_PAGES.min(wal / PAGE / 2).max(16);
     let pages = (quota.saturating_sub(wal) / PAGE).max(16);
-    // Exclusive first: without it even a full disk keeps the file from being opened.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "page_size", signed(PAGE))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", signed(checkpoint))?;
     connection.pragma_update(None, "journal_size_limit", signed(wal))?;
     connection.pragma_update(None, "cache_size", -4096)?;
-    connection.pragma_update(None, "max_page_count", signed(pages))?;
-    Ok(connection)
+    connection.pragma_update(None, "max_page_count", signed(pages))
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    Ok((pragma("application_id")?, pragma("user_version")?))
+/// What a file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Content {
+    Nothing,
+    Spool,
+    /// Something else, of this version.
+    Foreign(i64),
+}
+
+impl Content {
+    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let query = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let tables = query("SELECT count(*) FROM sqlite_schema")?;
+        Ok(match (query("PRAGMA application_id")?, query("PRAGMA user_version")?) {
+            (APPLICATION_ID, VERSION) => Self::Spool,
+            (0, 0) if tables == 0 => Self::Nothing,
+            (_, version) => Self::Foreign(version),
+        })
+    }
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {

@@ -38,7 +38,7 @@ pub(super) enum Job {
     /// Read from a number on.
     Read { from: u64, reply: oneshot::Sender<Result<Vec<Arc<Chunk>>, StoreError>> },
     /// Find the first number that was committed since.
-    FirstSince { since: Timestamp, reply: oneshot::Sender<Result<u64, StoreError>> },
+    FirstSince { since: Timestamp, most: u64, reply: oneshot::Sender<Result<u64, StoreError>> },
     /// Save the cursors.
     Save,
 }
@@ -58,8 +58,8 @@ impl Worker {
                 Job::Read { from, reply } => {
                     let _ = reply.send(self.read(from));
                 }
-                Job::FirstSince { since, reply } => {
-                    let _ = reply.send(self.log.first_since(since));
+                Job::FirstSince { since, most, reply } => {
+                    let _ = reply.send(self.log.first_since(since, most));
                 }
                 Job::Save => self.save()?,
             }
@@ -131,7 +131,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Closes the file and recovers it: after a failed sync nobody knows what is on disk.
+    /// Opens the file again, with growing pauses.
     fn reopen(&mut self, failure: StoreError) -> Result<(), StoreError> {
         let mut failure = failure;
         let mut pause = REOPEN_PAUSE;

@@ -143,6 +143,6 @@ fn finish(
     request: &Request,
     drafts: Result<Vec<Draft>, DecodeError>,
 ) -> Result<Vec<Reading>, Response> {
-    let readings = context.complete(drafts, peer.ip(), &request.payload);
+    let readings = context.complete(drafts, peer.ip().to_canonical(), &request.payload);
     readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
 }

@@ -318,3 +318,6 @@ impl Session {
         &mut self.outgoing
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -227,7 +227,8 @@ fn a_damaged_chunk_is_skipped_and_the_rest_is_read() {
         append(&mut log, [value, value]);
     }
     drop(log);
-    let flip = "UPDATE chunk SET data = cast(x'00' || substr(data, 2) AS BLOB) WHERE base = 3";
+    // One bit of a device's name: it still is a record, but not what was stored.
+    let flip = "UPDATE chunk SET data = unhex(replace(hex(data), '6164', '6165')) WHERE base = 3";
     assert_eq!(folder.sqlite().execute(flip, []).unwrap(), 1);
     let (log, _) = folder.open();
     assert_eq!(records(&log, 1), [(1, 0), (2, 0), (5, 2), (6, 2)]);

@@ -27,10 +27,12 @@
 //!   acknowledged is appended again: a failed sync is never retried.
 //!
 //! # Parts
-//! [`sqlite`] is the file, [`chunk`] and [`record`] what is in it, [`worker`] the one thread that
-//! touches it, and [`Spool`] what the rest of the gateway holds of it.
+//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, [`chunk`] and [`record`]
+//! are what is in it, [`worker`] is the one thread that touches it, and [`Spool`] what the rest of the
+//! gateway holds of it.
 
 mod chunk;
+mod log;
 mod record;
 mod spool;
 mod sqlite;

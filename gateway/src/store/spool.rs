@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use proto::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::sqlite::{Cursors, Log};
+use super::log::{Cursors, Log};
+use super::sqlite::SqliteLog;
 use super::worker::{Acknowledge, Job, Worker};
 use super::{Batch, Chunk, StoreError};
 
@@ -62,7 +63,7 @@ impl Spool {
         quota: u64,
         brokers: &[&str],
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
-        let (log, known) = Log::open(&directory, quota)?;
+        let (log, known) = SqliteLog::open(&directory, quota)?;
         let shared = Arc::new(Shared::new(&log, &known, brokers));
         let (jobs, receiver) = mpsc::channel(JOBS);
         let worker = Worker { log, shared: Arc::clone(&shared) };
@@ -205,7 +206,7 @@ impl Broker {
 }
 
 impl Shared {
-    fn new(log: &Log, known: &Cursors, brokers: &[&str]) -> Self {
+    pub(super) fn new(log: &impl Log, known: &Cursors, brokers: &[&str]) -> Self {
         let head = log.next();
         let start = known.values().copied().min().unwrap_or(head);
         let brokers = brokers

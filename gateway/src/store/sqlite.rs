@@ -1,6 +1,5 @@
 //! The file under the store.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 use tracing::warn;
 
 use super::chunk::{Batch, Chunk, checksum};
+use super::log::{Cursors, Log};
 use super::{KEEP, StoreError};
 
 /// The layout described in the module above.
@@ -24,11 +24,8 @@ const CHECKPOINT_PAGES: u64 = 1000;
 /// Most chunks that one commit deletes, so that no commit takes long.
 const TRIM: u32 = 64;
 
-/// Lowest number not yet acknowledged, by broker.
-pub(super) type Cursors = BTreeMap<String, u64>;
-
-/// The open store file. Every method blocks on the disk.
-pub(super) struct Log {
+/// The open store file.
+pub(super) struct SqliteLog {
     connection: Connection,
     path: PathBuf,
     quota: u64,
@@ -45,7 +42,7 @@ struct Oldest {
     time_ms: i64,
 }
 
-impl Log {
+impl SqliteLog {
     /// Opens or creates the store in `directory` and recovers what was committed.
     pub(super) fn open(directory: &Path, quota: u64) -> Result<(Self, Cursors), StoreError> {
         let in_directory = |source| StoreError::Directory { path: directory.to_owned(), source };
@@ -66,50 +63,6 @@ impl Log {
         let mut log = Self { connection, path, quota, next: 1, oldest: None, _lock: lock };
         let cursors = log.recover().map_err(|source| log.failed(source))?;
         Ok((log, cursors))
-    }
-
-    /// Closes the file and recovers it, under the same lock: after a failed sync nobody knows what
-    /// is on disk.
-    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
-        // The old connection is closed first: it holds SQLite's exclusive lock.
-        self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
-        let open = || {
-            let connection = connect(&self.path)?;
-            configure(&connection, self.quota)?;
-            Ok(connection)
-        };
-        self.connection = open().map_err(|source| self.failed(source))?;
-        self.recover().map(drop).map_err(|source| self.failed(source))
-    }
-
-    /// The number that the next record gets.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Commits a batch together with the cursors; returns the number of its first record.
-    ///
-    /// Records below `released` may be deleted to make room.
-    pub(super) fn append(
-        &mut self,
-        batch: &Batch,
-        now: Timestamp,
-        cursors: &Cursors,
-        released: u64,
-    ) -> Result<u64, StoreError> {
-        match self.try_append(batch, now, cursors, released) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                self.trim(released, now, true).map_err(|source| self.failed(source))?;
-                self.try_append(batch, now, cursors, released)
-            }
-            other => other,
-        }
-        .map_err(|source| match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                StoreError::Full { used: self.used_bytes(), quota: self.quota }
-            }
-            _ => self.failed(source),
-        })
     }
 
     fn try_append(
@@ -152,18 +105,6 @@ impl Log {
         self.used_bytes() > self.quota / 2
     }
 
-    /// Saves the cursors without a batch.
-    pub(super) fn save(
-        &mut self,
-        cursors: &Cursors,
-        released: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.try_save(cursors)
-            .and_then(|()| self.trim(released, now, self.is_crowded()))
-            .map_err(|source| self.failed(source))
-    }
-
     fn try_save(&mut self, cursors: &Cursors) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
@@ -176,13 +117,6 @@ impl Log {
             }
         }
         transaction.commit()
-    }
-
-    /// The chunks from the one that holds `from` on, until `max_bytes` are reached.
-    ///
-    /// A chunk whose checksum is wrong comes without records.
-    pub(super) fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
-        self.try_read(from, max_bytes).map_err(|source| self.failed(source))
     }
 
     fn try_read(&self, from: u64, max_bytes: usize) -> rusqlite::Result<Vec<Chunk>> {
@@ -213,53 +147,24 @@ impl Log {
         Ok(chunks)
     }
 
-    /// Number of the first record of the first chunk that was committed at or after `since`, or of
-    /// one of the newest `most` records, whichever is later.
-    pub(super) fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
-        let floor = self.next.saturating_sub(most);
-        // Backwards from the newest: only what is asked for is walked through.
-        let walk = || -> rusqlite::Result<u64> {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT base, t_ms FROM chunk ORDER BY base DESC")?;
-            let mut rows = statement.query([])?;
-            let mut first = self.next;
-            while let Some(row) = rows.next()? {
-                if first <= floor || row.get::<_, i64>(1)? < since.as_millis() {
-                    break;
-                }
-                first = unsigned(row.get(0)?);
-            }
-            Ok(first)
-        };
-        walk().map_err(|source| self.failed(source))
-    }
-
-    /// Bytes in use, without pages that wait to be used again.
-    pub(super) fn used_bytes(&self) -> u64 {
-        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
-        let pages: i64 = pragma("page_count").unwrap_or(0);
-        let free: i64 = pragma("freelist_count").unwrap_or(0);
-        unsigned(pages - free) * PAGE
-    }
-
     /// Deletes some chunks that every broker has, the oldest first: those past [`KEEP`], or any
     /// where space is short. The newest chunk stays, because it carries the next number.
-    fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<()> {
+    fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<usize> {
         let keep_ms = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
         let before = if crowded { i64::MAX } else { now.as_millis() - keep_ms };
         let due = |oldest: &Oldest| oldest.end <= released && oldest.time_ms < before;
         if !self.oldest.as_ref().is_some_and(due) {
-            return Ok(());
+            return Ok(0);
         }
-        self.connection
+        let deleted = self
+            .connection
             .prepare_cached(
                 "DELETE FROM chunk WHERE base IN (SELECT base FROM chunk WHERE base + n <= ?1 \
                  AND t_ms < ?2 AND base < (SELECT max(base) FROM chunk) ORDER BY base LIMIT ?3)",
             )?
             .execute(params![signed(released), before, TRIM])?;
         self.oldest = oldest(&self.connection)?;
-        Ok(())
+        Ok(deleted)
     }
 
     /// Next number and cursors, from what the newest chunk and the cursor table say.
@@ -287,6 +192,83 @@ impl Log {
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
         StoreError::Sqlite { path: self.path.clone(), source }
+    }
+}
+
+impl Log for SqliteLog {
+    fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn append(
+        &mut self,
+        batch: &Batch,
+        now: Timestamp,
+        cursors: &Cursors,
+        released: u64,
+    ) -> Result<u64, StoreError> {
+        loop {
+            let error = match self.try_append(batch, now, cursors, released) {
+                Ok(base) => return Ok(base),
+                Err(error) => error,
+            };
+            if error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+                return Err(self.failed(error));
+            }
+            if self.trim(released, now, true).map_err(|source| self.failed(source))? == 0 {
+                return Err(StoreError::Full { used: self.used_bytes(), quota: self.quota });
+            }
+        }
+    }
+
+    fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError> {
+        self.try_save(cursors)
+            .and_then(|()| self.trim(released, now, self.is_crowded()))
+            .map(drop)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
+        self.try_read(from, max_bytes).map_err(|source| self.failed(source))
+    }
+
+    fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
+        let floor = self.next.saturating_sub(most);
+        // Backwards from the newest: only what is asked for is walked through.
+        let walk = || -> rusqlite::Result<u64> {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT base, t_ms FROM chunk ORDER BY base DESC")?;
+            let mut rows = statement.query([])?;
+            let mut first = self.next;
+            while let Some(row) = rows.next()? {
+                if first <= floor || row.get::<_, i64>(1)? < since.as_millis() {
+                    break;
+                }
+                first = unsigned(row.get(0)?);
+            }
+            Ok(first)
+        };
+        walk().map_err(|source| self.failed(source))
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
+        let pages: i64 = pragma("page_count").unwrap_or(0);
+        let free: i64 = pragma("freelist_count").unwrap_or(0);
+        unsigned(pages - free) * PAGE
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        // The old connection is closed first: it holds SQLite's exclusive lock.
+        self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
+        let open = || {
+            let connection = connect(&self.path)?;
+            configure(&connection, self.quota)?;
+            Ok(connection)
+        };
+        self.connection = open().map_err(|source| self.failed(source))?;
+        self.recover().map(drop).map_err(|source| self.failed(source))
     }
 }
 

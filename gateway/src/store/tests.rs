@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
-use super::sqlite::{Cursors, Log};
+use super::log::{Cursors, Log as _};
+use super::sqlite::SqliteLog;
 use super::{Batch, Record, StoreError};
 
 const QUOTA: u64 = 64 * 1024 * 1024;
@@ -53,8 +54,8 @@ impl Folder {
         Self(std::env::temp_dir().join(name))
     }
 
-    fn open(&self) -> (Log, Cursors) {
-        Log::open(&self.0, QUOTA).unwrap()
+    fn open(&self) -> (SqliteLog, Cursors) {
+        SqliteLog::open(&self.0, QUOTA).unwrap()
     }
 
     /// The file itself, while no store has it open.
@@ -79,16 +80,16 @@ fn cursors(next: u64) -> Cursors {
     Cursors::from([("a".to_owned(), next)])
 }
 
-fn append(log: &mut Log, values: impl IntoIterator<Item = u64>) -> u64 {
+fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
     log.append(&batch(values), now(), &cursors(1), 1).unwrap()
 }
 
 /// Number and value of every record from `from` on.
-fn records(log: &Log, from: u64) -> Vec<(u64, u64)> {
+fn records(log: &SqliteLog, from: u64) -> Vec<(u64, u64)> {
     let chunks = log.read(from, usize::MAX).unwrap();
-    let value = |record: &Record| match &record.reading.value {
-        Value::Number(number) => u64::try_from(number.as_integer().unwrap()).unwrap(),
-        other => panic!("{other:?}"),
+    let value = |record: &Record| {
+        let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
+        u64::try_from(value.as_integer().unwrap()).unwrap()
     };
     let records = chunks.iter().flat_map(|chunk| &chunk.records);
     records.filter(|r| r.n >= from).map(|r| (r.n, value(r))).collect()
@@ -175,7 +176,7 @@ fn one_commit_deletes_few_chunks() {
 #[test]
 fn a_full_store_refuses_and_takes_again_once_records_are_released() {
     let folder = Folder::new();
-    let (mut log, _) = Log::open(&folder.0, 1024 * 1024).unwrap();
+    let (mut log, _) = SqliteLog::open(&folder.0, 1024 * 1024).unwrap();
     let big = || {
         let mut big = record("d", 1);
         big.reading.value = Value::Text("x".repeat(50_000));
@@ -203,7 +204,7 @@ fn a_full_store_refuses_and_takes_again_once_records_are_released() {
 fn a_second_gateway_is_refused_and_told_who_is_there() {
     let folder = Folder::new();
     let _log = folder.open();
-    let error = Log::open(&folder.0, QUOTA).err().unwrap();
+    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
 }
@@ -214,7 +215,7 @@ fn another_programs_database_is_left_as_it_is() {
     std::fs::create_dir_all(&folder.0).unwrap();
     folder.sqlite().execute_batch("CREATE TABLE other(x); PRAGMA user_version = 7").unwrap();
     let before = std::fs::read(folder.0.join("spool.db")).unwrap();
-    let error = Log::open(&folder.0, QUOTA).err().unwrap();
+    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
     assert!(matches!(error, StoreError::Version { found: 7, .. }), "{error:?}");
     assert!(std::fs::read(folder.0.join("spool.db")).unwrap() == before);
 }

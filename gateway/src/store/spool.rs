@@ -76,6 +76,7 @@ impl Spool {
 
     /// Hands a batch over to be committed; each receipt resolves when it is.
     pub(crate) async fn append(&self, batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp) {
+        self.shared.appends_waiting.fetch_add(1, Ordering::AcqRel);
         // A storage thread that ended drops the receipts, which says so to whoever waits.
         let _ = self.jobs.send(Job::Append { batch, receipts, now }).await;
     }
@@ -186,6 +187,7 @@ pub(super) struct Shared {
     head: watch::Sender<u64>,
     tail: Mutex<Tail>,
     save_requested: AtomicBool,
+    appends_waiting: AtomicU64,
     used_bytes: AtomicU64,
     commits: AtomicU64,
     committed_bytes: AtomicU64,
@@ -226,6 +228,7 @@ impl Shared {
             head: watch::Sender::new(head),
             tail: Mutex::default(),
             save_requested: false.into(),
+            appends_waiting: 0.into(),
             used_bytes: log.used_bytes().into(),
             commits: 0.into(),
             committed_bytes: 0.into(),
@@ -237,6 +240,15 @@ impl Shared {
     pub(super) fn cursors(&self) -> Cursors {
         self.save_requested.store(false, Ordering::Release);
         self.brokers.iter().map(|broker| (broker.name.clone(), broker.next())).collect()
+    }
+
+    pub(super) fn handle_append(&self) {
+        self.appends_waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether an append waits, which will save the cursors on its way.
+    pub(super) fn is_append_waiting(&self) -> bool {
+        self.appends_waiting.load(Ordering::Acquire) > 0
     }
 
     /// Records below this number are released for every broker.

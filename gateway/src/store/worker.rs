@@ -54,17 +54,22 @@ impl<L: Log> Worker<L> {
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
         while let Some(job) = jobs.blocking_recv() {
             match job {
-                Job::Append { batch, receipts, now } => self.append(batch, receipts, now)?,
+                Job::Append { batch, receipts, now } => {
+                    self.shared.handle_append();
+                    self.append(batch, receipts, now)?;
+                }
                 Job::Read { from, reply } => {
                     let _ = reply.send(self.read(from));
                 }
                 Job::FirstSince { since, most, reply } => {
                     let _ = reply.send(self.log.first_since(since, most));
                 }
-                Job::Save => self.save()?,
+                Job::Save if self.shared.is_append_waiting() => {}
+                Job::Save => self.save(),
             }
         }
-        self.save()
+        self.save();
+        Ok(())
     }
 
     fn append(
@@ -117,17 +122,16 @@ impl<L: Log> Worker<L> {
         Ok(chunks.into_iter().map(Arc::new).collect())
     }
 
-    fn save(&mut self) -> Result<(), StoreError> {
+    fn save(&mut self) {
         let cursors = self.shared.cursors();
         if self.shared.is_saved(&cursors) {
-            return Ok(());
+            return;
         }
         match self.log.save(&cursors, self.shared.released(), crate::clock::wall()) {
             Ok(()) => self.shared.handle_saved(&cursors),
             // Full, perhaps: the cursors stay in memory, and a crash only repeats what they passed.
             Err(failure) => warn!(error = %failure, "cannot save how far the brokers are"),
         }
-        Ok(())
     }
 
     /// Opens the file again, with growing pauses.

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use proto::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
+use super::job::{Acknowledge, Job, NotStored};
 use super::log::Log;
-use super::spool::Shared;
+use super::shared::Shared;
 use super::{Batch, Chunk, StoreError};
 
 /// Most bytes of chunks that one read brings into memory.
@@ -18,30 +19,6 @@ const READ_BYTES: usize = 256 * 1024;
 const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
-
-/// Resolves the receipt of one submission.
-pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
-
-/// Why a reading was not stored. It was not acknowledged either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotStored {
-    #[error("the store is full")]
-    Full,
-    #[error("the store failed")]
-    Failed,
-}
-
-/// What the storage thread is asked to do.
-pub(super) enum Job {
-    /// Commit a batch, then acknowledge it.
-    Append { batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp },
-    /// Read from a number on.
-    Read { from: u64, reply: oneshot::Sender<Result<Vec<Arc<Chunk>>, StoreError>> },
-    /// Find the first number that was committed since.
-    FirstSince { since: Timestamp, most: u64, reply: oneshot::Sender<Result<u64, StoreError>> },
-    /// Save the cursors.
-    Save,
-}
 
 /// The state of the storage thread.
 pub(super) struct Worker<L> {
@@ -161,6 +138,8 @@ fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+
+    use tokio::sync::oneshot;
 
     use super::super::log::Cursors;
     use super::super::tests::record;

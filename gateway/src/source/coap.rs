@@ -34,6 +34,8 @@ use crate::supervisor::Supervisor;
 const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams taken before other tasks get a turn.
 const TURN: usize = 64;
+/// Messages that are remembered over a restart: as many as the endpoint can hold.
+const REMEMBERED: u64 = 65_536;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -112,7 +114,7 @@ async fn answered(spool: &Spool, source: &str) -> Result<Vec<(Origin, Duration)>
     let now = clock::wall();
     let keep = i64::try_from(KEEP.as_nanos()).unwrap_or(i64::MAX);
     let since = Timestamp::from_nanos(now.as_nanos().saturating_sub(keep));
-    let mut from = spool.first_since(since).await?;
+    let mut from = spool.first_since(since, REMEMBERED).await?;
     let mut answered = Vec::new();
     loop {
         let chunks = spool.read(from).await?;

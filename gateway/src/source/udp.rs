@@ -79,7 +79,7 @@ impl UdpSource {
     }
 
     async fn handle_datagram(&self, datagram: &[u8], peer: SocketAddr) {
-        let peer = peer.ip();
+        let peer = peer.ip().to_canonical();
         if datagram.len() > self.context.max_frame {
             let error = FrameError::Oversize(self.context.max_frame);
             self.context.refuse(error.reason(), peer, error, b"");

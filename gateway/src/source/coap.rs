@@ -174,9 +174,8 @@ impl Server {
                         self.handle_settled(settled);
                     }
                 }
-                received = self.socket.recv_from(&mut buffer), if !stopping => {
-                    self.handle_received(received, &mut buffer);
-                }
+                // An error is one of an earlier datagram (ICMP), which reading takes away.
+                _ = self.socket.readable(), if !stopping => self.receive(&mut buffer),
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
                     if wait.is_some() => self.endpoint.handle_timeout(clock::now()),
             }
@@ -198,11 +197,11 @@ impl Server {
         }
     }
 
-    fn handle_received(&mut self, first: std::io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
-        let mut received = first;
+    /// Takes what has arrived, for one turn.
+    fn receive(&mut self, buffer: &mut [u8]) {
         let now = clock::now();
         for _ in 0..TURN {
-            match received {
+            match self.socket.try_recv_from(buffer) {
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
                     self.endpoint.handle_datagram(now, peer, datagram, Delivery::Unicast);
@@ -210,7 +209,6 @@ impl Server {
                 // An ICMP error of an earlier datagram, or nothing more to read.
                 Err(_) => return,
             }
-            received = self.socket.try_recv_from(buffer);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What is measured, and what is held against what.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,32 +81,40 @@ pub(crate) fn cases() -> Vec<Case> {
     let coap = |ledger: &Arc<Ledger>, to| COAP_WINDOW.send(ledger, to);
     let paced = |ledger: &Arc<Ledger>, to| COAP_PACED.send(ledger, to);
     let mut cases = vec![
-        case("gateway-udp-w100", "JSON over UDP → store → PUBACK, window 100 (the default)", {
-            move |plan| gateway(plan, FAST, &Setup { source: UDP, window: WINDOW }, udp)
+        case(
+            "gateway-udp-w100",
+            "JSON over UDP → store → PUBACK, window 100 (the default)",
+            move |plan| gateway(plan, FAST, &Setup { source: UDP, window: WINDOW }, udp),
+        ),
+        case("gateway-udp-w5000", "the same, window 5000", move |plan| {
+            gateway(plan, FAST, &Setup { source: UDP, window: WIDE }, udp)
         }),
-        case("gateway-udp-w5000", "the same, window 5000", {
-            move |plan| gateway(plan, FAST, &Setup { source: UDP, window: WIDE }, udp)
-        }),
-        case("gateway-coap", "CoAP CON POST → synced → 2.04 → PUBACK, 64 outstanding", {
-            move |plan| gateway(plan, COAP_FAST, &Setup { source: COAP, window: WINDOW }, coap)
-        }),
-        case("gateway-coap-1000", "the same at 1,000 requests a second", {
-            move |plan| gateway(plan, COAP_SLOW, &Setup { source: COAP, window: WINDOW }, paced)
+        case(
+            "gateway-coap",
+            "CoAP CON POST → synced → 2.04 → PUBACK, 64 outstanding",
+            move |plan| gateway(plan, COAP_FAST, &Setup { source: COAP, window: WINDOW }, coap),
+        ),
+        case("gateway-coap-1000", "the same at 1,000 requests a second", move |plan| {
+            gateway(plan, COAP_SLOW, &Setup { source: COAP, window: WINDOW }, paced)
         }),
         case(
             "gateway-tcp",
             "JSON lines over TCP → synced → reply → PUBACK, 256 outstanding",
-            { move |plan| gateway(plan, COAP_FAST, &Setup { source: TCP, window: WINDOW }, tcp) },
+            move |plan| gateway(plan, COAP_FAST, &Setup { source: TCP, window: WINDOW }, tcp),
         ),
-        case("bare-udp-w100", "UDP → PUBACK without decoding and without a store, window 100", {
-            move |plan| bare(plan, WINDOW)
-        }),
+        case(
+            "bare-udp-w100",
+            "UDP → PUBACK without decoding and without a store, window 100",
+            move |plan| bare(plan, WINDOW),
+        ),
         case("bare-udp-w5000", "the same, window 5000", move |plan| bare(plan, WIDE)),
-        case("bare-coap", "CoAP → raw log, one sync for all that waits → 2.04 → PUBACK", {
-            move |plan| bare_durable(plan, COAP_FAST, coap)
-        }),
-        case("bare-coap-1000", "the same at 1,000 requests a second", {
-            move |plan| bare_durable(plan, COAP_SLOW, paced)
+        case(
+            "bare-coap",
+            "CoAP → raw log, one sync for all that waits → 2.04 → PUBACK",
+            move |plan| bare_durable(plan, COAP_FAST, coap),
+        ),
+        case("bare-coap-1000", "the same at 1,000 requests a second", move |plan| {
+            bare_durable(plan, COAP_SLOW, paced)
         }),
         case("codec-w100", "publishes of the codec alone, window 100", |p| publish(p, WINDOW)),
         case("codec-w5000", "the same, window 5000", |plan| publish(plan, WIDE)),
@@ -119,12 +128,16 @@ pub(crate) fn cases() -> Vec<Case> {
         ("store-sqlite-256", "store-log-256", 256),
     ];
     for (sqlite, log, batch) in stores {
-        cases.push(case(sqlite, "records of 150 bytes into SQLite, one row a commit", {
-            move |plan| store::sqlite(&plan.dir, batch, plan.duration())
-        }));
-        cases.push(case(log, "the same into a raw log, one write and sync a commit", {
-            move |plan| store::raw_log(&plan.dir, batch, plan.duration())
-        }));
+        cases.push(case(
+            sqlite,
+            "records of 150 bytes into SQLite, one row a commit",
+            move |plan| store::sqlite(&plan.dir, batch, plan.duration()),
+        ));
+        cases.push(case(
+            log,
+            "the same into a raw log, one write and sync a commit",
+            move |plan| store::raw_log(&plan.dir, batch, plan.duration()),
+        ));
     }
     cases
 }
@@ -148,6 +161,10 @@ fn gateway(plan: &Plan, readings: u32, setup: &Setup, load: Load) -> Outcome<Run
     ledger.settle();
     let (cpu, commits) = (gateway.cpu()? - cpu, gateway.commits()? - commits);
     let rss = gateway.max_rss_mib()?;
+    if ledger.outstanding() > 0 {
+        let status = gateway.ask()?;
+        writeln!(std::io::stderr(), "{}; the gateway says: {status}", ledger.state())?;
+    }
     gateway.stop()?;
     far_end.stop()?;
     let arrived = ledger.arrived();

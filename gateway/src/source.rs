@@ -127,8 +127,8 @@ impl Context {
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
         let readings = drafts.and_then(|drafts| match &self.device {
-            Some(device) => complete(drafts, device, clock::wall()),
-            None => complete(drafts, &peer.to_string(), clock::wall()),
+            Some(device) => complete(drafts, || device.clone(), clock::wall()),
+            None => complete(drafts, || peer.to_string(), clock::wall()),
         });
         match &readings {
             Ok(readings) => self.status.decoded(readings.len()),

@@ -253,9 +253,9 @@ impl Log for SqliteLog {
     }
 
     fn used_bytes(&self) -> u64 {
-        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
-        let pages: i64 = pragma("page_count").unwrap_or(0);
-        let free: i64 = pragma("freelist_count").unwrap_or(0);
+        let pragma = |sql| self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+        let pages: i64 = pragma("PRAGMA page_count").unwrap_or(0);
+        let free: i64 = pragma("PRAGMA freelist_count").unwrap_or(0);
         unsigned(pages - free) * PAGE
     }
 

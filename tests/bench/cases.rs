@@ -43,8 +43,10 @@ pub(crate) struct Case {
     /// What its figures are of.
     pub(crate) what: &'static str,
     /// Measures it once.
-    pub(crate) run: Box<dyn Fn(&Plan) -> Outcome<Run>>,
+    pub(crate) run: Measure,
 }
+
+type Measure = Box<dyn Fn(&Plan) -> Outcome<Run>>;
 
 /// A case, and the limit of the machine that it is held against.
 pub(crate) const RATIOS: &[(&str, &str)] = &[

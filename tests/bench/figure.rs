@@ -64,7 +64,11 @@ impl Metric {
         match self {
             Self::Rate | Self::Lost | Self::Repeated => 0,
             Self::RssMib | Self::Batch => 1,
-            _ => 2,
+            Self::CpuMicros
+            | Self::AnswerP50
+            | Self::AnswerP99
+            | Self::ArrivalP50
+            | Self::ArrivalP99 => 2,
         }
     }
 }

@@ -37,7 +37,9 @@ impl Report {
                     let row = rows.iter().find(|row| row.name == name)?;
                     Some(row.figures.get(&metric)?.median)
                 };
-                Some(median(name)? / median(limit)?)
+                // A short run may be below the resolution of processor time.
+                let limit = median(limit).filter(|limit| *limit > 0.0)?;
+                Some(median(name)? / limit)
             };
             Some(Ratio { name, limit, rate: of(Metric::Rate)?, cpu: of(Metric::CpuMicros) })
         };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::DEVICES;
 use crate::Outcome;
@@ -48,7 +48,11 @@ impl CoapLoad {
             let client = Client { ledger: Arc::clone(ledger), socket };
             match self {
                 Self::Window(window) => clients.spawn(client.in_window(indexes, window / SOCKETS)),
-                Self::Every(pause) => clients.spawn(client.paced(indexes, pause * SOCKETS)),
+                Self::Every(pause) => {
+                    // The sockets take turns.
+                    let ticks = interval_at(Instant::now() + pause * number, pause * SOCKETS);
+                    clients.spawn(client.paced(indexes, ticks))
+                }
             };
         }
         while let Some(ended) = clients.join_next().await {
@@ -81,8 +85,7 @@ impl Client {
         Ok(())
     }
 
-    async fn paced(self, indexes: impl Iterator<Item = u32>, pause: Duration) -> Outcome<()> {
-        let mut ticks = interval(pause);
+    async fn paced(self, indexes: impl Iterator<Item = u32>, mut ticks: Interval) -> Outcome<()> {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
         let mut indexes = indexes.peekable();
         let mut waiting = 0;

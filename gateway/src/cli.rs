@@ -38,7 +38,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway until it is told to stop
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
     /// Tell every mistake in the configuration

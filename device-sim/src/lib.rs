@@ -17,4 +17,5 @@ pub mod signal;
 pub mod transport;
 mod via;
 
+pub use ledger::SharedLedger;
 pub use via::Via;

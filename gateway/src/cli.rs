@@ -39,7 +39,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway until it is told to stop
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
     /// Show it at work: simulated devices, the gateway and a broker, all in one

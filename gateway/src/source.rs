@@ -44,7 +44,7 @@ pub(crate) enum Source {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     #[error("source `{name}` cannot listen on {address}: {hint}")]
-    Bind { name: String, address: SocketAddr, hint: String, source: io::Error },
+    Bind { name: String, address: SocketAddr, hint: &'static str, source: io::Error },
 }
 
 impl Source {
@@ -155,19 +155,17 @@ impl Context {
     }
 
     fn bind_error(&self, address: SocketAddr, source: io::Error) -> SourceError {
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program has it; stop that, or choose another port in `link.bind`"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege; choose a higher port in `link.bind`"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
-            }
-            _ => "see the cause",
+        let kind = source.kind();
+        let hint = if kind == io::ErrorKind::AddrInUse {
+            "another program has it; stop that, or choose another port in `link.bind`"
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "ports below 1024 need a privilege; choose a higher port in `link.bind`"
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
+        } else {
+            "see the cause"
         };
-        SourceError::Bind { name: self.name.to_string(), address, hint: hint.to_owned(), source }
+        SourceError::Bind { name: self.name.to_string(), address, hint, source }
     }
 }
 

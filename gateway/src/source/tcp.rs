@@ -155,7 +155,7 @@ impl Client {
                 return refused(&error);
             }
         };
-        let readings = match self.context.decode(&frame, self.peer.ip()) {
+        let readings = match self.context.decode(&frame, self.peer.ip().to_canonical()) {
             Ok(readings) => readings,
             Err(error) => return refused(&error),
         };

@@ -11,8 +11,8 @@ mod udp;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use proto::Reading;
@@ -173,6 +173,7 @@ impl Context {
 #[derive(Debug, Default)]
 pub(crate) struct SourceStatus {
     up: AtomicBool,
+    addresses: OnceLock<Vec<SocketAddr>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -185,6 +186,9 @@ pub(crate) struct SourceStatus {
 pub(crate) struct SourceReport {
     /// Whether the link is open.
     pub(crate) up: bool,
+    /// Where it listens: the ports are the real ones, also where the configuration says 0. Empty
+    /// for a serial port.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -202,12 +206,20 @@ impl SourceStatus {
     pub(crate) fn report(&self) -> SourceReport {
         SourceReport {
             up: self.up.load(Ordering::Relaxed),
+            addresses: self.addresses.get().cloned().unwrap_or_default(),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
             reconnects: self.reconnects.load(Ordering::Relaxed),
             refused: self.refused.snapshot(),
         }
+    }
+
+    /// It listens, from now on and until the end.
+    fn set_listening(&self, addresses: Vec<SocketAddr>) {
+        // A source is opened once, so nothing was set before.
+        let _ = self.addresses.set(addresses);
+        self.set_up(true);
     }
 
     fn set_up(&self, up: bool) {

@@ -56,14 +56,16 @@ impl CoapSource {
         seed: u64,
     ) -> Result<Self, SourceError> {
         let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
         for &bind in &link.bind {
             let socket = bind_udp(bind, RECEIVE_BUFFER);
             let socket = socket.map_err(|source| context.bind_error(bind, source))?;
             let address = socket.local_addr().unwrap_or(bind);
             info!(source = %context.name, %address, "listening for CoAP");
+            addresses.push(address);
             sockets.push(socket);
         }
-        context.status.set_up(true);
+        context.status.set_listening(addresses);
         let separate_after = link.separate_after.duration();
         Ok(Self { context: context.into(), sockets, separate_after, spool, seed })
     }

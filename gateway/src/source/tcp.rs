@@ -47,7 +47,7 @@ impl TcpSource {
         let listener = listen().map_err(|source| context.bind_error(link.bind, source))?;
         let address = listener.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for TCP");
-        context.status.set_up(true);
+        context.status.set_listening(vec![address]);
         let max_clients = usize::from(link.max_clients);
         Ok(Self { context: context.into(), listener, reply: link.reply, max_clients })
     }

@@ -39,7 +39,7 @@ impl UdpSource {
         let socket = socket.map_err(|source| context.bind_error(link.bind, source))?;
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
-        context.status.set_up(true);
+        context.status.set_listening(vec![address]);
         let lines = matches!(frame, Some(Frame::Lines(_)));
         Ok(Self { context, socket, address, lines })
     }

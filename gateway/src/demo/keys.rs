@@ -43,19 +43,18 @@ fn read_into(sender: &mpsc::Sender<Wish>) -> io::Result<()> {
 
 fn wish(event: &Event) -> Option<Wish> {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => is_quit(key).then_some(Wish::Quit),
+        Event::Key(key) => {
+            (key.kind != KeyEventKind::Release && is_quit(key)).then_some(Wish::Quit)
+        }
         Event::Resize(..) => Some(Wish::Redraw),
-        _ => None,
+        Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Paste(_) => None,
     }
 }
 
 /// In raw mode Ctrl-C is a key like any other.
 fn is_quit(key: &KeyEvent) -> bool {
-    match key.code {
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => true,
-        KeyCode::Char('c') => key.modifiers.contains(KeyModifiers::CONTROL),
-        _ => false,
-    }
+    let is_plain = matches!(key.code, KeyCode::Char('q' | 'Q') | KeyCode::Esc);
+    is_plain || key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL)
 }
 
 #[cfg(test)]

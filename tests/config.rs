@@ -465,3 +465,17 @@ fn no_snapshot_is_left_over() {
         .collect();
     assert_eq!(bad, told.into_keys().collect::<Vec<_>>());
 }
+
+/// The README shows an example file; what it shows must be that file.
+#[test]
+fn the_readme_shows_the_quickstart_as_it_is() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("README.md");
+    let quickstart =
+        fs::read_to_string(root().join("configs/quickstart.toml")).expect("quickstart");
+    let shown = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    let without_comments = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        lines.map(str::to_owned).collect()
+    };
+    assert_eq!(without_comments(shown.expect("a TOML block")), without_comments(&quickstart));
+}

@@ -3,18 +3,30 @@
 //! Cores take a [`proto::Instant`]; a [`Clock`] turns the real one into it and back. Whoever
 //! measures latency between two parts of one process gives both the same clock.
 
-use proto::Instant;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use proto::{Instant, Timestamp};
 
 /// A monotonic clock with an origin of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     origin: tokio::time::Instant,
+    civil_origin: Timestamp,
 }
 
 impl Clock {
     /// A clock that starts at zero, now.
+    #[expect(clippy::disallowed_methods, reason = "this is the file that reads the clocks")]
     pub fn start() -> Self {
-        Self { origin: tokio::time::Instant::now() }
+        let civil = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let civil = i64::try_from(civil.as_nanos()).unwrap_or(i64::MAX);
+        Self { origin: tokio::time::Instant::now(), civil_origin: Timestamp::from_nanos(civil) }
+    }
+
+    /// Civil time at the origin, by the machine's clock as it was then: civil time that is computed
+    /// from it never goes back.
+    pub const fn civil_origin(&self) -> Timestamp {
+        self.civil_origin
     }
 
     /// Time since the origin.

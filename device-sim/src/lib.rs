@@ -1,9 +1,21 @@
 //! Simulated devices and a recording MQTT broker: plays fleets on loopback and proves delivery.
 //!
-//! [`broker`] is the far end of a test or a demo: it records what arrives and can misbehave on
-//! purpose. [`proxy`] sits in front of any TCP peer and injures the connections through it.
+//! A [`device`] is a pure machine that measures made-up [`signal`]s; a [`transport`] writes its
+//! reports as a [`payload`] and tells the [`ledger`] what was sent and what was acknowledged.
+//! [`broker`] is the far end of a test or a demo: it records what arrives, which the ledger compares,
+//! and can misbehave on purpose. [`proxy`] sits in front of any TCP peer and injures the connections
+//! through it.
 
 pub mod broker;
 pub mod clock;
+pub mod device;
 mod door;
+pub mod ledger;
+pub mod payload;
 pub mod proxy;
+pub mod signal;
+pub mod transport;
+mod via;
+
+pub use ledger::SharedLedger;
+pub use via::Via;

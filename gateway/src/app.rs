@@ -190,13 +190,11 @@ impl App {
             }
         };
         let failed = failed.inspect(|task| error!(%task, "ended, which it must not"));
-        let stored = self.stop().await;
-        drop(control);
-        stored?;
+        self.stop(control).await?;
         failed.map_or(Ok(()), |task| Err(AppError::Task(task)))
     }
 
-    async fn stop(mut self) -> Result<(), AppError> {
+    async fn stop(mut self, control: Supervisor<()>) -> Result<(), AppError> {
         info!("stopping");
         self.stop_sources.cancel();
         let settled = timeout(SETTLE, async {
@@ -218,9 +216,9 @@ impl App {
         } else {
             info!("stopped, every broker has everything");
         }
-        // The storage thread ends when the last handle is gone.
+        // The storage thread ends when the last handle is gone; the control socket has one too.
         let Self { sources, pipeline, brokers, spool, store, status, .. } = self;
-        drop((sources, pipeline, brokers, spool, status));
+        drop((sources, pipeline, brokers, spool, status, control));
         tokio::task::spawn_blocking(|| store.join())
             .await
             .map_err(|_| StoreError::Ended)?

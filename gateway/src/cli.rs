@@ -5,6 +5,7 @@
 
 mod check;
 mod config;
+mod demo;
 mod output;
 mod run;
 mod status;
@@ -19,7 +20,7 @@ use crate::config::{
 };
 use crate::exit::Exit;
 
-pub(crate) use output::{Output, complain, complain_of};
+pub(crate) use output::{Output, complain, complain_of, complain_usage};
 
 /// The file that is read where none is named.
 const DEFAULT_FILE: &str = "/etc/gateway/gateway.toml";
@@ -38,9 +39,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the gateway until it is told to stop
-    Run(run::Arguments),
+    Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
+    /// Show it at work: simulated devices, the gateway and a broker, all in one
+    Demo(demo::Arguments),
     /// Tell every mistake in the configuration
     Check(check::Arguments),
     /// Show the effective configuration, its schema or its manual
@@ -78,6 +81,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
+            Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),
         }
@@ -101,6 +105,11 @@ impl ConfigArgs {
     /// Every problem in any layer.
     pub(crate) fn load_partly(&self) -> Result<Loaded, Report> {
         load(&self.options())
+    }
+
+    /// Whether the command line names a configuration.
+    pub(crate) const fn is_given(&self) -> bool {
+        !self.files.is_empty() || !self.set.is_empty()
     }
 
     fn options(&self) -> LoadOptions {

@@ -55,7 +55,7 @@ pub(crate) use model::{
 pub(crate) use report::Report;
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
-pub(crate) use values::{BrokerUrl, FrameSize, Id, JsonPath};
+pub(crate) use values::{BrokerUrl, FrameSize, Id, Interval, JsonPath};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]

@@ -133,6 +133,8 @@ mod tests {
         let stream = b"1234\r\n12345\n123456789\nok\n";
         let expected = [line("1234"), oversize.clone(), oversize, line("ok")];
         assert_eq!(frames(4, &[stream]), expected);
+        let parts: [&[u8]; 4] = [b"123456789", b"123456789", b"1\n", b"ok\n"];
+        assert_eq!(frames(4, &parts), [Err(FrameError::Oversize(4)), line("ok")]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod clock;
 mod config;
 mod control;
 mod decode;
+mod demo;
 mod exit;
 mod frame;
 mod pipeline;

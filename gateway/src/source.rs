@@ -11,8 +11,8 @@ mod udp;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use proto::Reading;
@@ -44,7 +44,7 @@ pub(crate) enum Source {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     #[error("source `{name}` cannot listen on {address}: {hint}")]
-    Bind { name: String, address: SocketAddr, hint: String, source: io::Error },
+    Bind { name: String, address: SocketAddr, hint: &'static str, source: io::Error },
 }
 
 impl Source {
@@ -127,8 +127,8 @@ impl Context {
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
         let readings = drafts.and_then(|drafts| match &self.device {
-            Some(device) => complete(drafts, device, clock::wall()),
-            None => complete(drafts, &peer.to_string(), clock::wall()),
+            Some(device) => complete(drafts, || device.clone(), clock::wall()),
+            None => complete(drafts, || peer.to_string(), clock::wall()),
         });
         match &readings {
             Ok(readings) => self.status.decoded(readings.len()),
@@ -155,19 +155,17 @@ impl Context {
     }
 
     fn bind_error(&self, address: SocketAddr, source: io::Error) -> SourceError {
-        let hint = match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program has it; stop that, or choose another port in `link.bind`"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need a privilege; choose a higher port in `link.bind`"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
-            }
-            _ => "see the cause",
+        let kind = source.kind();
+        let hint = if kind == io::ErrorKind::AddrInUse {
+            "another program has it; stop that, or choose another port in `link.bind`"
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "ports below 1024 need a privilege; choose a higher port in `link.bind`"
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
+        } else {
+            "see the cause"
         };
-        SourceError::Bind { name: self.name.to_string(), address, hint: hint.to_owned(), source }
+        SourceError::Bind { name: self.name.to_string(), address, hint, source }
     }
 }
 
@@ -175,6 +173,7 @@ impl Context {
 #[derive(Debug, Default)]
 pub(crate) struct SourceStatus {
     up: AtomicBool,
+    addresses: OnceLock<Vec<SocketAddr>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -187,6 +186,9 @@ pub(crate) struct SourceStatus {
 pub(crate) struct SourceReport {
     /// Whether the link is open.
     pub(crate) up: bool,
+    /// Where it listens: the ports are the real ones, also where the configuration says 0. Empty
+    /// for a serial port.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -204,12 +206,20 @@ impl SourceStatus {
     pub(crate) fn report(&self) -> SourceReport {
         SourceReport {
             up: self.up.load(Ordering::Relaxed),
+            addresses: self.addresses.get().cloned().unwrap_or_default(),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
             reconnects: self.reconnects.load(Ordering::Relaxed),
             refused: self.refused.snapshot(),
         }
+    }
+
+    /// It listens, from now on and until the end.
+    fn set_listening(&self, addresses: Vec<SocketAddr>) {
+        // A source is opened once, so nothing was set before.
+        let _ = self.addresses.set(addresses);
+        self.set_up(true);
     }
 
     fn set_up(&self, up: bool) {

@@ -27,11 +27,15 @@
 //!   acknowledged is appended again: a failed sync is never retried.
 //!
 //! # Parts
-//! [`sqlite`] is the file, [`chunk`] and [`record`] what is in it, [`worker`] the one thread that
-//! touches it, and [`Spool`] what the rest of the gateway holds of it.
+//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, [`chunk`] and [`record`]
+//! are what is in it, [`worker`] is the one thread that touches it, [`Spool`] what the rest of the
+//! gateway holds of it, and [`shared`] what lies between the two.
 
 mod chunk;
+mod job;
+mod log;
 mod record;
+mod shared;
 mod spool;
 mod sqlite;
 #[cfg(test)]
@@ -39,9 +43,10 @@ pub(crate) mod tests;
 mod worker;
 
 pub(crate) use chunk::{Batch, Chunk};
+pub(crate) use job::{Acknowledge, NotStored};
 pub(crate) use record::{Origin, Record};
-pub(crate) use spool::{BrokerCursor, Spool, StoreStatus};
-pub(crate) use worker::{Acknowledge, NotStored};
+pub(crate) use shared::StoreStatus;
+pub(crate) use spool::{BrokerCursor, Spool};
 
 use std::io;
 use std::path::PathBuf;

@@ -77,7 +77,8 @@ impl Feed {
             }
             self.chunks.pop_front();
         };
-        let at = chunk.records.partition_point(|record| record.n < self.next);
+        // A chunk has all its records, or none.
+        let at = usize::try_from(self.next.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
         let step = match chunk.records.get(at) {
             Some(record) => self.step(record),
             // What follows in this chunk was damaged on disk.

@@ -265,7 +265,9 @@ impl Session {
     ) -> Result<(), SessionError> {
         let packet_id = match publish.qos {
             QoS::AtMostOnce => 0,
-            _ => self.inflight.publish(Slot::Record(n)).unwrap_or(0),
+            QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                self.inflight.publish(Slot::Record(n)).unwrap_or(0)
+            }
         };
         self.published += 1;
         let again = again && publish.qos != QoS::AtMostOnce;
@@ -316,3 +318,6 @@ impl Session {
         &mut self.outgoing
     }
 }
+
+#[cfg(test)]
+mod tests;

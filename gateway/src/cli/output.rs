@@ -52,6 +52,12 @@ pub(crate) fn complain_of(error: &dyn std::error::Error) {
     complain_text(&format!("{text}\n"));
 }
 
+/// Tells what is wrong with the command line.
+pub(crate) fn complain_usage(problem: &str) -> Exit {
+    complain_text(&format!("error: {problem}\n"));
+    Exit::Usage
+}
+
 /// Standard error is the last resort: where it is closed there is nobody to tell.
 fn complain_text(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());

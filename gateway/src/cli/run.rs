@@ -58,7 +58,14 @@ pub(super) fn block_on<T>(future: impl Future<Output = T>) -> io::Result<T> {
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future))
 }
 
-fn start_log(arguments: &LogArgs) {
+impl LogArgs {
+    /// Text with this filter.
+    pub(super) const fn text(log: EnvFilter) -> Self {
+        Self { log, log_format: LogFormat::Text }
+    }
+}
+
+pub(super) fn start_log(arguments: &LogArgs) {
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(arguments.log.clone())

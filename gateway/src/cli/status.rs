@@ -66,9 +66,18 @@ fn table(status: &Value) -> String {
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
         let up = if at("up") == "true" { "up" } else { "down" };
+        let addresses = status.pointer(&format!("/sources/{name}/addresses"));
+        let addresses: Vec<_> = addresses
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let on = if addresses.is_empty() { "" } else { " on " };
         let _ = writeln!(
             out,
-            "source   {name}: {up}, {} messages, {} readings, {} reconnects",
+            "source   {name}: {up}{on}{}, {} messages, {} readings, {} reconnects",
+            addresses.join(" "),
             at("messages"),
             at("readings"),
             at("reconnects")

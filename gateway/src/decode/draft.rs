@@ -67,8 +67,12 @@ impl Draft {
     }
 
     /// The reading: `device` if it did not name itself, `now` if it had no clock.
-    fn complete(self, device: &str, now: Timestamp) -> Result<Reading, DecodeError> {
-        let device = self.device.unwrap_or_else(|| device.to_owned());
+    fn complete(
+        self,
+        device: impl FnOnce() -> String,
+        now: Timestamp,
+    ) -> Result<Reading, DecodeError> {
+        let device = self.device.unwrap_or_else(device);
         check_name("device", &device)?;
         check_name("name", &self.name)?;
         let (time, time_quality) = match self.time {
@@ -91,7 +95,7 @@ impl Draft {
 /// The readings of a frame that arrived `now` from `device`, if it does not name itself.
 pub(crate) fn complete(
     drafts: Vec<Draft>,
-    device: &str,
+    device: impl Fn() -> String,
     now: Timestamp,
 ) -> Result<Vec<Reading>, DecodeError> {
     if drafts.is_empty() {
@@ -100,7 +104,7 @@ pub(crate) fn complete(
     if drafts.len() > MAX_READINGS {
         return Err(DecodeError::TooMany);
     }
-    drafts.into_iter().map(|draft| draft.complete(device, now)).collect()
+    drafts.into_iter().map(|draft| draft.complete(&device, now)).collect()
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), DecodeError> {

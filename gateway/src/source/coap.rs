@@ -34,6 +34,8 @@ use crate::supervisor::Supervisor;
 const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams taken before other tasks get a turn.
 const TURN: usize = 64;
+/// Messages that are remembered over a restart: as many as the endpoint can hold.
+const REMEMBERED: u64 = 65_536;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -54,14 +56,16 @@ impl CoapSource {
         seed: u64,
     ) -> Result<Self, SourceError> {
         let mut sockets = Vec::new();
+        let mut addresses = Vec::new();
         for &bind in &link.bind {
             let socket = bind_udp(bind, RECEIVE_BUFFER);
             let socket = socket.map_err(|source| context.bind_error(bind, source))?;
             let address = socket.local_addr().unwrap_or(bind);
             info!(source = %context.name, %address, "listening for CoAP");
+            addresses.push(address);
             sockets.push(socket);
         }
-        context.status.set_up(true);
+        context.status.set_listening(addresses);
         let separate_after = link.separate_after.duration();
         Ok(Self { context: context.into(), sockets, separate_after, spool, seed })
     }
@@ -112,7 +116,7 @@ async fn answered(spool: &Spool, source: &str) -> Result<Vec<(Origin, Duration)>
     let now = clock::wall();
     let keep = i64::try_from(KEEP.as_nanos()).unwrap_or(i64::MAX);
     let since = Timestamp::from_nanos(now.as_nanos().saturating_sub(keep));
-    let mut from = spool.first_since(since).await?;
+    let mut from = spool.first_since(since, REMEMBERED).await?;
     let mut answered = Vec::new();
     loop {
         let chunks = spool.read(from).await?;
@@ -172,9 +176,8 @@ impl Server {
                         self.handle_settled(settled);
                     }
                 }
-                received = self.socket.recv_from(&mut buffer), if !stopping => {
-                    self.handle_received(received, &mut buffer);
-                }
+                // An error is one of an earlier datagram (ICMP), which reading takes away.
+                _ = self.socket.readable(), if !stopping => self.receive(&mut buffer),
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
                     if wait.is_some() => self.endpoint.handle_timeout(clock::now()),
             }
@@ -196,11 +199,11 @@ impl Server {
         }
     }
 
-    fn handle_received(&mut self, first: std::io::Result<(usize, SocketAddr)>, buffer: &mut [u8]) {
-        let mut received = first;
+    /// Takes what has arrived, for one turn.
+    fn receive(&mut self, buffer: &mut [u8]) {
         let now = clock::now();
         for _ in 0..TURN {
-            match received {
+            match self.socket.try_recv_from(buffer) {
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
                     self.endpoint.handle_datagram(now, peer, datagram, Delivery::Unicast);
@@ -208,7 +211,6 @@ impl Server {
                 // An ICMP error of an earlier datagram, or nothing more to read.
                 Err(_) => return,
             }
-            received = self.socket.try_recv_from(buffer);
         }
     }
 

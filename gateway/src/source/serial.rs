@@ -4,7 +4,7 @@
 //! because while it is held the kernel gives the device another name when it comes back.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -125,17 +125,16 @@ fn open(link: &SerialLink) -> Result<SerialStream, tokio_serial::Error> {
 }
 
 /// What an operator can do about it.
-fn explain(error: &tokio_serial::Error, path: &PathBuf) -> String {
-    let hint = match error.kind() {
-        tokio_serial::ErrorKind::NoDevice
-        | tokio_serial::ErrorKind::Io(io::ErrorKind::NotFound) => {
-            "it is not plugged in, or has another name; see /dev/serial/by-id"
-        }
-        tokio_serial::ErrorKind::Io(io::ErrorKind::PermissionDenied) => {
-            "the gateway may not open it; add its user to the group `dialout`"
-        }
-        _ if error.to_string().contains("busy") => "another program has it open",
-        _ => "see the cause",
+fn explain(error: &tokio_serial::Error, path: &Path) -> String {
+    use tokio_serial::ErrorKind::{Io, NoDevice};
+    let hint = if error.to_string().contains("busy") {
+        "another program has it open"
+    } else if error.kind() == Io(io::ErrorKind::PermissionDenied) {
+        "the gateway may not open it; add its user to the group `dialout`"
+    } else if matches!(error.kind(), NoDevice | Io(io::ErrorKind::NotFound)) {
+        "it is not plugged in, or has another name; see /dev/serial/by-id"
+    } else {
+        "see the cause"
     };
     format!("cannot open {}: {error}: {hint}; waiting for it", path.display())
 }

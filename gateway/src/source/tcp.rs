@@ -47,7 +47,7 @@ impl TcpSource {
         let listener = listen().map_err(|source| context.bind_error(link.bind, source))?;
         let address = listener.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for TCP");
-        context.status.set_up(true);
+        context.status.set_listening(vec![address]);
         let max_clients = usize::from(link.max_clients);
         Ok(Self { context: context.into(), listener, reply: link.reply, max_clients })
     }
@@ -155,7 +155,7 @@ impl Client {
                 return refused(&error);
             }
         };
-        let readings = match self.context.decode(&frame, self.peer.ip()) {
+        let readings = match self.context.decode(&frame, self.peer.ip().to_canonical()) {
             Ok(readings) => readings,
             Err(error) => return refused(&error),
         };

@@ -39,7 +39,7 @@ impl UdpSource {
         let socket = socket.map_err(|source| context.bind_error(link.bind, source))?;
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
-        context.status.set_up(true);
+        context.status.set_listening(vec![address]);
         let lines = matches!(frame, Some(Frame::Lines(_)));
         Ok(Self { context, socket, address, lines })
     }
@@ -57,29 +57,34 @@ impl UdpSource {
                 biased;
                 () = stop.cancelled() => return,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
-                received = self.socket.recv_from(&mut buffer) => {
-                    let mut received = received;
-                    for _ in 0..TURN {
-                        match received {
-                            Ok((len, peer)) => {
-                                let datagram = buffer.get(..len).unwrap_or_default();
-                                self.handle_datagram(datagram, peer).await;
-                            }
-                            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                            Err(error) => {
-                                warn!(source = %self.context.name, %error, "cannot receive");
-                                break;
-                            }
-                        }
-                        received = self.socket.try_recv_from(&mut buffer);
-                    }
-                }
+                ready = self.socket.readable() => match ready {
+                    Ok(()) => self.receive(&mut buffer).await,
+                    Err(error) => self.warn_of(&error),
+                },
             }
         }
     }
 
+    /// Takes what has arrived, for one turn.
+    async fn receive(&self, buffer: &mut [u8]) {
+        for _ in 0..TURN {
+            match self.socket.try_recv_from(buffer) {
+                Ok((len, peer)) => {
+                    let datagram = buffer.get(..len).unwrap_or_default();
+                    self.handle_datagram(datagram, peer).await;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) => return self.warn_of(&error),
+            }
+        }
+    }
+
+    fn warn_of(&self, error: &std::io::Error) {
+        warn!(source = %self.context.name, %error, "cannot receive");
+    }
+
     async fn handle_datagram(&self, datagram: &[u8], peer: SocketAddr) {
-        let peer = peer.ip();
+        let peer = peer.ip().to_canonical();
         if datagram.len() > self.context.max_frame {
             let error = FrameError::Oversize(self.context.max_frame);
             self.context.refuse(error.reason(), peer, error, b"");

@@ -150,27 +150,32 @@ pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record
 }
 
 fn decode_value(d: &mut Decoder<'_>) -> Result<Value, RecordError> {
-    Ok(match d.datatype()? {
-        Type::Tag => {
-            if d.tag()? != Tag::from(IanaTag::Decimal) || d.array()? != Some(2) {
-                return Err(RecordError("a value with an unknown tag"));
-            }
-            let exponent = d.i32()?;
-            let mantissa = if d.datatype()? == Type::Bytes {
-                let bytes =
-                    d.bytes()?.try_into().map_err(|_| RecordError("a mantissa's length"))?;
-                i128::from_be_bytes(bytes)
-            } else {
-                i128::from(d.i64()?)
-            };
-            let number = Number::from_decimal(mantissa, exponent);
-            Value::Number(number.ok_or(RecordError("an exponent out of range"))?)
-        }
-        Type::String => Value::Text(d.str()?.to_owned()),
-        Type::Bool => Value::Boolean(d.bool()?),
-        Type::Bytes => Value::Bytes(d.bytes()?.to_vec()),
-        _ => Value::Number(Number::from(d.i64()?)),
+    let kind = d.datatype()?;
+    Ok(if kind == Type::Tag {
+        Value::Number(decode_decimal(d)?)
+    } else if kind == Type::String {
+        Value::Text(d.str()?.to_owned())
+    } else if kind == Type::Bool {
+        Value::Boolean(d.bool()?)
+    } else if kind == Type::Bytes {
+        Value::Bytes(d.bytes()?.to_vec())
+    } else {
+        Value::Number(Number::from(d.i64()?))
     })
+}
+
+fn decode_decimal(d: &mut Decoder<'_>) -> Result<Number, RecordError> {
+    if d.tag()? != Tag::from(IanaTag::Decimal) || d.array()? != Some(2) {
+        return Err(RecordError("a value with an unknown tag"));
+    }
+    let exponent = d.i32()?;
+    let mantissa = if d.datatype()? == Type::Bytes {
+        let bytes = d.bytes()?.try_into().map_err(|_| RecordError("a mantissa's length"))?;
+        i128::from_be_bytes(bytes)
+    } else {
+        i128::from(d.i64()?)
+    };
+    Number::from_decimal(mantissa, exponent).ok_or(RecordError("an exponent out of range"))
 }
 
 fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {

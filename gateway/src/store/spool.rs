@@ -1,24 +1,21 @@
 //! What the rest of the gateway holds of the store.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use proto::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::sqlite::{Cursors, Log};
-use super::worker::{Acknowledge, Job, Worker};
+use super::job::{Acknowledge, Job};
+use super::shared::{Broker, Shared, StoreStatus};
+use super::sqlite::SqliteLog;
+use super::worker::Worker;
 use super::{Batch, Chunk, StoreError};
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
 const JOBS: usize = 2;
-/// Bytes of the newest chunks that stay in memory, so that a broker that keeps up never waits for
-/// the disk.
-const TAIL_BYTES: usize = 1024 * 1024;
-
 /// A handle on the store, for any task.
 #[derive(Clone)]
 pub(crate) struct Spool {
@@ -34,25 +31,6 @@ pub(crate) struct BrokerCursor {
     saved: watch::Receiver<u64>,
 }
 
-/// Where the store stands.
-#[derive(Clone, Debug, serde::Serialize)]
-pub(crate) struct StoreStatus {
-    /// Number that the next record gets.
-    pub(crate) next: u64,
-    /// Bytes in use on disk.
-    pub(crate) used_bytes: u64,
-    /// Commits since the start.
-    pub(crate) commits: u64,
-    /// Bytes of records committed since the start.
-    pub(crate) committed_bytes: u64,
-    /// Batches refused since the start because the store was full.
-    pub(crate) full: u64,
-    /// Chunks that were damaged on disk and skipped.
-    pub(crate) damaged: u64,
-    /// Records that each broker still has to acknowledge.
-    pub(crate) pending: BTreeMap<String, u64>,
-}
-
 impl Spool {
     /// Opens the store and starts its thread, which ends when every handle is dropped.
     ///
@@ -62,7 +40,7 @@ impl Spool {
         quota: u64,
         brokers: &[&str],
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
-        let (log, known) = Log::open(&directory, quota)?;
+        let (log, known) = SqliteLog::open(&directory, quota)?;
         let shared = Arc::new(Shared::new(&log, &known, brokers));
         let (jobs, receiver) = mpsc::channel(JOBS);
         let worker = Worker { log, shared: Arc::clone(&shared) };
@@ -75,6 +53,7 @@ impl Spool {
 
     /// Hands a batch over to be committed; each receipt resolves when it is.
     pub(crate) async fn append(&self, batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp) {
+        self.shared.announce_append();
         // A storage thread that ended drops the receipts, which says so to whoever waits.
         let _ = self.jobs.send(Job::Append { batch, receipts, now }).await;
     }
@@ -88,10 +67,11 @@ impl Spool {
         self.ask(Job::Read { from, reply }, answer).await?
     }
 
-    /// The number of the first record that was committed since then.
-    pub(crate) async fn first_since(&self, since: Timestamp) -> Result<u64, StoreError> {
+    /// The number of the first record that was committed since then, or of one of the newest
+    /// `most`, whichever is later.
+    pub(crate) async fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Job::FirstSince { since, reply }, answer).await?
+        self.ask(Job::FirstSince { since, most, reply }, answer).await?
     }
 
     async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
@@ -122,18 +102,7 @@ impl Spool {
 
     /// Where the store stands.
     pub(crate) fn status(&self) -> StoreStatus {
-        let shared = &self.shared;
-        let next = *shared.head.borrow();
-        let pending = shared.brokers.iter().map(|b| (b.name.clone(), next - b.next())).collect();
-        StoreStatus {
-            next,
-            used_bytes: shared.used_bytes.load(Ordering::Relaxed),
-            commits: shared.commits.load(Ordering::Relaxed),
-            committed_bytes: shared.committed_bytes.load(Ordering::Relaxed),
-            full: shared.full.load(Ordering::Relaxed),
-            damaged: shared.damaged.load(Ordering::Relaxed),
-            pending,
-        }
+        self.shared.status()
     }
 }
 
@@ -172,135 +141,8 @@ impl BrokerCursor {
 }
 
 fn request_save(jobs: &mpsc::Sender<Job>, shared: &Shared) {
-    if !shared.save_requested.swap(true, Ordering::AcqRel) && jobs.try_send(Job::Save).is_err() {
+    if shared.claim_save() && jobs.try_send(Job::Save).is_err() {
         // The thread is busy with appends, which save the cursors too.
-        shared.save_requested.store(false, Ordering::Release);
-    }
-}
-
-/// What the storage thread and the handles share.
-pub(super) struct Shared {
-    brokers: Vec<Broker>,
-    head: watch::Sender<u64>,
-    tail: Mutex<Tail>,
-    save_requested: AtomicBool,
-    used_bytes: AtomicU64,
-    commits: AtomicU64,
-    committed_bytes: AtomicU64,
-    full: AtomicU64,
-    damaged: AtomicU64,
-}
-
-struct Broker {
-    name: String,
-    next: AtomicU64,
-    saved: watch::Sender<u64>,
-}
-
-impl Broker {
-    fn next(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
-    }
-}
-
-impl Shared {
-    fn new(log: &Log, known: &Cursors, brokers: &[&str]) -> Self {
-        let head = log.next();
-        let start = known.values().copied().min().unwrap_or(head);
-        let brokers = brokers
-            .iter()
-            .map(|&name| {
-                let next = known.get(name).copied().unwrap_or(start).clamp(1, head);
-                let saved = known.get(name).copied().unwrap_or(0);
-                Broker {
-                    name: name.to_owned(),
-                    next: next.into(),
-                    saved: watch::Sender::new(saved),
-                }
-            })
-            .collect();
-        Self {
-            brokers,
-            head: watch::Sender::new(head),
-            tail: Mutex::default(),
-            save_requested: false.into(),
-            used_bytes: log.used_bytes().into(),
-            commits: 0.into(),
-            committed_bytes: 0.into(),
-            full: 0.into(),
-            damaged: 0.into(),
-        }
-    }
-
-    pub(super) fn cursors(&self) -> Cursors {
-        self.save_requested.store(false, Ordering::Release);
-        self.brokers.iter().map(|broker| (broker.name.clone(), broker.next())).collect()
-    }
-
-    /// Records below this number are released for every broker.
-    pub(super) fn released(&self) -> u64 {
-        self.brokers.iter().map(Broker::next).min().unwrap_or_else(|| *self.head.borrow())
-    }
-
-    pub(super) fn is_saved(&self, cursors: &Cursors) -> bool {
-        self.brokers.iter().all(|b| cursors.get(&b.name) == Some(&*b.saved.borrow()))
-    }
-
-    pub(super) fn handle_saved(&self, cursors: &Cursors) {
-        for broker in &self.brokers {
-            if let Some(&next) = cursors.get(&broker.name) {
-                broker.saved.send_if_modified(|saved| std::mem::replace(saved, next) != next);
-            }
-        }
-    }
-
-    pub(super) fn handle_commit(&self, chunk: Chunk, bytes: u64, used: u64) {
-        let head = chunk.end;
-        self.tail().push(Arc::new(chunk));
-        self.commits.fetch_add(1, Ordering::Relaxed);
-        self.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.used_bytes.store(used, Ordering::Relaxed);
-        self.head.send_replace(head);
-    }
-
-    pub(super) fn handle_full(&self) {
-        self.full.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn handle_damaged(&self, chunks: u64) {
-        self.damaged.fetch_add(chunks, Ordering::Relaxed);
-    }
-
-    fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The newest chunks, without a gap.
-#[derive(Default)]
-struct Tail {
-    chunks: VecDeque<Arc<Chunk>>,
-    bytes: usize,
-}
-
-impl Tail {
-    fn push(&mut self, chunk: Arc<Chunk>) {
-        self.bytes += chunk.bytes;
-        self.chunks.push_back(chunk);
-        while self.bytes > TAIL_BYTES
-            && self.chunks.len() > 1
-            && let Some(oldest) = self.chunks.pop_front()
-        {
-            self.bytes -= oldest.bytes;
-        }
-    }
-
-    /// The chunks from `from` on, or `None` where they have to be read from the disk.
-    fn from(&self, from: u64) -> Option<Vec<Arc<Chunk>>> {
-        if self.chunks.front()?.base > from {
-            return None;
-        }
-        let at = self.chunks.partition_point(|chunk| chunk.end <= from);
-        Some(self.chunks.range(at..).cloned().collect())
+        shared.give_up_save();
     }
 }

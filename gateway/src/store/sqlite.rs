@@ -1,6 +1,5 @@
 //! The file under the store.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 use tracing::warn;
 
 use super::chunk::{Batch, Chunk, checksum};
+use super::log::{Cursors, Log};
 use super::{KEEP, StoreError};
 
 /// The layout described in the module above.
@@ -24,11 +24,8 @@ const CHECKPOINT_PAGES: u64 = 1000;
 /// Most chunks that one commit deletes, so that no commit takes long.
 const TRIM: u32 = 64;
 
-/// Lowest number not yet acknowledged, by broker.
-pub(super) type Cursors = BTreeMap<String, u64>;
-
-/// The open store file. Every method blocks on the disk.
-pub(super) struct Log {
+/// The open store file.
+pub(super) struct SqliteLog {
     connection: Connection,
     path: PathBuf,
     quota: u64,
@@ -45,7 +42,7 @@ struct Oldest {
     time_ms: i64,
 }
 
-impl Log {
+impl SqliteLog {
     /// Opens or creates the store in `directory` and recovers what was committed.
     pub(super) fn open(directory: &Path, quota: u64) -> Result<(Self, Cursors), StoreError> {
         let in_directory = |source| StoreError::Directory { path: directory.to_owned(), source };
@@ -53,56 +50,19 @@ impl Log {
         let lock = lock(directory)?;
         let path = directory.join("spool.db");
         let failed = |source| StoreError::Sqlite { path: path.clone(), source };
-        let connection = connect(&path, quota).map_err(failed)?;
-        match version(&connection).map_err(failed)? {
-            (0, 0) => create(&connection).map_err(failed)?,
-            (APPLICATION_ID, VERSION) => {}
-            (_, found) => {
-                return Err(StoreError::Version { path, found, expected: VERSION });
-            }
+        let connection = connect(&path).map_err(failed)?;
+        // Before any setting: some of them rewrite the file.
+        let content = Content::of(&connection).map_err(failed)?;
+        if let Content::Foreign(found) = content {
+            return Err(StoreError::Version { path, found, expected: VERSION });
+        }
+        configure(&connection, quota).map_err(failed)?;
+        if content == Content::Nothing {
+            create(&connection).map_err(failed)?;
         }
         let mut log = Self { connection, path, quota, next: 1, oldest: None, _lock: lock };
         let cursors = log.recover().map_err(|source| log.failed(source))?;
         Ok((log, cursors))
-    }
-
-    /// Closes the file and recovers it, under the same lock.
-    pub(super) fn reopen(&mut self) -> Result<(), StoreError> {
-        // The old connection is closed first: it holds SQLite's exclusive lock.
-        self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
-        self.connection = connect(&self.path, self.quota).map_err(|source| self.failed(source))?;
-        self.recover().map_err(|source| self.failed(source))?;
-        Ok(())
-    }
-
-    /// The number that the next record gets.
-    pub(super) fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// Commits a batch together with the cursors; returns the number of its first record.
-    ///
-    /// Records below `released` may be deleted to make room.
-    pub(super) fn append(
-        &mut self,
-        batch: &Batch,
-        now: Timestamp,
-        cursors: &Cursors,
-        released: u64,
-    ) -> Result<u64, StoreError> {
-        match self.try_append(batch, now, cursors, released) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
-                self.trim(released, now, true).map_err(|source| self.failed(source))?;
-                self.try_append(batch, now, cursors, released)
-            }
-            other => other,
-        }
-        .map_err(|source| match source.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => {
-                StoreError::Full { used: self.used_bytes(), quota: self.quota }
-            }
-            _ => self.failed(source),
-        })
     }
 
     fn try_append(
@@ -145,18 +105,6 @@ impl Log {
         self.used_bytes() > self.quota / 2
     }
 
-    /// Saves the cursors without a batch.
-    pub(super) fn save(
-        &mut self,
-        cursors: &Cursors,
-        released: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        self.try_save(cursors)
-            .and_then(|()| self.trim(released, now, self.is_crowded()))
-            .map_err(|source| self.failed(source))
-    }
-
     fn try_save(&mut self, cursors: &Cursors) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         {
@@ -169,13 +117,6 @@ impl Log {
             }
         }
         transaction.commit()
-    }
-
-    /// The chunks from the one that holds `from` on, until `max_bytes` are reached.
-    ///
-    /// A chunk whose checksum is wrong comes without records.
-    pub(super) fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
-        self.try_read(from, max_bytes).map_err(|source| self.failed(source))
     }
 
     fn try_read(&self, from: u64, max_bytes: usize) -> rusqlite::Result<Vec<Chunk>> {
@@ -206,51 +147,24 @@ impl Log {
         Ok(chunks)
     }
 
-    /// Number of the first record of the first chunk that was committed at or after `since`.
-    pub(super) fn first_since(&self, since: Timestamp) -> Result<u64, StoreError> {
-        // Backwards from the newest: only what is asked for is walked through.
-        let walk = || -> rusqlite::Result<u64> {
-            let mut statement = self
-                .connection
-                .prepare_cached("SELECT base, t_ms FROM chunk ORDER BY base DESC")?;
-            let mut rows = statement.query([])?;
-            let mut first = self.next;
-            while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(1)? < since.as_millis() {
-                    break;
-                }
-                first = unsigned(row.get(0)?);
-            }
-            Ok(first)
-        };
-        walk().map_err(|source| self.failed(source))
-    }
-
-    /// Bytes in use, without pages that wait to be used again.
-    pub(super) fn used_bytes(&self) -> u64 {
-        let pragma = |name| self.connection.pragma_query_value(None, name, |row| row.get(0));
-        let pages: i64 = pragma("page_count").unwrap_or(0);
-        let free: i64 = pragma("freelist_count").unwrap_or(0);
-        unsigned(pages - free) * PAGE
-    }
-
     /// Deletes some chunks that every broker has, the oldest first: those past [`KEEP`], or any
     /// where space is short. The newest chunk stays, because it carries the next number.
-    fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<()> {
+    fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<usize> {
         let keep_ms = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
         let before = if crowded { i64::MAX } else { now.as_millis() - keep_ms };
         let due = |oldest: &Oldest| oldest.end <= released && oldest.time_ms < before;
         if !self.oldest.as_ref().is_some_and(due) {
-            return Ok(());
+            return Ok(0);
         }
-        self.connection
+        let deleted = self
+            .connection
             .prepare_cached(
                 "DELETE FROM chunk WHERE base IN (SELECT base FROM chunk WHERE base + n <= ?1 \
                  AND t_ms < ?2 AND base < (SELECT max(base) FROM chunk) ORDER BY base LIMIT ?3)",
             )?
             .execute(params![signed(released), before, TRIM])?;
         self.oldest = oldest(&self.connection)?;
-        Ok(())
+        Ok(deleted)
     }
 
     /// Next number and cursors, from what the newest chunk and the cursor table say.
@@ -281,8 +195,84 @@ impl Log {
     }
 }
 
-/// Opens the file; the order of the settings matters.
-fn connect(path: &Path, quota: u64) -> rusqlite::Result<Connection> {
+impl Log for SqliteLog {
+    fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn append(
+        &mut self,
+        batch: &Batch,
+        now: Timestamp,
+        cursors: &Cursors,
+        released: u64,
+    ) -> Result<u64, StoreError> {
+        loop {
+            let error = match self.try_append(batch, now, cursors, released) {
+                Ok(base) => return Ok(base),
+                Err(error) => error,
+            };
+            if error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+                return Err(self.failed(error));
+            }
+            if self.trim(released, now, true).map_err(|source| self.failed(source))? == 0 {
+                return Err(StoreError::Full { used: self.used_bytes(), quota: self.quota });
+            }
+        }
+    }
+
+    fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError> {
+        self.try_save(cursors)
+            .and_then(|()| self.trim(released, now, self.is_crowded()))
+            .map(drop)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
+        self.try_read(from, max_bytes).map_err(|source| self.failed(source))
+    }
+
+    fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
+        let floor = self.next.saturating_sub(most);
+        // Backwards from the newest: only what is asked for is walked through.
+        let walk = || -> rusqlite::Result<u64> {
+            let mut statement = self
+                .connection
+                .prepare_cached("SELECT base, t_ms FROM chunk ORDER BY base DESC")?;
+            let mut rows = statement.query([])?;
+            let mut first = self.next;
+            while let Some(row) = rows.next()? {
+                if first <= floor || row.get::<_, i64>(1)? < since.as_millis() {
+                    break;
+                }
+                first = unsigned(row.get(0)?);
+            }
+            Ok(first)
+        };
+        walk().map_err(|source| self.failed(source))
+    }
+
+    fn used_bytes(&self) -> u64 {
+        let pragma = |sql| self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+        let pages: i64 = pragma("PRAGMA page_count").unwrap_or(0);
+        let free: i64 = pragma("PRAGMA freelist_count").unwrap_or(0);
+        unsigned(pages - free) * PAGE
+    }
+
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        // The old connection is closed first: it holds SQLite's exclusive lock.
+        self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
+        let open = || {
+            let connection = connect(&self.path)?;
+            configure(&connection, self.quota)?;
+            Ok(connection)
+        };
+        self.connection = open().map_err(|source| self.failed(source))?;
+        self.recover().map(drop).map_err(|source| self.failed(source))
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // psow=0: a torn write may damage its neighbours, so SQLite logs whole sectors.
     let uri = format!("file:{}?psow=0", percent_encoded(path));
     let connection = Connection::open_with_flags(
@@ -292,24 +282,44 @@ fn connect(path: &Path, quota: u64) -> rusqlite::Result<Connection> {
             | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // First of all: without it even a full disk keeps the file from being opened.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// The settings that the guarantees rest on; their order matters.
+fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
     let wal = MAX_WAL.min(quota / 4);
     let checkpoint = CHECKPOINT_PAGES.min(wal / PAGE / 2).max(16);
     let pages = (quota.saturating_sub(wal) / PAGE).max(16);
-    // Exclusive first: without it even a full disk keeps the file from being opened.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     connection.pragma_update(None, "page_size", signed(PAGE))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", signed(checkpoint))?;
     connection.pragma_update(None, "journal_size_limit", signed(wal))?;
     connection.pragma_update(None, "cache_size", -4096)?;
-    connection.pragma_update(None, "max_page_count", signed(pages))?;
-    Ok(connection)
+    connection.pragma_update(None, "max_page_count", signed(pages))
 }
 
-fn version(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get(0));
-    Ok((pragma("application_id")?, pragma("user_version")?))
+/// What a file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Content {
+    Nothing,
+    Spool,
+    /// Something else, of this version.
+    Foreign(i64),
+}
+
+impl Content {
+    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let query = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let tables = query("SELECT count(*) FROM sqlite_schema")?;
+        Ok(match (query("PRAGMA application_id")?, query("PRAGMA user_version")?) {
+            (APPLICATION_ID, VERSION) => Self::Spool,
+            (0, 0) if tables == 0 => Self::Nothing,
+            (_, version) => Self::Foreign(version),
+        })
+    }
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {

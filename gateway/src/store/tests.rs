@@ -1,8 +1,19 @@
 //! Tests of the store as its users see it.
 
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use proptest::prelude::*;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
-use super::Record;
+use super::log::{Cursors, Log as _};
+use super::sqlite::SqliteLog;
+use super::{Batch, Record, StoreError};
+
+const QUOTA: u64 = 64 * 1024 * 1024;
+/// Longer than [`super::KEEP`].
+const LATER: i64 = 1_000_000_000_000;
 
 /// A record of `device` whose value is `value`.
 pub(crate) fn record(device: &str, value: u64) -> Record {
@@ -14,12 +25,297 @@ pub(crate) fn record(device: &str, value: u64) -> Record {
             name: "value".to_owned(),
             unit: None,
             value: Value::Number(value.into()),
-            time: Timestamp::from_nanos(1_795_214_340_123_000_000),
+            time: now(),
             time_quality: TimeQuality::Gateway,
             epoch: None,
             sequence: None,
         },
-        received: Timestamp::from_nanos(1_795_214_340_123_000_000),
+        received: now(),
         origin: None,
+    }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_nanos(1_795_214_340_123_000_000)
+}
+
+fn later() -> Timestamp {
+    now().checked_add_nanos(LATER).unwrap()
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gateway store {} {count} ?%#", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn open(&self) -> (SqliteLog, Cursors) {
+        SqliteLog::open(&self.0, QUOTA).unwrap()
+    }
+
+    /// The file itself, while no store has it open.
+    fn sqlite(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.0.join("spool.db")).unwrap()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn batch(values: impl IntoIterator<Item = u64>) -> Batch {
+    let mut batch = Batch::default();
+    values.into_iter().for_each(|value| batch.push(record("d", value)));
+    batch
+}
+
+fn cursors(next: u64) -> Cursors {
+    Cursors::from([("a".to_owned(), next)])
+}
+
+fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
+    log.append(&batch(values), now(), &cursors(1), 1).unwrap()
+}
+
+/// Number and value of every record from `from` on.
+fn records(log: &SqliteLog, from: u64) -> Vec<(u64, u64)> {
+    let chunks = log.read(from, usize::MAX).unwrap();
+    let value = |record: &Record| {
+        let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
+        u64::try_from(value.as_integer().unwrap()).unwrap()
+    };
+    let records = chunks.iter().flat_map(|chunk| &chunk.records);
+    records.filter(|r| r.n >= from).map(|r| (r.n, value(r))).collect()
+}
+
+#[test]
+fn records_are_numbered_from_one_and_read_back_after_reopening() {
+    let folder = Folder::new();
+    let (mut log, known) = folder.open();
+    assert_eq!((log.next(), known.len()), (1, 0));
+    assert_eq!(append(&mut log, [10, 11]), 1);
+    assert_eq!(append(&mut log, [12]), 3);
+    drop(log);
+    let (log, _) = folder.open();
+    assert_eq!(log.next(), 4);
+    assert_eq!(records(&log, 1), [(1, 10), (2, 11), (3, 12)]);
+    assert_eq!(records(&log, 2), [(2, 11), (3, 12)]);
+    assert_eq!(records(&log, 4), []);
+}
+
+#[test]
+fn a_read_stops_near_its_limit_and_goes_on_from_there() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..10 {
+        append(&mut log, [value]);
+    }
+    let first = log.read(1, 1).unwrap();
+    assert_eq!((first.len(), first[0].end), (1, 2));
+}
+
+#[test]
+fn a_commit_saves_the_cursors_with_it() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    append(&mut log, [1, 2, 3]);
+    log.append(&batch([4]), now(), &cursors(3), 3).unwrap();
+    drop(log);
+    let (mut log, known) = folder.open();
+    assert_eq!(known, cursors(3));
+    log.save(&cursors(5), 5, now()).unwrap();
+    drop(log);
+    assert_eq!(folder.open().1, cursors(5), "the later of the two places counts");
+}
+
+#[test]
+fn released_chunks_go_when_they_are_old_and_the_newest_never() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..3 {
+        append(&mut log, [value]);
+    }
+    log.save(&cursors(4), 4, now()).unwrap();
+    assert_eq!(records(&log, 1).len(), 3, "young ones stay");
+    log.save(&cursors(4), 4, later()).unwrap();
+    assert_eq!(records(&log, 1), [(3, 2)]);
+    drop(log);
+    let (mut log, _) = folder.open();
+    assert_eq!(append(&mut log, [9]), 4, "no number is used twice");
+}
+
+#[test]
+fn what_is_not_released_is_never_deleted() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..5 {
+        append(&mut log, [value]);
+    }
+    log.save(&cursors(3), 3, later()).unwrap();
+    assert_eq!(records(&log, 1).first(), Some(&(3, 2)));
+}
+
+#[test]
+fn one_commit_deletes_few_chunks() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..200 {
+        append(&mut log, [value]);
+    }
+    log.save(&cursors(201), 201, later()).unwrap();
+    assert_eq!(records(&log, 1).len(), 200 - 64);
+}
+
+#[test]
+fn a_full_store_refuses_and_takes_again_once_records_are_released() {
+    let folder = Folder::new();
+    let (mut log, _) = SqliteLog::open(&folder.0, 1024 * 1024).unwrap();
+    let big = || {
+        let mut big = record("d", 1);
+        big.reading.value = Value::Text("x".repeat(50_000));
+        let mut batch = Batch::default();
+        batch.push(big);
+        batch
+    };
+    let mut stored = 0;
+    let full = loop {
+        match log.append(&big(), now(), &cursors(1), 1) {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+        assert!(stored < 100, "the quota has no effect");
+    };
+    assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
+    let count = || log.read(1, usize::MAX).unwrap().len();
+    assert_eq!(count(), stored, "what was accepted is there, what was refused is not");
+    let released = log.next();
+    log.append(&big(), now(), &cursors(released), released).unwrap();
+    assert_eq!(log.next(), released + 1);
+}
+
+#[test]
+fn a_second_gateway_is_refused_and_told_who_is_there() {
+    let folder = Folder::new();
+    let _log = folder.open();
+    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
+    assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+}
+
+#[test]
+fn another_programs_database_is_left_as_it_is() {
+    let folder = Folder::new();
+    std::fs::create_dir_all(&folder.0).unwrap();
+    folder.sqlite().execute_batch("CREATE TABLE other(x); PRAGMA user_version = 7").unwrap();
+    let before = std::fs::read(folder.0.join("spool.db")).unwrap();
+    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
+    assert!(matches!(error, StoreError::Version { found: 7, .. }), "{error:?}");
+    assert!(std::fs::read(folder.0.join("spool.db")).unwrap() == before);
+}
+
+#[test]
+fn a_damaged_chunk_is_skipped_and_the_rest_is_read() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..3 {
+        append(&mut log, [value, value]);
+    }
+    drop(log);
+    // One bit of a device's name: it still is a record, but not what was stored.
+    let flip = "UPDATE chunk SET data = unhex(replace(hex(data), '6164', '6165')) WHERE base = 3";
+    assert_eq!(folder.sqlite().execute(flip, []).unwrap(), 1);
+    let (log, _) = folder.open();
+    assert_eq!(records(&log, 1), [(1, 0), (2, 0), (5, 2), (6, 2)]);
+    let damaged: Vec<_> =
+        log.read(1, usize::MAX).unwrap().into_iter().filter(|c| c.is_damaged()).collect();
+    assert_eq!(damaged.iter().map(|c| (c.base, c.end)).collect::<Vec<_>>(), [(3, 5)]);
+}
+
+/// A power cut can leave any part of the last commit: whatever is cut off the write-ahead log, all
+/// commits before the cut are there.
+#[test]
+fn a_torn_log_loses_nothing_but_the_torn_commits() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 0..20 {
+        append(&mut log, [value]);
+    }
+    let copy = |to: &Path, wal: usize| {
+        std::fs::create_dir_all(to).unwrap();
+        std::fs::copy(folder.0.join("spool.db"), to.join("spool.db")).unwrap();
+        let bytes = std::fs::read(folder.0.join("spool.db-wal")).unwrap();
+        let wal = wal.min(bytes.len());
+        std::fs::write(to.join("spool.db-wal"), &bytes[..wal]).unwrap();
+        bytes.len() - wal
+    };
+    let mut found = Vec::new();
+    for cut in (0..).map(|step| step * 1000) {
+        let torn = Folder::new();
+        let rest = copy(&torn.0, cut);
+        let (log, _) = torn.open();
+        let values: Vec<u64> = records(&log, 1).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(values, (0..values.len() as u64).collect::<Vec<_>>(), "cut at {cut}");
+        found.push(values.len());
+        if rest == 0 {
+            break;
+        }
+    }
+    assert!(found.is_sorted() && found.last() == Some(&20), "{found:?}");
+    assert!(found.contains(&10), "the cuts fell between commits: {found:?}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(u8),
+    Release(u8),
+    Reopen,
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    /// Against a queue in memory.
+    #[test]
+    fn the_store_behaves_like_a_queue(steps in proptest::collection::vec(
+        prop_oneof![
+            4 => (1..20u8).prop_map(Step::Append),
+            3 => (0..30u8).prop_map(Step::Release),
+            1 => Just(Step::Reopen),
+        ],
+        1..40,
+    )) {
+        let folder = Folder::new();
+        let (mut log, _) = folder.open();
+        let mut model: VecDeque<(u64, u64)> = VecDeque::new();
+        let (mut released, mut value) = (1, 100);
+        for step in steps {
+            match step {
+                Step::Append(count) => {
+                    let values = value..value + u64::from(count);
+                    value = values.end;
+                    let base = log.append(&batch(values.clone()), later(), &cursors(released), released).unwrap();
+                    model.extend((base..).zip(values));
+                }
+                Step::Release(count) => {
+                    released = (released + u64::from(count)).min(log.next());
+                    model.retain(|&(n, _)| n >= released);
+                    log.save(&cursors(released), released, later()).unwrap();
+                }
+                Step::Reopen => {
+                    let next = log.next();
+                    drop(log);
+                    log = folder.open().0;
+                    prop_assert_eq!(log.next(), next);
+                }
+            }
+            prop_assert_eq!(records(&log, released), Vec::from(model.clone()));
+        }
     }
 }

@@ -5,11 +5,12 @@ use std::thread;
 use std::time::Duration;
 
 use proto::Timestamp;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
-use super::spool::Shared;
-use super::sqlite::Log;
+use super::job::{Acknowledge, Job, NotStored};
+use super::log::Log;
+use super::shared::Shared;
 use super::{Batch, Chunk, StoreError};
 
 /// Most bytes of chunks that one read brings into memory.
@@ -19,52 +20,33 @@ const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// Resolves the receipt of one submission.
-pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
-
-/// Why a reading was not stored. It was not acknowledged either.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NotStored {
-    #[error("the store is full")]
-    Full,
-    #[error("the store failed")]
-    Failed,
-}
-
-/// What the storage thread is asked to do.
-pub(super) enum Job {
-    /// Commit a batch, then acknowledge it.
-    Append { batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp },
-    /// Read from a number on.
-    Read { from: u64, reply: oneshot::Sender<Result<Vec<Arc<Chunk>>, StoreError>> },
-    /// Find the first number that was committed since.
-    FirstSince { since: Timestamp, reply: oneshot::Sender<Result<u64, StoreError>> },
-    /// Save the cursors.
-    Save,
-}
-
 /// The state of the storage thread.
-pub(super) struct Worker {
-    pub(super) log: Log,
+pub(super) struct Worker<L> {
+    pub(super) log: L,
     pub(super) shared: Arc<Shared>,
 }
 
-impl Worker {
+impl<L: Log> Worker<L> {
     /// Works until every sender is gone, then saves the cursors.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
         while let Some(job) = jobs.blocking_recv() {
             match job {
-                Job::Append { batch, receipts, now } => self.append(batch, receipts, now)?,
+                Job::Append { batch, receipts, now } => {
+                    self.shared.handle_append();
+                    self.append(batch, receipts, now)?;
+                }
                 Job::Read { from, reply } => {
                     let _ = reply.send(self.read(from));
                 }
-                Job::FirstSince { since, reply } => {
-                    let _ = reply.send(self.log.first_since(since));
+                Job::FirstSince { since, most, reply } => {
+                    let _ = reply.send(self.log.first_since(since, most));
                 }
-                Job::Save => self.save()?,
+                Job::Save if self.shared.is_append_waiting() => {}
+                Job::Save => self.save(),
             }
         }
-        self.save()
+        self.save();
+        Ok(())
     }
 
     fn append(
@@ -78,12 +60,11 @@ impl Worker {
         let mut outcome = self.log.append(&batch, now, &cursors, released);
         if let Err(failure @ StoreError::Sqlite { .. }) = outcome {
             let base = self.log.next();
-            self.reopen(failure)?;
-            // The commit may have reached the disk although it was reported as failed.
-            outcome = if self.log.next() == base + batch.len() {
-                Ok(base)
-            } else {
-                self.log.append(&batch, now, &cursors, released)
+            outcome = match self.reopen(failure) {
+                // The commit may have reached the disk although it was reported as failed.
+                Ok(()) if self.log.next() == base + batch.len() => Ok(base),
+                Ok(()) => self.log.append(&batch, now, &cursors, released),
+                Err(failure) => Err(failure),
             };
         }
         match outcome {
@@ -118,20 +99,19 @@ impl Worker {
         Ok(chunks.into_iter().map(Arc::new).collect())
     }
 
-    fn save(&mut self) -> Result<(), StoreError> {
+    fn save(&mut self) {
         let cursors = self.shared.cursors();
         if self.shared.is_saved(&cursors) {
-            return Ok(());
+            return;
         }
         match self.log.save(&cursors, self.shared.released(), crate::clock::wall()) {
             Ok(()) => self.shared.handle_saved(&cursors),
             // Full, perhaps: the cursors stay in memory, and a crash only repeats what they passed.
             Err(failure) => warn!(error = %failure, "cannot save how far the brokers are"),
         }
-        Ok(())
     }
 
-    /// Closes the file and recovers it: after a failed sync nobody knows what is on disk.
+    /// Opens the file again, with growing pauses.
     fn reopen(&mut self, failure: StoreError) -> Result<(), StoreError> {
         let mut failure = failure;
         let mut pause = REOPEN_PAUSE;
@@ -152,5 +132,134 @@ fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
     for receipt in receipts {
         // The source may have given up on the sender; the reading is stored all the same.
         let _ = receipt.send(outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tokio::sync::oneshot;
+
+    use super::super::log::Cursors;
+    use super::super::tests::record;
+    use super::*;
+
+    /// What a disk does with an append.
+    #[derive(Clone, Copy, Debug)]
+    enum Fate {
+        Works,
+        FailsBefore,
+        FailsAfter,
+        Full,
+    }
+
+    /// A log in memory on a disk that fails on demand.
+    #[derive(Default)]
+    struct FailingLog {
+        fates: VecDeque<Fate>,
+        on_disk: u64,
+        known: u64,
+        gone: bool,
+        reopened: u32,
+    }
+
+    fn failure() -> StoreError {
+        StoreError::Sqlite { path: "test".into(), source: rusqlite::Error::InvalidQuery }
+    }
+
+    impl Log for FailingLog {
+        fn next(&self) -> u64 {
+            self.known + 1
+        }
+        fn append(
+            &mut self,
+            batch: &Batch,
+            _: Timestamp,
+            _: &Cursors,
+            _: u64,
+        ) -> Result<u64, StoreError> {
+            let base = self.next();
+            let fate = self.fates.pop_front().unwrap_or(Fate::Works);
+            if matches!(fate, Fate::Works | Fate::FailsAfter) {
+                self.on_disk += batch.len();
+            }
+            match fate {
+                Fate::Works => {
+                    self.known = self.on_disk;
+                    Ok(base)
+                }
+                Fate::FailsBefore | Fate::FailsAfter => Err(failure()),
+                Fate::Full => Err(StoreError::Full { used: 1, quota: 1 }),
+            }
+        }
+        fn save(&mut self, _: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn read(&self, _: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
+            Ok(Vec::new())
+        }
+        fn first_since(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+            Ok(1)
+        }
+        fn used_bytes(&self) -> u64 {
+            0
+        }
+        fn reopen(&mut self) -> Result<(), StoreError> {
+            self.reopened += 1;
+            if self.gone {
+                return Err(failure());
+            }
+            self.known = self.on_disk;
+            Ok(())
+        }
+    }
+
+    /// The outcome that the device sees, the worker's, and the log afterwards.
+    fn append(
+        log: FailingLog,
+    ) -> (Result<(), NotStored>, Result<(), StoreError>, Worker<FailingLog>) {
+        let shared = Arc::new(Shared::new(&log, &Cursors::new(), &[]));
+        let mut worker = Worker { log, shared };
+        let mut batch = Batch::default();
+        batch.push(record("d", 1));
+        batch.push(record("d", 2));
+        let (receipt, mut outcome) = oneshot::channel();
+        let ended = worker.append(batch, vec![receipt], Timestamp::from_nanos(0));
+        (outcome.try_recv().expect("a receipt is settled"), ended, worker)
+    }
+
+    fn failing(fates: impl IntoIterator<Item = Fate>) -> FailingLog {
+        FailingLog { fates: fates.into_iter().collect(), ..FailingLog::default() }
+    }
+
+    #[test]
+    fn a_batch_that_did_not_reach_the_disk_is_appended_again() {
+        let (outcome, ended, worker) = append(failing([Fate::FailsBefore]));
+        assert!(outcome.is_ok() && ended.is_ok());
+        assert_eq!((worker.log.on_disk, worker.log.reopened), (2, 1));
+    }
+
+    #[test]
+    fn a_batch_that_reached_the_disk_after_all_is_not_appended_twice() {
+        let (outcome, ended, worker) = append(failing([Fate::FailsAfter]));
+        assert!(outcome.is_ok() && ended.is_ok());
+        assert_eq!((worker.log.on_disk, worker.log.reopened), (2, 1));
+    }
+
+    #[test]
+    fn a_full_disk_refuses_and_goes_on() {
+        let (outcome, ended, worker) = append(failing([Fate::Full]));
+        assert_eq!(outcome, Err(NotStored::Full));
+        assert!(ended.is_ok() && worker.log.reopened == 0);
+    }
+
+    #[test]
+    fn a_disk_that_is_gone_acknowledges_nothing_and_ends_the_gateway() {
+        let log = FailingLog { gone: true, ..failing([Fate::FailsAfter]) };
+        let (outcome, ended, worker) = append(log);
+        assert_eq!(outcome, Err(NotStored::Failed));
+        assert!(ended.is_err());
+        assert_eq!(worker.log.reopened, REOPEN_ATTEMPTS);
     }
 }

@@ -70,12 +70,12 @@ pub(super) fn handle(context: &Context, peer: SocketAddr, request: &Request) -> 
 
 fn links(request: &Request) -> Action {
     let acceptable = request.accepts().is_none_or(|format| format == LINK_FORMAT);
-    Action::Respond(match request.method {
-        Method::Get if acceptable => {
-            Response::new(Code::CONTENT).content_format(LINK_FORMAT).payload(LINKS)
-        }
-        Method::Get => Response::new(Code::NOT_ACCEPTABLE),
-        _ => Response::new(Code::METHOD_NOT_ALLOWED),
+    Action::Respond(if request.method != Method::Get {
+        Response::new(Code::METHOD_NOT_ALLOWED)
+    } else if acceptable {
+        Response::new(Code::CONTENT).content_format(LINK_FORMAT).payload(LINKS)
+    } else {
+        Response::new(Code::NOT_ACCEPTABLE)
     })
 }
 
@@ -131,10 +131,10 @@ fn text(payload: &[u8]) -> Result<&str, DecodeError> {
 }
 
 fn check_method(request: &Request) -> Result<(), Response> {
-    match request.method {
-        Method::Post | Method::Put => Ok(()),
-        _ => Err(Response::new(Code::METHOD_NOT_ALLOWED).diagnostic("POST or PUT readings")),
+    if matches!(request.method, Method::Post | Method::Put) {
+        return Ok(());
     }
+    Err(Response::new(Code::METHOD_NOT_ALLOWED).diagnostic("POST or PUT readings"))
 }
 
 fn finish(
@@ -143,6 +143,6 @@ fn finish(
     request: &Request,
     drafts: Result<Vec<Draft>, DecodeError>,
 ) -> Result<Vec<Reading>, Response> {
-    let readings = context.complete(drafts, peer.ip(), &request.payload);
+    let readings = context.complete(drafts, peer.ip().to_canonical(), &request.payload);
     readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
 }

@@ -1,0 +1,110 @@
+//! One line per report on a pseudo-terminal, which a gateway opens as a serial port.
+//!
+//! The device writes to the master; the gateway opens the slave under a name that does not change, a
+//! symbolic link. The slave is kept open here as well: without any opener the master fails.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio_serial::{SerialPort as _, SerialStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Surroundings, TransportError};
+use crate::Via;
+use crate::device::Device;
+use crate::payload::Payload;
+
+/// Bits of a character on the wire: start, eight, stop.
+const CHARACTER_BITS: u32 = 10;
+
+/// A pseudo-terminal with a name. Dropping it unplugs it.
+#[derive(Debug)]
+pub struct SerialPort {
+    master: SerialStream,
+    _slave: SerialStream,
+    path: PathBuf,
+}
+
+/// Lines on a serial port.
+#[derive(Debug)]
+pub struct SerialUplink {
+    /// The port.
+    pub port: SerialPort,
+    /// What is in a line.
+    pub payload: Payload,
+    /// The speed of the line in bits per second; a pseudo-terminal has none of its own.
+    pub baud: u32,
+}
+
+impl SerialPort {
+    /// Makes a pseudo-terminal that is found at `path`. What is there already gives way only if it
+    /// is a symbolic link.
+    ///
+    /// # Errors
+    /// When the system has none left, or the link cannot be made.
+    pub fn plug_in(path: &Path) -> Result<Self, TransportError> {
+        let failed = |source| {
+            let path = path.display().to_string();
+            TransportError::Pseudoterminal { path, source }
+        };
+        let (master, slave) = SerialStream::pair().map_err(|error| failed(error.into()))?;
+        let name = slave.name().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        publish(&name, path).map_err(failed)?;
+        Ok(Self { master, _slave: slave, path: path.to_owned() })
+    }
+
+    /// Where it is found.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SerialPort {
+    fn drop(&mut self) {
+        // Whoever removed the folder removed the link too.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Links `path` to `target` in one step, so that nobody finds it missing.
+fn publish(target: &str, path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.is_symlink()) {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    std::os::unix::fs::symlink(target, &temporary)?;
+    fs::rename(&temporary, path)
+}
+
+impl SerialUplink {
+    pub(super) async fn run(
+        mut self,
+        mut device: Device,
+        surroundings: Surroundings,
+        stop: CancellationToken,
+    ) -> SerialPort {
+        let clock = surroundings.clock;
+        while stop.run_until_cancelled(clock.sleep_until(device.poll_timeout())).await.is_some() {
+            while let Some(readings) = surroundings.take_due(&mut device, Via::Serial) {
+                let mut line = self.payload.encode(&readings);
+                line.push(b'\n');
+                if let Err(error) = self.port.master.write_all(&line).await {
+                    tracing::debug!(device = device.id(), %error, "cannot write");
+                    surroundings.ledger.handle_refused(&readings);
+                }
+                clock.sleep_until(clock.now() + self.time_of(line.len())).await;
+            }
+        }
+        self.port
+    }
+
+    /// How long a wire takes for so many characters.
+    fn time_of(&self, characters: usize) -> Duration {
+        let bits = u32::try_from(characters).unwrap_or(u32::MAX).saturating_mul(CHARACTER_BITS);
+        Duration::from_secs(1) * bits / self.baud.max(1)
+    }
+}

@@ -1,0 +1,117 @@
+//! One line per report over a connection, and one reply line for each.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use proto::{Instant, Reading};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio_util::codec::{FramedRead, LinesCodec};
+use tokio_util::sync::CancellationToken;
+
+use super::{PATIENCE, Surroundings};
+use crate::Via;
+use crate::device::Device;
+use crate::payload::Payload;
+
+/// The reply that means that the readings of a line were taken.
+const TAKEN: &str = "ok";
+/// The longest reply line.
+const MAX_REPLY: usize = 1024;
+/// Lines without a reply; then nothing more is written until one comes.
+const MAX_OPEN: usize = 256;
+/// The pause before the first attempt to connect again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest pause between attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Lines over a connection.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpUplink {
+    /// Where the gateway listens.
+    pub gateway: SocketAddr,
+    /// What is in a line.
+    pub payload: Payload,
+}
+
+impl TcpUplink {
+    /// Connects again whenever the connection is gone. Lines that had no reply are not written
+    /// again: the device forgets them, and the gateway owes nothing.
+    pub(super) async fn run(
+        self,
+        mut device: Device,
+        surroundings: Surroundings,
+        stop: CancellationToken,
+    ) {
+        let mut pause = FIRST_PAUSE;
+        while !stop.is_cancelled() {
+            let Some(connected) = stop.run_until_cancelled(TcpStream::connect(self.gateway)).await
+            else {
+                return;
+            };
+            let mut open = VecDeque::new();
+            let served = match connected {
+                Ok(stream) => {
+                    pause = FIRST_PAUSE;
+                    self.serve(stream, &mut device, &surroundings, &stop, &mut open).await
+                }
+                Err(error) => Err(error),
+            };
+            open.iter().for_each(|readings| surroundings.ledger.handle_refused(readings));
+            if let Err(error) = served {
+                tracing::debug!(device = device.id(), %error, "no connection");
+                let again = surroundings.now() + pause;
+                let _ = stop.run_until_cancelled(surroundings.clock.sleep_until(again)).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Until the connection ends, or `stop` and the last reply.
+    async fn serve(
+        self,
+        mut stream: TcpStream,
+        device: &mut Device,
+        surroundings: &Surroundings,
+        stop: &CancellationToken,
+        open: &mut VecDeque<Vec<Reading>>,
+    ) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        let clock = surroundings.clock;
+        let (reader, mut writer) = stream.split();
+        let mut replies = FramedRead::new(reader, LinesCodec::new_with_max_length(MAX_REPLY));
+        let mut leave_at = Instant::FAR_FUTURE;
+        loop {
+            let stopping = stop.is_cancelled();
+            if stopping && (open.is_empty() || clock.now() >= leave_at) {
+                return Ok(());
+            }
+            let may_write = !stopping && open.len() < MAX_OPEN;
+            tokio::select! {
+                () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
+                () = clock.sleep_until(leave_at), if stopping => {}
+                () = clock.sleep_until(device.poll_timeout()), if may_write => {
+                    if let Some(readings) = surroundings.take_due(device, Via::Tcp) {
+                        let mut line = self.payload.encode(&readings);
+                        line.push(b'\n');
+                        open.push_back(readings);
+                        writer.write_all(&line).await?;
+                    }
+                }
+                reply = replies.next() => {
+                    let reply = reply.ok_or(io::ErrorKind::UnexpectedEof)?.map_err(io::Error::other)?;
+                    let Some(readings) = open.pop_front() else { continue };
+                    if reply == TAKEN {
+                        surroundings.ledger.handle_acknowledged(&readings);
+                    } else {
+                        tracing::debug!(device = device.id(), %reply, "refused");
+                        surroundings.ledger.handle_refused(&readings);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The ways from a device to a gateway.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// What a device speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    /// Confirmable CoAP requests, each acknowledged.
+    Coap,
+    /// Datagrams, without an answer.
+    Udp,
+    /// Lines over a connection, each with a reply line.
+    Tcp,
+    /// Lines on a serial port, without an answer.
+    Serial,
+}
+
+impl Via {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Coap, Self::Udp, Self::Tcp, Self::Serial];
+
+    /// Its name in scenarios and reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coap => "coap",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Serial => "serial",
+        }
+    }
+
+    /// Whether a device is told that its reading was taken.
+    pub const fn acknowledges(self) -> bool {
+        match self {
+            Self::Coap | Self::Tcp => true,
+            Self::Udp | Self::Serial => false,
+        }
+    }
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

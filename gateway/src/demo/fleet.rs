@@ -1,0 +1,185 @@
+//! The demo's devices: a kind for each transport, spread evenly.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use device_sim::Via;
+use device_sim::device::{Channel, Device, DeviceConfig, Schedule};
+use device_sim::payload::Payload;
+use device_sim::signal::Signal;
+use device_sim::transport::{
+    CoapUplink, SerialPort, SerialUplink, Surroundings, TcpUplink, TransportError, UdpUplink,
+    Uplink,
+};
+use proto::{Instant, Rng, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use super::{DemoError, Options};
+use crate::app::Report;
+use crate::supervisor::{Ended, Supervisor};
+
+/// Speed of the serial lines.
+pub(super) const BAUD: u32 = 9600;
+/// What a line of a serial device has after time, boot count and number.
+pub(super) const METER_COLUMNS: [&str; 2] = ["power", "energy"];
+/// From one peak of a value to the next: short, so that something moves.
+const PERIOD: Duration = Duration::from_secs(40);
+/// A device's boot count.
+const EPOCH: u32 = 1;
+
+/// The name of the serial device with this number.
+pub(super) fn serial_device(number: usize) -> String {
+    format!("meter-{number:02}")
+}
+
+/// Which devices there will be.
+pub(super) struct Plan(Vec<Planned>);
+
+/// A device before it has a way to the gateway.
+pub(super) struct Planned {
+    pub(super) via: Via,
+    pub(super) device: DeviceConfig,
+    payload: Payload,
+    seed: u64,
+}
+
+impl Plan {
+    /// As many as the options want, one transport after the other.
+    pub(super) fn new(options: &Options, origin: Timestamp) -> Self {
+        let mut seeds = Rng::new(options.seed);
+        let vias = Via::ALL.iter().copied().cycle();
+        let planned = (0..options.devices).zip(vias).map(|(index, via)| {
+            let number = usize::from(index) / Via::ALL.len() + 1;
+            let (id, payload, channels) = kind(via, number);
+            let from = options.every * u32::from(index) / u32::from(options.devices.max(1));
+            let device = DeviceConfig {
+                id,
+                channels,
+                schedule: Schedule { from: Instant::ZERO + from, every: options.every },
+                epoch: payload.is_numbered().then_some(EPOCH),
+                origin,
+                seed: seeds.next_u64(),
+            };
+            Planned { via, device, payload, seed: seeds.next_u64() }
+        });
+        Self(planned.collect())
+    }
+
+    /// How many of them need a serial port.
+    pub(super) fn serial_ports(&self) -> usize {
+        self.0.iter().filter(|planned| planned.via == Via::Serial).count()
+    }
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Planned> {
+        self.0.iter()
+    }
+}
+
+/// What the device with this number is called, sends and measures.
+fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
+    let sine = |mean, amplitude, noise| Signal::Sine { mean, amplitude, period: PERIOD, noise };
+    let walk = |start, step, min, max| Signal::Walk { start, step, min, max };
+    match via {
+        Via::Coap => {
+            let is_cbor = number % 2 == 1;
+            let payload = if is_cbor { Payload::SenmlCbor } else { Payload::SenmlJson };
+            let channels = vec![
+                channel("temp", "Cel", 2, sine(21.0, 4.0, 0.2)),
+                channel("hum", "%RH", 1, walk(55.0, 1.0, 20.0, 95.0)),
+            ];
+            (format!("th-{number:02}"), payload, channels)
+        }
+        Via::Udp => {
+            let channels = vec![
+                channel("wind", "m/s", 1, walk(6.0, 1.5, 0.0, 25.0)),
+                channel("pressure", "hPa", 1, walk(1013.0, 0.5, 960.0, 1050.0)),
+            ];
+            (format!("wx-{number:02}"), Payload::Keyvalue, channels)
+        }
+        Via::Tcp => {
+            let channels = vec![
+                channel("flow", "l/s", 2, sine(2.5, 1.5, 0.1)),
+                channel("level", "%", 1, walk(60.0, 2.0, 0.0, 100.0)),
+            ];
+            (format!("pump-{number:02}"), Payload::Json, channels)
+        }
+        Via::Serial => {
+            let [power, energy] = METER_COLUMNS;
+            let channels = vec![
+                channel(power, "W", 0, sine(420.0, 180.0, 25.0)),
+                channel(energy, "kWh", 3, Signal::Counter { start: 1204.5, step: 0.001 }),
+            ];
+            (serial_device(number), Payload::Csv, channels)
+        }
+    }
+}
+
+fn channel(name: &str, unit: &str, decimals: u8, signal: Signal) -> Channel {
+    Channel { name: name.to_owned(), unit: Some(unit.to_owned()), signal, decimals }
+}
+
+/// The devices while they send.
+pub(super) struct Fleet {
+    devices: Supervisor<Result<Option<SerialPort>, TransportError>>,
+    stop: CancellationToken,
+}
+
+impl Fleet {
+    /// Starts all of them; `gateway` says where it listens, `ports` are those it opens.
+    pub(super) fn start(
+        plan: Plan,
+        ports: Vec<SerialPort>,
+        gateway: &Report,
+        surroundings: &Surroundings,
+    ) -> Result<Self, DemoError> {
+        let address = |source: &'static str| -> Result<SocketAddr, DemoError> {
+            let addresses = gateway.sources.get(source).map(|source| source.addresses.as_slice());
+            addresses.and_then(<[_]>::first).copied().ok_or(DemoError::NoAddress(source))
+        };
+        let (coap, udp, tcp) = (address("coap")?, address("udp")?, address("tcp")?);
+        let stop = CancellationToken::new();
+        let mut devices = Supervisor::new();
+        let mut ports = ports.into_iter();
+        for Planned { via, device, payload, seed } in plan.0 {
+            let uplink = match via {
+                Via::Coap => {
+                    Uplink::Coap(CoapUplink { gateway: coap, path: "r".to_owned(), payload, seed })
+                }
+                Via::Udp => Uplink::Udp(UdpUplink { gateway: udp, payload }),
+                Via::Tcp => Uplink::Tcp(TcpUplink { gateway: tcp, payload }),
+                Via::Serial => {
+                    let port = ports.next().ok_or(DemoError::NoAddress("serial"))?;
+                    Uplink::Serial(SerialUplink { port, payload, baud: BAUD })
+                }
+            };
+            let name = format!("device {}", device.id);
+            let running = uplink.run(Device::new(device), surroundings.clone(), stop.clone());
+            devices.start(name, running);
+        }
+        Ok(Self { devices, stop })
+    }
+
+    /// Waits for a device to end, which none does by itself.
+    pub(super) async fn failed(&mut self) -> DemoError {
+        match self.devices.next_end().await {
+            Some(Ended { outcome: Ok(Err(error)), .. }) => error.into(),
+            Some(_) | None => DemoError::DeviceEnded,
+        }
+    }
+
+    /// Stops all of them and waits for their answers; their serial ports stay plugged in.
+    pub(super) async fn stop(mut self) -> Result<Vec<SerialPort>, DemoError> {
+        self.stop.cancel();
+        let mut ports = Vec::new();
+        let mut failed = None;
+        while let Some(end) = self.devices.next_end().await {
+            match end.outcome {
+                Ok(Ok(port)) => ports.extend(port),
+                Ok(Err(error)) => failed = Some(error.into()),
+                Err(_) => failed = Some(DemoError::DeviceEnded),
+            }
+        }
+        failed.map_or(Ok(ports), Err)
+    }
+}

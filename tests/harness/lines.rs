@@ -1,0 +1,46 @@
+//! A client of a TCP source that replies.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::{io, time::Duration};
+
+use super::clock::PATIENCE;
+
+#[derive(Debug)]
+pub(crate) struct LineClient {
+    stream: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl LineClient {
+    pub(crate) fn connect(gateway: SocketAddr) -> io::Result<Self> {
+        Self::connect_with(gateway, PATIENCE)
+    }
+
+    /// A client that waits at most so long for a reply.
+    pub(crate) fn connect_with(gateway: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&gateway, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Self { reader: BufReader::new(stream.try_clone()?), stream })
+    }
+
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes)
+    }
+
+    /// The next reply, without its line end.
+    pub(crate) fn reply(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        match self.reader.read_line(&mut line)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(line.trim_end_matches('\n').to_owned()),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, line: &str) -> io::Result<String> {
+        self.send(format!("{line}\n").as_bytes())?;
+        self.reply()
+    }
+}

@@ -1,0 +1,160 @@
+//! Mosquitto from Debian, and its command line clients.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::clock::wait_for;
+use super::process::{Lines, Running, program, run};
+use super::temp::{TempDir, port};
+
+pub(crate) const USER: &str = "greenhouse";
+pub(crate) const PASSWORD: &str = "correct horse";
+/// A retained message that tells a subscriber that it is subscribed.
+const READY: &str = "harness/ready";
+
+/// A broker that wants a user and a password.
+#[derive(Debug)]
+pub(crate) struct Mosquitto {
+    process: Running,
+    log: Lines,
+    port: u16,
+    _dir: TempDir,
+}
+
+/// A client that writes down what it gets.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    _process: Running,
+    lines: Lines,
+}
+
+/// A message as a subscriber got it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) qos: u8,
+    pub(crate) retained: bool,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl Mosquitto {
+    pub(crate) fn start() -> Self {
+        let dir = TempDir::new();
+        let passwords = dir.join("passwords");
+        run(program("mosquitto_passwd", "mosquitto")
+            .args(["-b", "-c"])
+            .arg(&passwords)
+            .args([USER, PASSWORD]));
+        let port = port();
+        // Started by root it would become another user, who cannot read the passwords.
+        let config = format!(
+            "user root\nlistener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\n",
+            passwords.display()
+        );
+        fs::write(dir.join("mosquitto.conf"), config).unwrap();
+        let log = Lines::default();
+        let mut command = program("mosquitto", "mosquitto");
+        command.arg("-c").arg(dir.join("mosquitto.conf"));
+        let process = Running::start_reading(&mut command, &log);
+        let mut mosquitto = Self { process, log, port, _dir: dir };
+        wait_for("Mosquitto to answer", || {
+            let running = mosquitto.process.is_running();
+            assert!(running, "Mosquitto has ended: {}", mosquitto.log.text());
+            mosquitto.publish_ready().then_some(())
+        });
+        mosquitto
+    }
+
+    fn publish_ready(&self) -> bool {
+        let mut command = program("mosquitto_pub", "mosquitto-clients");
+        command.args(self.client()).args(["-q", "1", "-r", "-t", READY, "-m", "1"]);
+        command.stderr(Stdio::null()).status().unwrap().success()
+    }
+
+    fn client(&self) -> Vec<String> {
+        let port = self.port.to_string();
+        ["-h", "127.0.0.1", "-p", &port, "-u", USER, "-P", PASSWORD].map(str::to_owned).into()
+    }
+
+    /// The table of this broker in a configuration, whose password lies in `{dir}/password`.
+    pub(crate) fn table(&self, name: &str) -> String {
+        format!(
+            "[brokers.{name}]\nurl = \"mqtt://127.0.0.1:{}\"\nusername = \"{USER}\"\n\
+             password = \"{PASSWORD}\"\nmax_backoff = \"1s\"\n",
+            self.port
+        )
+    }
+
+    /// A subscriber that is subscribed, at quality of service 1.
+    pub(crate) fn subscribe(&self, filter: &str) -> Subscriber {
+        let lines = Lines::default();
+        let mut command = program("mosquitto_sub", "mosquitto-clients");
+        command.args(self.client()).args(["-q", "1", "-F", "%t\t%q\t%r\t%x"]);
+        command.args(["-t", filter, "-t", READY]);
+        let process = Running::start_reading(&mut command, &lines);
+        let subscriber = Subscriber { _process: process, lines };
+        wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
+        subscriber
+    }
+}
+
+impl Subscriber {
+    /// What came until now.
+    pub(crate) fn all(&self) -> Vec<Message> {
+        self.lines.since(0).iter().filter_map(|line| Message::parse(line)).collect()
+    }
+
+    /// What came to a topic until now.
+    pub(crate) fn at(&self, topic: &str) -> Vec<Message> {
+        self.all().into_iter().filter(|message| message.topic == topic).collect()
+    }
+
+    /// The first message to a topic.
+    pub(crate) fn first(&self, topic: &str) -> Message {
+        wait_for(&format!("a message to {topic}"), || self.at(topic).into_iter().next())
+    }
+
+    /// The first message to a topic with this payload.
+    pub(crate) fn payload(&self, topic: &str, payload: &[u8]) -> Message {
+        let what = format!("{} at {topic}", String::from_utf8_lossy(payload));
+        wait_for(&what, || self.at(topic).into_iter().find(|m| m.payload == payload))
+    }
+
+    /// Checks that the first message to a topic is this object, besides `time` and `n`, which it
+    /// must have.
+    pub(crate) fn expect(&self, topic: &str, expected: &Value) {
+        let message = self.first(topic);
+        let mut object = message.json();
+        let members = object.as_object_mut().unwrap();
+        let time = members.remove("time").expect("a time");
+        assert!(time.as_str().is_some_and(|t| t.starts_with("20") && t.ends_with('Z')), "{time}");
+        assert!(members.remove("n").is_some_and(|n| n.as_u64() > Some(0)), "{topic}");
+        assert_eq!(&object, expected, "{topic}");
+    }
+}
+
+impl Message {
+    /// `topic \t qos \t retain \t hexadecimal`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut parts = line.split('\t');
+        let (topic, qos, retained, hex) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        Some(Self {
+            topic: topic.to_owned(),
+            qos: qos.parse().ok()?,
+            retained: retained == "1",
+            payload: (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>()?,
+        })
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).unwrap()
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.payload).unwrap()
+    }
+}

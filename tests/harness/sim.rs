@@ -1,0 +1,109 @@
+//! The recording broker and the proxy of the device simulator, for tests without a runtime.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::thread::{self, JoinHandle};
+
+use device_sim::broker::{Broker, BrokerConfig, Recorded};
+use device_sim::proxy::Proxy;
+use serde_json::Value;
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+/// A thread that turns the wheels of what was started on it.
+#[derive(Debug)]
+struct Engine {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    fn start() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            let _ = runtime.block_on(stopped);
+        });
+        Self { handle, stop: Some(stop), thread: Some(thread) }
+    }
+
+    fn wait<T>(&self, future: impl Future<Output = T>) -> T {
+        self.handle.block_on(future)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A broker that records; it has the methods of [`Broker`] too.
+#[derive(Debug)]
+pub(crate) struct Recorder {
+    broker: Broker,
+    engine: Engine,
+}
+
+/// A message with a reading.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) device: String,
+    pub(crate) name: String,
+    pub(crate) value: Value,
+    pub(crate) n: u64,
+    pub(crate) dup: bool,
+}
+
+impl Recorder {
+    pub(crate) fn start() -> Self {
+        let engine = Engine::start();
+        let broker = engine.wait(Broker::start(BrokerConfig::default())).unwrap();
+        Self { broker, engine }
+    }
+
+    pub(crate) fn down(&self) {
+        self.engine.wait(self.broker.down()).unwrap();
+    }
+
+    pub(crate) fn up(&self) {
+        self.engine.wait(self.broker.up()).unwrap();
+    }
+
+    /// A proxy in front of it.
+    pub(crate) fn proxy(&self) -> Proxy {
+        self.engine.wait(Proxy::start(self.broker.address())).unwrap()
+    }
+
+    /// Every reading that arrived, in order.
+    pub(crate) fn readings(&self) -> Vec<Reading> {
+        self.broker.recorded().iter().filter_map(Reading::parse).collect()
+    }
+}
+
+impl Deref for Recorder {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+impl Reading {
+    /// `None` for what is no reading: the gateway's own status.
+    fn parse(recorded: &Recorded) -> Option<Self> {
+        let object: Value = serde_json::from_slice(&recorded.payload).ok()?;
+        Some(Self {
+            device: object.get("device")?.as_str()?.to_owned(),
+            name: object.get("name")?.as_str()?.to_owned(),
+            value: object.get("value")?.clone(),
+            n: object.get("n")?.as_u64()?,
+            dup: recorded.dup,
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! From the wire to the broker: the built gateway between real devices' tools and Mosquitto.
+//!
+//! Needs Debian's mosquitto, mosquitto-clients, libcoap3-bin and socat, and aiocoap as
+//! `tests/setup` installs it.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod coap;
+#[path = "../harness.rs"]
+mod harness;
+mod links;
+mod publishing;
+mod serial;

@@ -1,0 +1,108 @@
+//! Serial ports, as pseudo-terminals that socat joins.
+
+use serde_json::json;
+
+use crate::harness::clock::wait_until;
+use crate::harness::gateway::Gateway;
+use crate::harness::mosquitto::Mosquitto;
+use crate::harness::serial::Cable;
+
+/// NMEA 0183: the usual example of a GGA sentence, whose checksum 47 is right.
+const GGA: &str = "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n";
+/// A message as in the documentation of rtl_433, "rtl_433 over syslog UDP", without the header.
+const RTL_433: &str = "{\"time\":\"2019-08-29 08:38:19\",\"model\":\"Nexus-TH\",\"id\":42,\"channel\":2,\"battery_ok\":1,\"temperature_C\":20.5,\"humidity\":83}\n";
+
+#[test]
+fn lines_of_three_kinds_of_devices_arrive() {
+    let mut cables = [(); 3].map(|()| Cable::new());
+    let ports = cables.each_ref().map(|cable| cable.port().display().to_string());
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("site/#");
+    let gateway = Gateway::start(&format!(
+        r#"
+[sources.gps]
+device = "gps-1"
+link = {{ type = "serial", path = "{}" }}
+decode = {{ type = "csv", columns = ["_", "utc", "lat", "_", "lon", "_", "fix", "satellites", "hdop", "altitude", "_", "_", "_", "_", "_"] }}
+[sources.radio]
+link = {{ type = "serial", path = "{}", baud = 115200 }}
+decode = {{ type = "json", device = "model" }}
+[sources.pairs]
+link = {{ type = "serial", path = "{}" }}
+decode = {{ type = "keyvalue", device = "id", seq = "n" }}
+{}
+[routes.all]
+topic = "site/{{source}}/{{device}}/{{name}}"
+"#,
+        ports[0],
+        ports[1],
+        ports[2],
+        mosquitto.table("local")
+    ));
+    for source in ["gps", "radio", "pairs"] {
+        let pointer = format!("/sources/{source}/up");
+        wait_until("an open port", || gateway.status().pointer(&pointer) == Some(&json!(true)));
+    }
+    cables[0].send(GGA.as_bytes());
+    cables[1].send(RTL_433.as_bytes());
+    // In two pieces, as a slow line brings them.
+    cables[2].send(b"id=th-1 n=17 t=2");
+    cables[2].send(b"1.50 h=40\n");
+
+    for (name, value) in [
+        ("utc", json!(123519)),
+        ("lat", json!(4807.038)),
+        ("lon", json!(1131.0)),
+        ("fix", json!(1)),
+        ("satellites", json!(8)),
+        ("hdop", json!(0.9)),
+        ("altitude", json!(545.4)),
+    ] {
+        let expected = json!({"gateway": "gw", "device": "gps-1", "name": name, "value": value});
+        all.expect(&format!("site/gps/gps-1/{name}"), &expected);
+    }
+    for (name, value) in
+        [("temperature_C", json!(20.5)), ("humidity", json!(83)), ("id", json!(42))]
+    {
+        let expected = json!({"gateway": "gw", "device": "Nexus-TH", "name": name, "value": value});
+        all.expect(&format!("site/radio/Nexus-TH/{name}"), &expected);
+    }
+    for (name, value) in [("t", json!(21.5)), ("h", json!(40))] {
+        let expected =
+            json!({"gateway": "gw", "device": "th-1", "name": name, "value": value, "seq": 17});
+        all.expect(&format!("site/pairs/th-1/{name}"), &expected);
+    }
+}
+
+#[test]
+fn a_port_that_was_unplugged_is_opened_again() {
+    const TIMES: usize = 3;
+    let mut cable = Cable::new();
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("site/#");
+    let gateway = Gateway::start(&format!(
+        "[sources.line]\nlink = {{ type = \"serial\", path = \"{}\" }}\n\
+         decode = {{ type = \"keyvalue\", device = \"id\" }}\n{}\
+         [routes.all]\ntopic = \"site/{{device}}/{{name}}\"\n",
+        cable.port().display(),
+        mosquitto.table("local")
+    ));
+    let is_up = || gateway.status().pointer("/sources/line/up") == Some(&json!(true));
+    wait_until("the port to be open", is_up);
+    for time in 0..TIMES {
+        cable.send(format!("id=th-1 t{time}=21\n").as_bytes());
+        let expected =
+            json!({"gateway": "gw", "device": "th-1", "name": format!("t{time}"), "value": 21});
+        all.expect(&format!("site/th-1/t{time}"), &expected);
+        // Half a line, which must not become one with what follows.
+        cable.send(b"id=th-1 half=1");
+        cable.unplug();
+        wait_until("the loss to be noticed", || !is_up());
+        cable.plug();
+        wait_until("the port to be open again", is_up);
+    }
+    cable.send(b"id=th-1 last=1\n");
+    all.first("site/th-1/last");
+    assert!(all.at("site/th-1/half").is_empty(), "half a line was taken for a whole one");
+    assert_eq!(gateway.count("/sources/line/reconnects"), TIMES as u64);
+}

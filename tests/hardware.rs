@@ -101,7 +101,8 @@ fn the_unit_exposes_little() {
     let mut command = Command::new("systemd-analyze");
     let report =
         text(tool("systemd", command.args(["security", "--offline=true"]).arg(unit)).stdout);
-    let level = report.lines().find_map(|line| line.split_once("exposure level for gateway.service:"));
+    let level =
+        report.lines().find_map(|line| line.split_once("exposure level for gateway.service:"));
     let (_, level) = level.unwrap_or_else(|| panic!("no level in: {report}"));
     let level: f64 = level.split_whitespace().next().expect("a level").parse().expect("a number");
     assert!(level <= MAX_EXPOSURE, "{level}:\n{report}");
@@ -124,9 +125,10 @@ fn the_unit_starts_what_the_binary_offers() {
 fn the_exit_codes_that_prevent_a_restart_are_those_of_the_binary() {
     let folder = Folder::new("codes");
     let wrong = folder.file("wrong.toml", "[gatway]\n");
-    let codes = [vec!["run", "--no-such-option"], vec!["run", "-c", wrong.to_str().expect("UTF-8")]]
-        .map(|arguments| tool("", Command::new(GATEWAY).args(arguments)).status.code())
-        .map(|code| code.expect("an exit code").to_string());
+    let codes =
+        [vec!["run", "--no-such-option"], vec!["run", "-c", wrong.to_str().expect("UTF-8")]]
+            .map(|arguments| tool("", Command::new(GATEWAY).args(arguments)).status.code())
+            .map(|code| code.expect("an exit code").to_string());
     let prevented = setting("RestartPreventExitStatus");
     assert_eq!(prevented.split(' ').collect::<Vec<_>>(), codes);
 }
@@ -172,6 +174,13 @@ struct Service {
     folder: Folder,
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        // Where a test failed on the way.
+        let _ = self.process.kill();
+    }
+}
+
 impl Service {
     /// Starts it by way of `command`, which has to run the arguments it gets.
     fn start(name: &str, mut command: Command) -> Self {
@@ -190,9 +199,11 @@ impl Service {
             .env("WATCHDOG_USEC", "200000")
             .env("STATE_DIRECTORY", folder.0.join("state"))
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn();
-        let process = process.expect("the gateway starts; strace is in the Debian package `strace`");
+        let process =
+            process.expect("the gateway starts; strace is in the Debian package `strace`");
         Self { process, notified, broker, folder }
     }
 
@@ -241,13 +252,12 @@ impl Service {
         stream
     }
 
-    fn stop(mut self) -> Folder {
+    fn stop(&mut self) {
         let pid = self.process.id().to_string();
         let killed = tool("procps", Command::new("kill").args(["-TERM", &pid]));
         assert!(killed.status.success(), "{}", text(killed.stderr));
         self.wait_for("STOPPING=1");
         assert!(self.process.wait().expect("an end").success());
-        self.folder
     }
 }
 
@@ -257,8 +267,8 @@ fn the_service_manager_is_told_of_start_life_and_stop() {
     service.wait_for("READY=1");
     service.wait_for("WATCHDOG=1");
     service.store_a_reading();
-    let folder = service.stop();
-    assert!(folder.0.join("state/spool.db").exists(), "the store is in STATE_DIRECTORY");
+    service.stop();
+    assert!(service.folder.0.join("state/spool.db").exists(), "the store is in STATE_DIRECTORY");
 }
 
 #[test]
@@ -273,7 +283,7 @@ fn the_filter_of_system_calls_lets_the_gateway_work() {
     let _broker = service.accept();
     service.store_a_reading();
     service.wait_for("WATCHDOG=1");
-    let _folder = service.stop();
+    service.stop();
 
     let used: BTreeSet<String> = fs::read_to_string(calls)
         .expect("a trace")
@@ -286,8 +296,7 @@ fn the_filter_of_system_calls_lets_the_gateway_work() {
     let filter = settings("SystemCallFilter");
     let (denied, allowed): (Vec<_>, Vec<_>) = filter.iter().partition(|set| set.starts_with('~'));
     let allowed = expand(allowed.iter().flat_map(|sets| sets.split(' ')));
-    let denied =
-        expand(denied.iter().flat_map(|sets| sets.trim_start_matches('~').split(' ')));
+    let denied = expand(denied.iter().flat_map(|sets| sets.trim_start_matches('~').split(' ')));
     let refused: Vec<_> =
         used.iter().filter(|call| !allowed.contains(*call) || denied.contains(*call)).collect();
     assert!(refused.is_empty(), "the unit does not allow {refused:?}");
@@ -314,15 +323,24 @@ fn expand<'a>(names: impl Iterator<Item = &'a str>) -> BTreeSet<String> {
 #[test]
 fn every_udev_rule_names_a_port_and_nothing_else() {
     let file = hardware("udev/99-gateway.rules");
-    let rules: Vec<&str> =
-        file.lines().map(|line| line.trim_start_matches('#')).filter(|l| l.starts_with("SUBSYSTEM")).collect();
+    let rules: Vec<&str> = file
+        .lines()
+        .map(|line| line.trim_start_matches('#'))
+        .filter(|l| l.starts_with("SUBSYSTEM"))
+        .collect();
     assert!(rules.len() >= 5, "{rules:?}");
     for rule in &rules {
         let parts: Vec<(&str, &str)> = rule.split(", ").map(part).collect();
         assert!(parts.contains(&("SUBSYSTEM==", "tty")), "{rule}");
         let named = parts.iter().filter(|(key, _)| *key == "SYMLINK+=");
-        assert!(named.clone().count() == 1 && named.clone().all(|(_, v)| v.starts_with("gw/")), "{rule}");
-        assert!(parts.iter().any(|(key, _)| key.starts_with("ENV{ID_") && key.ends_with("==")), "{rule}");
+        assert!(
+            named.clone().count() == 1 && named.clone().all(|(_, v)| v.starts_with("gw/")),
+            "{rule}"
+        );
+        assert!(
+            parts.iter().any(|(key, _)| key.starts_with("ENV{ID_") && key.ends_with("==")),
+            "{rule}"
+        );
     }
     let rest = file.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
     assert!(rest.clone().all(|line| rules.contains(&line)), "a line is neither rule nor comment");

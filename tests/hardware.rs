@@ -297,8 +297,12 @@ fn the_filter_of_system_calls_lets_the_gateway_work() {
     let (denied, allowed): (Vec<_>, Vec<_>) = filter.iter().partition(|set| set.starts_with('~'));
     let allowed = expand(allowed.iter().flat_map(|sets| sets.split(' ')));
     let denied = expand(denied.iter().flat_map(|sets| sets.trim_start_matches('~').split(' ')));
-    let refused: Vec<_> =
-        used.iter().filter(|call| !allowed.contains(*call) || denied.contains(*call)).collect();
+    let refused: Vec<_> = used
+        .iter()
+        .filter(|call| !allowed.contains(*call) || denied.contains(*call))
+        // SQLite does that only as root (robustFchown), which the service is not.
+        .filter(|call| *call != "fchown")
+        .collect();
     assert!(refused.is_empty(), "the unit does not allow {refused:?}");
 }
 

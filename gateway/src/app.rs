@@ -6,24 +6,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde::Serialize;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerReport, BrokerStatus, BrokerTask};
-use crate::clock;
+use crate::broker::BrokerTask;
 use crate::config::{Config, Id};
 use crate::control;
-use crate::pipeline::{Intake, IntakeStatus, Routes};
-use crate::source::{Source, SourceError, SourceReport, SourceStatus};
-use crate::store::{Spool, StoreError, StoreStatus};
+use crate::pipeline::{Intake, Routes};
+use crate::source::{Source, SourceError};
+use crate::status::Status;
+use crate::store::{Spool, StoreError};
 use crate::supervisor::{Ended, Supervisor};
-use crate::tally::Count;
 
 /// How often the cursors are saved while no readings arrive.
 const SAVE_INTERVAL: Duration = Duration::from_secs(1);
@@ -54,54 +51,6 @@ pub(crate) struct App {
     spool: Spool,
     store: JoinHandle<Result<(), StoreError>>,
     status: Arc<Status>,
-}
-
-/// Everything that can be seen from outside.
-pub(crate) struct Status {
-    gateway: Id,
-    spool: Spool,
-    routes: Arc<Routes>,
-    intake: Arc<IntakeStatus>,
-    sources: BTreeMap<Id, Arc<SourceStatus>>,
-    brokers: BTreeMap<Id, Arc<BrokerStatus>>,
-}
-
-/// A copy of it, as `gateway status --json` prints it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Report {
-    /// The gateway's id.
-    pub(crate) gateway: String,
-    /// Seconds since the start.
-    pub(crate) uptime_seconds: u64,
-    /// The store.
-    pub(crate) store: StoreStatus,
-    /// Readings that were handed to the store.
-    pub(crate) routed: u64,
-    /// Readings that were dropped after decoding, by reason.
-    pub(crate) dropped: BTreeMap<&'static str, Count>,
-    /// Readings that each route has taken.
-    pub(crate) routes: BTreeMap<String, u64>,
-    /// Each source.
-    pub(crate) sources: BTreeMap<String, SourceReport>,
-    /// Each broker.
-    pub(crate) brokers: BTreeMap<String, BrokerReport>,
-}
-
-impl Status {
-    /// A copy.
-    pub(crate) fn report(&self) -> Report {
-        let by_name = |(id, count): (&Id, u64)| (id.to_string(), count);
-        Report {
-            gateway: self.gateway.to_string(),
-            uptime_seconds: clock::now().as_micros() / 1_000_000,
-            store: self.spool.status(),
-            routed: self.intake.routed.load(Ordering::Relaxed),
-            dropped: self.intake.dropped.snapshot(),
-            routes: self.routes.taken().map(by_name).collect(),
-            sources: self.sources.iter().map(|(id, s)| (id.to_string(), s.report())).collect(),
-            brokers: self.brokers.iter().map(|(id, b)| (id.to_string(), b.report())).collect(),
-        }
-    }
 }
 
 impl App {

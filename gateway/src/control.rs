@@ -14,7 +14,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
-use crate::app::Status;
+use crate::status::Status;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control.sock";

@@ -12,6 +12,7 @@ mod exit;
 mod frame;
 mod pipeline;
 mod source;
+mod status;
 mod store;
 mod supervisor;
 mod tally;

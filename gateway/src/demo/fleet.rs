@@ -15,7 +15,7 @@ use proto::{Instant, Rng, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::{DemoError, Options};
-use crate::app::Report;
+use crate::status::Report;
 use crate::supervisor::{Ended, Supervisor};
 
 /// Speed of the serial lines.

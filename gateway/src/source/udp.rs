@@ -17,6 +17,8 @@ use crate::frame::{FrameError, LineFramer};
 const MAX_DATAGRAM: usize = 65_535;
 /// Datagrams taken before other tasks get a turn.
 const TURN: usize = 64;
+/// Turns that a stopping source takes to empty its socket, while devices may go on to send.
+const LAST_TURNS: usize = 1024;
 /// How often the kernel is asked for what it dropped.
 const DROP_CHECK: Duration = Duration::from_secs(2);
 
@@ -55,28 +57,39 @@ impl UdpSource {
         loop {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => break,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
                 ready = self.socket.readable() => match ready {
-                    Ok(()) => self.receive(&mut buffer).await,
+                    Ok(()) => drop(self.receive(&mut buffer).await),
                     Err(error) => self.warn_of(&error),
                 },
             }
         }
+        // What has arrived before the stop is not lost with the socket.
+        for _ in 0..LAST_TURNS {
+            if !self.receive(&mut buffer).await {
+                break;
+            }
+        }
+        self.count_dropped(&mut dropped);
     }
 
-    /// Takes what has arrived, for one turn.
-    async fn receive(&self, buffer: &mut [u8]) {
+    /// Takes what has arrived, for one turn; whether there may be more.
+    async fn receive(&self, buffer: &mut [u8]) -> bool {
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
                     self.handle_datagram(datagram, peer).await;
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) => return self.warn_of(&error),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                Err(error) => {
+                    self.warn_of(&error);
+                    return false;
+                }
             }
         }
+        true
     }
 
     fn warn_of(&self, error: &std::io::Error) {

@@ -24,7 +24,7 @@ pub(crate) struct LineFramer {
 pub(crate) enum FrameError {
     #[error("longer than {0} bytes; see `frame.max`")]
     Oversize(usize),
-    #[error("the connection ended within a line")]
+    #[error("the link ended within a line")]
     Unterminated,
 }
 

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::harness::clock::{Deadline, wait_until};
+use crate::harness::clock::{Deadline, pace, wait_until};
 use crate::harness::coap::Node;
 use crate::harness::gateway::Gateway;
 use crate::harness::lines::LineClient;
@@ -129,6 +129,7 @@ fn coap_device(address: SocketAddr, number: u64, load: &Load) -> Ledger {
     let mut node = Node::new(address);
     let path = format!("r/{}/v", ledger.device);
     while load.goes_on() {
+        pace();
         ledger.sent += 1;
         let value = ledger.value(ledger.sent).to_string();
         let Some(answer) = node.post(&path, None, value.as_bytes(), ANSWER) else { continue };
@@ -149,8 +150,10 @@ fn tcp_device(address: SocketAddr, number: u64, load: &Load) -> Ledger {
     let mut ledger = Ledger::new("tcp", number);
     let mut next = 1;
     while load.goes_on() {
+        pace();
         let Ok(mut client) = LineClient::connect_with(address, ANSWER) else { continue };
         while load.goes_on() {
+            pace();
             if send_lines(&mut client, &mut ledger, &mut next, load).is_err() {
                 break;
             }

@@ -34,6 +34,11 @@ impl Deadline {
     }
 }
 
+/// The pause that a device makes between two messages, so that it does not take the machine.
+pub(crate) fn pace() {
+    thread::sleep(PAUSE);
+}
+
 /// Looks until `poll` gives something; fails with `what` was waited for.
 pub(crate) fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let deadline = Deadline::after(PATIENCE);

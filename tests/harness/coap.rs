@@ -87,8 +87,10 @@ impl Node {
                     MessageType::Reset => panic!("the gateway reset {datagram:02x?}"),
                     MessageType::Confirmable | MessageType::NonConfirmable
                         if *message.token() != token => {}
-                    kind => {
-                        if kind == MessageType::Confirmable {
+                    MessageType::Acknowledgement
+                    | MessageType::Confirmable
+                    | MessageType::NonConfirmable => {
+                        if message.kind() == MessageType::Confirmable {
                             self.send(&acknowledgement(message.message_id()));
                         }
                         return Some(answer(&message, separate, sent));

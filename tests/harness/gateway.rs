@@ -154,6 +154,11 @@ impl Gateway {
         self.process = None;
     }
 
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        self.process.as_ref().expect("it runs").signal(name);
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let mut process = self.process.take().expect("it runs");

@@ -43,4 +43,9 @@ impl LineClient {
         self.send(format!("{line}\n").as_bytes())?;
         self.reply()
     }
+
+    /// Leaves with a reply unread, for which the system resets the connection.
+    pub(crate) fn reset(self) {
+        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1, "a reply");
+    }
 }

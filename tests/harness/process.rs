@@ -96,7 +96,12 @@ impl Running {
 
     /// SIGTERM; see [`wait`](Self::wait).
     pub(crate) fn terminate(&self) {
-        let command = format!("kill -TERM {}", self.pid());
+        self.signal("TERM");
+    }
+
+    /// Sends a signal by its name without `SIG`.
+    pub(crate) fn signal(&self, name: &str) {
+        let command = format!("kill -{name} {}", self.pid());
         assert!(Command::new("sh").args(["-c", &command]).status().unwrap().success());
     }
 

@@ -90,12 +90,11 @@ fn a_port_that_was_unplugged_is_opened_again() {
     let is_up = || gateway.status().pointer("/sources/line/up") == Some(&json!(true));
     wait_until("the port to be open", is_up);
     for time in 0..TIMES {
-        cable.send(format!("id=th-1 t{time}=21\n").as_bytes());
+        // And half a line, which must not become a whole one with what follows.
+        cable.send(format!("id=th-1 t{time}=21\nid=th-1 half=1").as_bytes());
         let expected =
             json!({"gateway": "gw", "device": "th-1", "name": format!("t{time}"), "value": 21});
         all.expect(&format!("site/th-1/t{time}"), &expected);
-        // Half a line, which must not become one with what follows.
-        cable.send(b"id=th-1 half=1");
         cable.unplug();
         wait_until("the loss to be noticed", || !is_up());
         cable.plug();
@@ -104,5 +103,6 @@ fn a_port_that_was_unplugged_is_opened_again() {
     cable.send(b"id=th-1 last=1\n");
     all.first("site/th-1/last");
     assert!(all.at("site/th-1/half").is_empty(), "half a line was taken for a whole one");
+    assert_eq!(gateway.count("/sources/line/refused/unterminated/count"), TIMES as u64);
     assert_eq!(gateway.count("/sources/line/reconnects"), TIMES as u64);
 }

@@ -73,14 +73,23 @@ impl SerialSource {
 
     /// Reads until the port is gone.
     async fn read(&self, mut port: SerialStream) -> io::Error {
-        let mut buffer = [0; READ_BYTES];
-        let mut framer = LineFramer::new(self.context.max_frame);
         let settle = self.link.open_delay.duration();
         if !settle.is_zero() {
             // A device that resets when its port is opened says something else first.
+            let mut buffer = [0; READ_BYTES];
             let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} })
                 .await;
         }
+        let mut framer = LineFramer::new(self.context.max_frame);
+        let end = self.read_frames(&mut port, &mut framer).await;
+        if let Some(error) = framer.handle_gap() {
+            self.context.refuse(error.reason(), &self.context.name, error, b"");
+        }
+        end
+    }
+
+    async fn read_frames(&self, port: &mut SerialStream, framer: &mut LineFramer) -> io::Error {
+        let mut buffer = [0; READ_BYTES];
         loop {
             let count = match port.read(&mut buffer).await {
                 Ok(0) => return io::Error::new(io::ErrorKind::UnexpectedEof, "it was unplugged"),

@@ -104,9 +104,14 @@ impl Client {
     async fn run(self, mut stream: TcpStream, stop: CancellationToken) {
         debug!(source = %self.context.name, peer = %self.peer, "connected");
         let _ = stream.set_nodelay(true);
+        let mut framer = LineFramer::new(self.context.max_frame);
         let (reader, writer) = stream.split();
-        if let Err(error) = self.serve(reader, writer, stop).await {
+        if let Err(error) = self.serve(reader, writer, &mut framer, stop).await {
             debug!(source = %self.context.name, peer = %self.peer, %error, "disconnected");
+        }
+        if let Some(error) = framer.handle_gap() {
+            // Half a line may be half a number: better no reading than a wrong one.
+            self.context.refuse(error.reason(), self.peer, error, b"");
         }
     }
 
@@ -114,10 +119,10 @@ impl Client {
         &self,
         mut reader: ReadHalf<'_>,
         mut writer: WriteHalf<'_>,
+        framer: &mut LineFramer,
         stop: CancellationToken,
     ) -> io::Result<()> {
         let mut buffer = vec![0; READ_BYTES];
-        let mut framer = LineFramer::new(self.context.max_frame);
         let mut replies: VecDeque<Reply> = VecDeque::new();
         let mut open = true;
         while open || !replies.is_empty() {
@@ -138,10 +143,6 @@ impl Client {
                     timeout(WRITE_TIMEOUT, writer.write_all(text.as_bytes())).await??;
                 }
             }
-        }
-        if let Some(error) = framer.handle_gap() {
-            // Half a line may be half a number: better no reading than a wrong one.
-            self.context.refuse(error.reason(), self.peer, error, b"");
         }
         Ok(())
     }

@@ -210,8 +210,8 @@ impl Service {
     /// Waits until the service manager is told `message`.
     fn wait_for(&self, message: &str) {
         let mut buffer = [0; 256];
-        // The socket has a timeout, and other messages come seldom.
-        for _ in 0..100 {
+        // A message can come after a few of the watchdog's.
+        for _ in 0..200 {
             let len = self.notified.recv(&mut buffer).unwrap_or_else(|e| panic!("{message}: {e}"));
             let told = String::from_utf8_lossy(buffer.get(..len).unwrap_or_default());
             if told.lines().any(|line| line == message) {

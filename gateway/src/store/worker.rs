@@ -12,6 +12,7 @@ use super::job::{Acknowledge, Job, NotStored};
 use super::log::Log;
 use super::shared::Shared;
 use super::{Batch, Chunk, StoreError};
+use crate::clock;
 
 /// Most bytes of chunks that one read brings into memory.
 const READ_BYTES: usize = 256 * 1024;
@@ -104,11 +105,12 @@ impl<L: Log> Worker<L> {
         if self.shared.is_saved(&cursors) {
             return;
         }
-        match self.log.save(&cursors, self.shared.released(), crate::clock::wall()) {
-            Ok(()) => self.shared.handle_saved(&cursors),
-            // Full, perhaps: the cursors stay in memory, and a crash only repeats what they passed.
-            Err(failure) => warn!(error = %failure, "cannot save how far the brokers are"),
+        if let Err(failure) = self.log.save(&cursors, self.shared.released(), clock::wall()) {
+            // A full disk, perhaps. The brokers go on all the same, because only what they take
+            // away makes room; until a save works, a crash repeats more than a window.
+            warn!(error = %failure, "cannot save how far the brokers are");
         }
+        self.shared.handle_saved(&cursors);
     }
 
     /// Opens the file again, with growing pauses.
@@ -158,6 +160,7 @@ mod tests {
     #[derive(Default)]
     struct FailingLog {
         fates: VecDeque<Fate>,
+        save_fails: bool,
         on_disk: u64,
         known: u64,
         gone: bool,
@@ -194,7 +197,7 @@ mod tests {
             }
         }
         fn save(&mut self, _: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
-            Ok(())
+            if self.save_fails { Err(failure()) } else { Ok(()) }
         }
         fn read(&self, _: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
             Ok(Vec::new())
@@ -261,5 +264,15 @@ mod tests {
         assert_eq!(outcome, Err(NotStored::Failed));
         assert!(ended.is_err());
         assert_eq!(worker.log.reopened, REOPEN_ATTEMPTS);
+    }
+
+    #[test]
+    fn a_save_that_fails_does_not_stop_the_brokers() {
+        let log = FailingLog { save_fails: true, on_disk: 9, known: 9, ..FailingLog::default() };
+        let shared = Arc::new(Shared::new(&log, &Cursors::from([("b".to_owned(), 1)]), &["b"]));
+        shared.brokers[0].next.store(5, std::sync::atomic::Ordering::Release);
+        let mut worker = Worker { log, shared };
+        worker.save();
+        assert_eq!(*worker.shared.brokers[0].saved.borrow(), 5);
     }
 }

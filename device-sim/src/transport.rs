@@ -2,7 +2,7 @@
 //!
 //! Each sends what is due, tells the ledger *before* it writes, and tells it again when the gateway
 //! has answered. When it is stopped it sends nothing more and waits for the answers that are still to
-//! come, [`PATIENCE`] at most.
+//! come, `PATIENCE` at most.
 //!
 //! A new one is a file here and a variant of [`Uplink`] with its arms.
 

@@ -10,7 +10,7 @@
 //! 3. [`checks`] looks at rules between keys; [`password`] reads password files.
 //! 4. [`report`] shows every problem of the run with its place; [`source_file`] keeps secrets out.
 //!
-//! [`shape`] is the schema of the types in [`model`]: suggestions, secrets, the manual ([`manual`])
+//! [`shape`] is the schema of the types in [`model`]: suggestions, secrets, the manual ([`mod@manual`])
 //! and `config show` ([`show`]) come from it.
 //!
 //! Invariants: a [`Config`] that exists is valid. A secret is in no message. One mistake is told

@@ -1,7 +1,7 @@
 //! Sources: each runs a link, cuts and decodes what arrives, and hands it to the pipeline.
 //!
 //! A new kind is a file here, a variant of [`Source`] with its arms, and a variant of
-//! [`Link`](crate::config::Link).
+//! [`Link`].
 
 mod coap;
 mod serial;

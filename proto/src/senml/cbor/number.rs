@@ -62,7 +62,7 @@ pub(super) fn write(out: &mut Encoder<Vec<u8>>, number: Number) -> Written {
     }
 }
 
-/// As [`write`], but as a decimal fraction where the float would read back as another decimal.
+/// As [`write()`], but as a decimal fraction where the float would read back as another decimal.
 pub(super) fn write_exactly(out: &mut Encoder<Vec<u8>>, number: Number) -> Written {
     let number = number.trimmed();
     let reads_back = Number::from_f64(number.as_f64()).is_some_and(|read| read.trimmed() == number);

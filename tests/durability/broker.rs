@@ -24,12 +24,6 @@ fn nothing_is_lost_while_the_broker_is_gone() {
     wait_until_delivered(&site.gateway);
     let arrived = broker.readings();
     check(&arrived, &ledgers);
-    // What is sent again in the same run of the gateway says so.
-    let mut newest = 0;
-    for reading in &arrived {
-        assert_eq!(reading.dup, reading.n <= newest && reading.dup, "{reading:?}");
-        newest = newest.max(reading.n);
-    }
 }
 
 #[test]

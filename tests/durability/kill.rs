@@ -39,7 +39,7 @@ fn acknowledged_readings_survive_kill_9() {
     assert!(repetitions.len() as u64 <= KILLS, "{repetitions:?}");
     assert!(repetitions.iter().all(|&count| count <= WINDOW), "{repetitions:?}");
     let retransmitted: u64 = ledgers.iter().map(|ledger| ledger.retransmitted).sum();
-    assert!(retransmitted >= KILLS / 2, "only {retransmitted} messages outlived a kill");
+    assert!(retransmitted >= 5, "only {retransmitted} messages outlived a kill");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::clock::wait_for;
 use super::process::{Lines, Running, program, run};
 use super::temp::{TempDir, port};
 
-pub(crate) const USER: &str = "greenhouse";
-pub(crate) const PASSWORD: &str = "correct horse";
+const USER: &str = "greenhouse";
+const PASSWORD: &str = "correct horse";
 /// A retained message that tells a subscriber that it is subscribed.
 const READY: &str = "harness/ready";
 
@@ -78,7 +78,7 @@ impl Mosquitto {
         ["-h", "127.0.0.1", "-p", &port, "-u", USER, "-P", PASSWORD].map(str::to_owned).into()
     }
 
-    /// The table of this broker in a configuration, whose password lies in `{dir}/password`.
+    /// The table of this broker in a configuration.
     pub(crate) fn table(&self, name: &str) -> String {
         format!(
             "[brokers.{name}]\nurl = \"mqtt://127.0.0.1:{}\"\nusername = \"{USER}\"\n\

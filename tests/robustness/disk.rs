@@ -73,7 +73,7 @@ fn a_slow_commit_makes_the_response_separate() {
     let gateway = Gateway::start(
         r#"
 [store]
-commit_interval = "1s"
+commit_interval = "3s"
 [sources.nodes]
 link = { type = "coap", bind = ["127.0.0.1:0"], separate_after = "50ms" }
 [brokers.nowhere]

@@ -45,8 +45,8 @@ fn delivered(broker: &Recorder) -> Vec<u64> {
 #[test]
 fn a_gateway_that_is_told_to_stop_delivers_what_it_has() {
     let broker = Recorder::start();
-    // Slow enough for a backlog: four publishes at a time, each acknowledged after 10 ms.
-    broker.faults().delay_pubacks(Duration::from_millis(10));
+    // Slow enough for a backlog: four publishes at a time, each acknowledged after 50 ms.
+    broker.faults().delay_pubacks(Duration::from_millis(50));
     let mut gateway = gateway(&broker, "gateway.drain = \"60s\"", "window = 4");
     send(&gateway, 0..READINGS);
     // Datagrams that nobody acknowledges count once they were taken.

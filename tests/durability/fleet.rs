@@ -50,6 +50,17 @@ max_backoff = "1s"
         Self { gateway, coap, tcp }
     }
 
+    /// Hands in so many readings and waits until they are on disk.
+    pub(crate) fn store(&self, readings: u64) {
+        let mut client = LineClient::connect(self.tcp).unwrap();
+        for first in (1..=readings).step_by(100) {
+            let values = first..=readings.min(first + 99);
+            let line = |value| format!("[{{\"bn\":\"d/\",\"n\":\"v\",\"v\":{value}}}]\n");
+            client.send(values.clone().map(line).collect::<String>().as_bytes()).unwrap();
+            values.for_each(|_| assert_eq!(client.reply().unwrap(), "ok"));
+        }
+    }
+
     /// A node of its own.
     pub(crate) fn node(&self) -> Node {
         Node::new(self.coap)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proto::Rng;
 
 use crate::fleet::{Site, check, keep_on, repetitions, run_fleet, wait_until_delivered};
-use crate::harness::clock::PATIENCE;
+use crate::harness::clock::{PATIENCE, wait_until};
 use crate::harness::coap::request;
 use crate::harness::sim::Recorder;
 
@@ -71,4 +71,33 @@ fn a_retransmission_across_a_kill_is_answered_and_not_stored_again() {
     // Another message is a new one.
     ask(MESSAGES);
     assert_eq!(site.gateway.count("/store/next"), 3 + 2 * u64::from(MESSAGES));
+}
+
+#[test]
+fn a_kill_repeats_no_more_than_the_window() {
+    const KILLS: u64 = 5;
+    const WINDOW: u64 = 20;
+    const READINGS: u64 = 4000;
+    let broker = Recorder::start();
+    broker.down();
+    let mut site = Site::start(&broker.url(), &format!("window = {WINDOW}"));
+    // A backlog, so that no commit of new readings saves how far the broker is.
+    site.store(READINGS);
+    broker.up();
+    for kill in 1..=KILLS {
+        let goal = kill * READINGS / (KILLS + 1);
+        let arrived = || broker.readings().last().is_some_and(|reading| reading.n >= goal);
+        wait_until("a part of the backlog", arrived);
+        site.gateway.kill();
+        site.gateway.launch();
+    }
+    site.gateway.wait_until_up();
+    wait_until_delivered(&site.gateway);
+    let arrived = broker.readings();
+    let mut numbers: Vec<u64> = arrived.iter().map(|reading| reading.n).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers, (1..=READINGS).collect::<Vec<_>>());
+    let repetitions = repetitions(&arrived);
+    assert!(repetitions.iter().all(|&count| count <= WINDOW), "{repetitions:?}");
 }

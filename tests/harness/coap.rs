@@ -81,20 +81,15 @@ impl Node {
             while !again.has_passed() {
                 let Some(received) = self.receive(again.left()) else { break };
                 let message = Message::parse(&received).unwrap();
-                match message.kind() {
-                    MessageType::Acknowledgement if message.message_id() != self.message_id => {}
-                    MessageType::Acknowledgement if message.token().is_empty() => separate = true,
-                    MessageType::Reset => panic!("the gateway reset {datagram:02x?}"),
-                    MessageType::Confirmable | MessageType::NonConfirmable
-                        if *message.token() != token => {}
-                    MessageType::Acknowledgement
-                    | MessageType::Confirmable
-                    | MessageType::NonConfirmable => {
-                        if message.kind() == MessageType::Confirmable {
-                            self.send(&acknowledgement(message.message_id()));
-                        }
-                        return Some(answer(&message, separate, sent));
+                let kind = message.kind();
+                assert_ne!(kind, MessageType::Reset, "in answer to {datagram:02x?}");
+                if kind == MessageType::Acknowledgement && message.token().is_empty() {
+                    separate |= message.message_id() == self.message_id;
+                } else if *message.token() == token {
+                    if kind == MessageType::Confirmable {
+                        self.send(&acknowledgement(message.message_id()));
                     }
+                    return Some(answer(&message, separate, sent));
                 }
             }
         }

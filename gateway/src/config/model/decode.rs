@@ -10,7 +10,7 @@ use super::super::values::{self, JsonPath};
 #[serde(rename_all = "kebab-case")]
 #[schemars(tag = "type")]
 pub(crate) enum Decode {
-    /// A JSON object: every number, boolean and string in it becomes a reading of that name.
+    /// A JSON object: every number and boolean in it becomes a reading of that name.
     ///
     /// ```toml
     /// # {"id": "th-1", "at": 1753000000000, "data": {"temp": 21.5}}

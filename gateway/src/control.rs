@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use crate::status::Status;
@@ -22,6 +22,8 @@ pub(crate) const SOCKET: &str = "control.sock";
 const STATUS: &str = "status";
 /// The longest command.
 const MAX_COMMAND: u64 = 1024;
+/// The pause after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that takes longer is left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -37,7 +39,10 @@ pub(crate) async fn serve(path: PathBuf, status: Arc<Status>) {
     loop {
         let answered = match listener.accept().await {
             Ok((stream, _)) => timeout(PATIENCE, answer(stream, &status)).await,
-            Err(error) => Ok(Err(error)),
+            Err(error) => {
+                sleep(ACCEPT_PAUSE).await;
+                Ok(Err(error))
+            }
         };
         if let Ok(Err(error)) = answered {
             debug!(%error, "control client");

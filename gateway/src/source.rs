@@ -28,6 +28,9 @@ use crate::pipeline::Inlet;
 use crate::store::{NotStored, Spool};
 use crate::tally::{Count, Tally};
 
+/// Bytes of a refused message that are shown as an example.
+const MAX_SHOWN: usize = 100;
+
 /// A source that is ready to run.
 pub(crate) enum Source {
     /// A serial port.
@@ -140,7 +143,9 @@ impl Context {
     /// Counts what `peer` sent and was not taken.
     fn refuse(&self, reason: &'static str, peer: impl Display, why: impl Display, sent: &[u8]) {
         debug!(source = %self.name, %peer, %why, "refused");
-        let example = || format!("{peer}: {why}: {}", String::from_utf8_lossy(sent).escape_debug());
+        let start = sent.get(..MAX_SHOWN).unwrap_or(sent);
+        let example =
+            || format!("{peer}: {why}: {}", String::from_utf8_lossy(start).escape_debug());
         self.status.refused.count(reason, example);
     }
 

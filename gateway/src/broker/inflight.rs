@@ -34,6 +34,7 @@ struct Entry {
     end: u64,
     /// Publishes without acknowledgement.
     pending: u32,
+    /// When it was published, or when it became the oldest, whichever is later.
     since: Instant,
 }
 
@@ -80,7 +81,7 @@ impl Inflight {
     }
 
     /// Takes an acknowledgement; `None` if nothing waits for it.
-    pub(super) fn acknowledge(&mut self, id: u16) -> Option<Slot> {
+    pub(super) fn acknowledge(&mut self, id: u16, now: Instant) -> Option<Slot> {
         let slot = self.slots.get_mut(usize::from(id).checked_sub(1)?)?.take()?;
         self.free.push_back(id);
         if let Slot::Record(n) = slot {
@@ -90,6 +91,9 @@ impl Inflight {
             }
             while self.entries.front().is_some_and(|entry| entry.pending == 0) {
                 self.entries.pop_front();
+                if let Some(oldest) = self.entries.front_mut() {
+                    oldest.since = now;
+                }
             }
         }
         Some(slot)
@@ -101,7 +105,8 @@ impl Inflight {
         self.entries.front().map_or(self.end, |entry| entry.end - 1)
     }
 
-    /// Since when the oldest unacknowledged record is under way.
+    /// Since when the broker owes the acknowledgement of the oldest record: it need not be fast, but
+    /// it has to go on.
     pub(super) fn oldest(&self) -> Option<Instant> {
         self.entries.front().map(|entry| entry.since)
     }
@@ -124,12 +129,12 @@ mod tests {
     fn only_the_prefix_without_a_gap_is_released() {
         let mut inflight = Inflight::new(8, 10);
         let ids: Vec<u16> = (10..14).map(|n| publish(&mut inflight, n)).collect();
-        inflight.acknowledge(ids[2]);
-        inflight.acknowledge(ids[1]);
+        inflight.acknowledge(ids[2], NOW);
+        inflight.acknowledge(ids[1], NOW);
         assert_eq!(inflight.released(), 10);
-        inflight.acknowledge(ids[0]);
+        inflight.acknowledge(ids[0], NOW);
         assert_eq!(inflight.released(), 13);
-        inflight.acknowledge(ids[3]);
+        inflight.acknowledge(ids[3], NOW);
         assert_eq!((inflight.released(), inflight.is_idle()), (14, true));
     }
 
@@ -144,9 +149,9 @@ mod tests {
         inflight.begin(5, 0, NOW);
         let later = publish(&mut inflight, 6);
         assert_eq!(inflight.released(), 3);
-        inflight.acknowledge(later);
+        inflight.acknowledge(later, NOW);
         assert_eq!(inflight.released(), 3);
-        inflight.acknowledge(id);
+        inflight.acknowledge(id, NOW);
         assert_eq!(inflight.released(), 7);
     }
 
@@ -156,9 +161,9 @@ mod tests {
         inflight.begin(1, 2, NOW);
         let first = inflight.publish(Slot::Record(1)).unwrap();
         let second = inflight.publish(Slot::Record(1)).unwrap();
-        inflight.acknowledge(second);
+        inflight.acknowledge(second, NOW);
         assert_eq!(inflight.released(), 1);
-        inflight.acknowledge(first);
+        inflight.acknowledge(first, NOW);
         assert_eq!(inflight.released(), 2);
     }
 
@@ -167,12 +172,16 @@ mod tests {
         let mut inflight = Inflight::new(2, 1);
         let ids = [publish(&mut inflight, 1), publish(&mut inflight, 2)];
         assert!(!inflight.has_room() && inflight.publish(Slot::Status).is_none());
-        assert_eq!(inflight.acknowledge(ids[1]), Some(Slot::Record(2)));
-        assert_eq!(inflight.acknowledge(ids[1]), None, "a second acknowledgement is for nothing");
+        assert_eq!(inflight.acknowledge(ids[1], NOW), Some(Slot::Record(2)));
+        assert_eq!(
+            inflight.acknowledge(ids[1], NOW),
+            None,
+            "a second acknowledgement is for nothing"
+        );
         assert_eq!(inflight.publish(Slot::Status), Some(ids[1]));
-        assert_eq!(inflight.acknowledge(ids[1]), Some(Slot::Status));
+        assert_eq!(inflight.acknowledge(ids[1], NOW), Some(Slot::Status));
         for unknown in [0, 3, u16::MAX] {
-            assert_eq!(inflight.acknowledge(unknown), None);
+            assert_eq!(inflight.acknowledge(unknown, NOW), None);
         }
     }
 
@@ -193,7 +202,7 @@ mod tests {
                 }
                 if let Some(&acked) = open.iter().nth(usize::from(pick) % open.len().max(1)) {
                     open.remove(&acked);
-                    prop_assert_eq!(inflight.acknowledge(acked.1), Some(Slot::Record(acked.0)));
+                    prop_assert_eq!(inflight.acknowledge(acked.1, NOW), Some(Slot::Record(acked.0)));
                 }
                 let first = open.first().map_or(next, |&(n, _)| n);
                 prop_assert_eq!(inflight.released(), first);

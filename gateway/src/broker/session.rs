@@ -164,7 +164,7 @@ impl Session {
             (State::Connecting, Packet::ConnAck(ack)) => Err(SessionError::Refused(ack.code)),
             (State::Connecting, _) => Err(SessionError::Unexpected("a packet before CONNACK")),
             (State::Connected, Packet::PubAck(ack)) => {
-                match self.inflight.acknowledge(ack.pkid) {
+                match self.inflight.acknowledge(ack.pkid, now) {
                     Some(Slot::Record(_)) => self.acknowledged += 1,
                     Some(Slot::Status) => self.status_sent = None,
                     // MQTT 3.1.1 §4.8: an acknowledgement for nothing is a fault of the broker.
@@ -193,7 +193,7 @@ impl Session {
         if overdue(self.inflight.oldest()) || overdue(self.status_sent) {
             return Err(SessionError::Unacknowledged(patience));
         }
-        if overdue(self.ping_sent) {
+        if overdue(self.silent_since()) {
             return Err(SessionError::Silent(patience));
         }
         let quiet_since = self.last_sent.min(self.last_received);
@@ -212,13 +212,18 @@ impl Session {
             return self.last_received + patience;
         }
         let ping = self.last_sent.min(self.last_received) + self.options.keep_alive;
-        let waits = [self.inflight.oldest(), self.status_sent, self.ping_sent];
+        let waits = [self.inflight.oldest(), self.status_sent, self.silent_since()];
         let answer = waits.into_iter().flatten().min().map(|since| since + patience);
         match (self.ping_sent, answer) {
             (Some(_), Some(answer)) => answer,
             (_, Some(answer)) => answer.min(ping),
             (_, None) => ping,
         }
+    }
+
+    /// Since when nothing has come although a ping asks for it.
+    fn silent_since(&self) -> Option<Instant> {
+        self.ping_sent.map(|sent| sent.max(self.last_received))
     }
 
     /// Whether a publish can be made now.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -26,6 +26,8 @@ use crate::supervisor::Supervisor;
 const READ_BYTES: usize = 8192;
 /// Lines of one client that wait for their reply; then it is not read until one is settled.
 const PENDING_REPLIES: usize = 512;
+/// The pause after a client could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that takes no replies for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -77,7 +79,7 @@ impl TcpSource {
                     // Out of descriptors, most likely: those in use come back.
                     Err(error) => {
                         warn!(source = %self.context.name, %error, "cannot accept a client");
-                        tokio::task::yield_now().await;
+                        sleep(ACCEPT_PAUSE).await;
                     }
                 },
             }

@@ -153,6 +153,20 @@ fn silence_of_the_broker_is_noticed_at_the_deadline() {
 }
 
 #[test]
+fn a_slow_broker_is_waited_for_as_long_as_it_goes_on() {
+    let mut session = connected(10, 1);
+    let ids: Vec<u16> = (1..=5).map(|n| send(&mut session, n)).collect();
+    let mut now = START;
+    for id in &ids[..4] {
+        now = now + ACK_TIMEOUT * 3 / 4;
+        session.handle_timeout(now).unwrap();
+        session.handle_bytes(now, &puback(*id)).unwrap();
+    }
+    let overdue = session.handle_timeout(now + ACK_TIMEOUT);
+    assert!(matches!(overdue, Err(SessionError::Unacknowledged(_))), "{overdue:?}");
+}
+
+#[test]
 fn a_quiet_connection_is_kept_alive_and_a_dead_one_noticed() {
     let mut session = connected(10, 1);
     let ping = session.deadline();

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use proto::senml::{self, Record, TimeSource};
+use proto::senml::{self, Record};
 use proto::{Reading, Value};
 
 /// A form of a report.
@@ -44,17 +44,7 @@ impl Payload {
 }
 
 fn pack(readings: &[Reading]) -> Vec<Record> {
-    let record = |reading: &Reading| Record {
-        base_name: format!("{}/", reading.device),
-        name: reading.name.clone(),
-        unit: reading.unit.clone(),
-        value: Some(reading.value.clone()),
-        sum: None,
-        time: reading.time,
-        time_source: TimeSource::Absolute,
-        update_time: None,
-    };
-    readings.iter().map(record).collect()
+    readings.iter().map(Record::of_reading).collect()
 }
 
 fn json(readings: &[Reading]) -> String {

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use proto::Reading;
+use proto::{Reading, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -114,24 +114,26 @@ struct Context {
 impl Context {
     /// The readings of a frame from `peer`; what it cannot read is counted.
     fn decode(&self, frame: &[u8], peer: impl Display) -> Result<Vec<Reading>, DecodeError> {
+        let now = clock::wall();
         let drafts = match &self.decoder {
-            Some(decoder) => decoder.decode(frame, clock::wall()),
+            Some(decoder) => decoder.decode(frame, now),
             None => Err(DecodeError::Empty),
         };
-        self.complete(drafts, peer, frame)
+        self.complete(drafts, now, peer, frame)
     }
 
-    /// The readings of what was decoded from a message of `peer`; a fault is counted.
+    /// The readings of what was decoded `now` from a message of `peer`; a fault is counted.
     fn complete(
         &self,
         drafts: Result<Vec<Draft>, DecodeError>,
+        now: Timestamp,
         peer: impl Display,
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
         let readings = drafts.and_then(|drafts| match &self.device {
-            Some(device) => complete(drafts, || device.clone(), clock::wall()),
-            None => complete(drafts, || peer.to_string(), clock::wall()),
+            Some(device) => complete(drafts, || device.clone(), now),
+            None => complete(drafts, || peer.to_string(), now),
         });
         match &readings {
             Ok(readings) => self.status.decoded(readings.len()),

@@ -129,7 +129,7 @@ impl BrokerTask {
             name: name.clone(),
             url: config.url.clone(),
             options: SessionOptions {
-                client_id: config.client_id.replace("{gateway}", gateway.as_str()),
+                client_id: config.client_id_for(gateway),
                 login: username.map(|name| (name, password.unwrap_or_default())),
                 keep_alive: config.keep_alive.duration(),
                 ack_timeout: config.ack_timeout.duration(),

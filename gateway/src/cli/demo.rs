@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+use super::output::is_colour_wanted;
 use super::run::{LogArgs, block_on, start_log};
 use super::{ConfigArgs, Output, complain_of, complain_usage};
 use crate::config::Interval;
@@ -80,8 +81,7 @@ fn show(arguments: &Arguments) -> Show {
     match arguments {
         Arguments { json: true, .. } => Show::Nothing,
         Arguments { plain: false, .. } if is_capable && io::stdout().is_terminal() => {
-            let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-            Show::Live { colour }
+            Show::Live { colour: is_colour_wanted() }
         }
         _ => Show::Lines,
     }

@@ -36,9 +36,13 @@ impl Output {
 
 /// Tells the problems of a configuration on standard error.
 pub(crate) fn complain(report: &Report) -> Exit {
-    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    complain_text(&report.render(wanted && io::stderr().is_terminal()));
+    complain_text(&report.render(is_colour_wanted() && io::stderr().is_terminal()));
     Exit::Config
+}
+
+/// Whether the user lets a terminal be coloured (no-color.org).
+pub(super) fn is_colour_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Tells an error with its causes on standard error.

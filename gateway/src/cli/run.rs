@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
+use super::output::is_colour_wanted;
 use super::{ConfigArgs, complain, complain_of};
 use crate::app::App;
 use crate::config::Config;
@@ -66,11 +67,10 @@ impl LogArgs {
 }
 
 pub(super) fn start_log(arguments: &LogArgs) {
-    let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt()
         .with_env_filter(arguments.log.clone())
         .with_writer(io::stderr)
-        .with_ansi(colour && io::stderr().is_terminal());
+        .with_ansi(is_colour_wanted() && io::stderr().is_terminal());
     match arguments.log_format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

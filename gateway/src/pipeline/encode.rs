@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use jiff::fmt::temporal::DateTimePrinter;
-use proto::senml::{self, TimeSource};
+use proto::senml;
 use proto::{TimeQuality, Timestamp, Value, base64};
 
 use crate::config::Payload;
@@ -91,12 +91,7 @@ fn pack(record: &Record) -> senml::Record {
     senml::Record {
         base_name: format!("{}/", senml_name(&reading.device)),
         name: senml_name(&reading.name),
-        unit: reading.unit.clone(),
-        value: Some(reading.value.clone()),
-        sum: None,
-        time: reading.time,
-        time_source: TimeSource::Absolute,
-        update_time: None,
+        ..senml::Record::of_reading(reading)
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::time::Duration;
 
-use crate::{Number, Timestamp, Value};
+use crate::{Number, Reading, Timestamp, Value};
 
 /// A resolved record (RFC 8428 §4.6): one measurement or parameter, complete in itself.
 #[derive(Clone, PartialEq, Debug)]
@@ -27,6 +27,20 @@ pub struct Record {
 }
 
 impl Record {
+    /// A reading as a record of its own, named `{device}/{name}`.
+    pub fn of_reading(reading: &Reading) -> Self {
+        Self {
+            base_name: [reading.device.as_str(), "/"].concat(),
+            name: reading.name.clone(),
+            unit: reading.unit.clone(),
+            value: Some(reading.value.clone()),
+            sum: None,
+            time: reading.time,
+            time_source: TimeSource::Absolute,
+            update_time: None,
+        }
+    }
+
     /// The name that identifies the sensor or parameter: base name and name (§4.5.1).
     pub fn full_name(&self) -> String {
         [self.base_name.as_str(), self.name.as_str()].concat()

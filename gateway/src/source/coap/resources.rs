@@ -1,9 +1,10 @@
 //! What a request means: the resources of the gateway.
 
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 
 use proto::coap::{Code, Method, Request, Response};
-use proto::{Reading, Value};
+use proto::{Reading, Timestamp, Value};
 
 use crate::clock;
 use crate::decode::{DecodeError, Draft, JsonDecoder, decode_pack, parse_value};
@@ -24,6 +25,9 @@ const LINKS: &str = "</r>;rt=\"gateway.readings\";ct=\"110 112 50\"";
 const BUSY_SECONDS: u32 = 2;
 /// Seconds until a node should try again when the disk is full.
 const FULL_SECONDS: u32 = 30;
+
+/// For JSON that nothing was configured for.
+static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);
 
 /// What to do with a request.
 pub(super) enum Action {
@@ -83,19 +87,20 @@ fn links(request: &Request) -> Action {
 /// (RFC 7252 §5.5.1).
 fn pack(context: &Context, peer: SocketAddr, request: &Request) -> Result<Vec<Reading>, Response> {
     check_method(request)?;
+    let now = clock::wall();
     let payload = &request.payload;
     let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
     let drafts = match request.options.content_format() {
-        Some(SENML_JSON | SENML_CBOR) => decode_pack(payload, clock::wall()),
-        Some(JSON) => JsonDecoder::plain().decode(payload),
-        None if first == Some(&b'{') => JsonDecoder::plain().decode(payload),
-        None => decode_pack(payload, clock::wall()),
+        Some(SENML_JSON | SENML_CBOR) => decode_pack(payload, now),
+        Some(JSON) => PLAIN_JSON.decode(payload),
+        None if first == Some(&b'{') => PLAIN_JSON.decode(payload),
+        None => decode_pack(payload, now),
         Some(_) => {
             let formats = "send application/senml+json (110), senml+cbor (112) or json (50)";
             return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats));
         }
     };
-    finish(context, peer, request, drafts)
+    finish(context, peer, request, now, drafts)
 }
 
 /// `/r/{device}/{name}`: one value.
@@ -122,7 +127,7 @@ fn value(
     };
     let device = Some(device.to_owned());
     let drafts = value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]);
-    finish(context, peer, request, drafts)
+    finish(context, peer, request, clock::wall(), drafts)
 }
 
 fn text(payload: &[u8]) -> Result<&str, DecodeError> {
@@ -141,8 +146,9 @@ fn finish(
     context: &Context,
     peer: SocketAddr,
     request: &Request,
+    now: Timestamp,
     drafts: Result<Vec<Draft>, DecodeError>,
 ) -> Result<Vec<Reading>, Response> {
-    let readings = context.complete(drafts, peer.ip().to_canonical(), &request.payload);
+    let readings = context.complete(drafts, now, peer.ip().to_canonical(), &request.payload);
     readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
 }

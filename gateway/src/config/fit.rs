@@ -37,7 +37,7 @@ pub(crate) fn fit(
         };
         let path = fault.path.clone().unwrap_or_default();
         teller.tell(&fault, &path, findings);
-        if findings.is_full() || !tree.remove(&path) {
+        if findings.is_full() || !take_out(&mut tree, &path) {
             break None;
         }
     };
@@ -45,6 +45,18 @@ pub(crate) fn fit(
         findings.add(teller.unknown_key(&path));
     }
     config
+}
+
+/// Removes the value at `path`, and the array that was left with nothing: that it is empty now is no
+/// mistake of the operator.
+fn take_out(tree: &mut Node, path: &KeyPath) -> bool {
+    let removed = tree.remove(path);
+    let parent = path.parent();
+    let is_emptied = matches!(tree.get(&parent), Some(Node::Array(rest)) if rest.is_empty());
+    if removed && is_emptied {
+        tree.remove(&parent);
+    }
+    removed
 }
 
 /// Says what a fault means to the one who wrote the value.

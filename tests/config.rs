@@ -366,6 +366,7 @@ fn the_examples_of_the_manual_pass_the_check() {
     assert!(examples.len() > 15);
     let folder = Folder::new("manual");
     folder.file("cloud-password", "x");
+    folder.file("ca.pem", fs::read(root().join("configs/cloud/ca.pem")).expect("a certificate"));
     let file = folder.file("gateway.toml", examples.join("\n"));
     let output = run(&["check", "-c", &file]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));

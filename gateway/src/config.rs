@@ -7,7 +7,8 @@
 //! 1. [`toml_file`] and [`setting`] read a layer and remember where each value stands ([`layer`]).
 //! 2. [`fit`] turns the merged [`tree`] into types through a deserializer that never guesses
 //!    ([`strict`]): a value that does not fit is told, taken out, and the rest tried again.
-//! 3. [`checks`] looks at rules between keys; [`password`] reads password files.
+//! 3. [`checks`] looks at rules between keys; [`password`] and [`mod@tls`] read the files that keys
+//!    name, which [`files`] finds.
 //! 4. [`report`] shows every problem of the run with its place; [`source_file`] keeps secrets out.
 //!
 //! [`shape`] is the schema of the types in [`model`]: suggestions, secrets, the manual ([`mod@manual`])
@@ -18,6 +19,7 @@
 
 mod checks;
 mod fault;
+mod files;
 mod findings;
 mod fit;
 mod layer;
@@ -32,6 +34,7 @@ mod source_file;
 mod strict;
 mod suggest;
 mod syntax;
+mod tls;
 mod toml_file;
 mod tree;
 pub(crate) mod values;
@@ -41,6 +44,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use files::Finder;
 use findings::Findings;
 use layer::Layers;
 use shape::Shape;
@@ -49,13 +53,13 @@ use tree::Node;
 pub(crate) use manual::manual;
 pub(crate) use model::{
     Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, UdpLink,
+    Parity, Payload, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls, UdpLink,
     ValueDecode,
 };
-pub(crate) use report::Report;
+pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
-pub(crate) use values::{BrokerUrl, FrameSize, Id, Interval, JsonPath};
+pub(crate) use values::{BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, ServerName};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]
@@ -66,7 +70,8 @@ pub(crate) struct LoadOptions {
     pub(crate) env: BTreeMap<String, OsString>,
     /// `--set` arguments, the weakest first.
     pub(crate) set: Vec<Assignment>,
-    /// Whether a gateway is to run with it: then a source, a broker and a route must be there.
+    /// Whether a gateway is to run with it: then a source, a broker and a route must be there, and
+    /// the files of TLS, which are being replaced now and then while a gateway runs.
     pub(crate) to_run: bool,
 }
 
@@ -97,7 +102,11 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     }
     checks::check(&config, &tree, &layers, &mut findings);
     let credentials = options.env.get(CREDENTIALS_DIRECTORY);
-    password::read_all(&mut config, credentials, &layers, &mut findings);
+    let finder = Finder::new(credentials);
+    password::read_all(&mut config, &finder, &layers, &mut findings);
+    if options.to_run {
+        tls::check_all(&mut config, &finder, &layers, &mut findings);
+    }
     match findings.into_report() {
         Some(report) => Err(report),
         None => Ok(Loaded { config, layers, shape }),

@@ -1,6 +1,7 @@
 //! Mosquitto from Debian, and its command line clients.
 
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -20,6 +21,7 @@ pub(crate) struct Mosquitto {
     process: Running,
     log: Lines,
     port: u16,
+    door: u16,
     _dir: TempDir,
 }
 
@@ -41,6 +43,17 @@ pub(crate) struct Message {
 
 impl Mosquitto {
     pub(crate) fn start() -> Self {
+        Self::start_with("", &[])
+    }
+
+    /// With a second listener, [`door`](Self::door), that has these lines of configuration, and with
+    /// these variables in its environment. What the harness itself does goes through the first one.
+    pub(crate) fn start_with(door_lines: &str, env: &[(&str, &Path)]) -> Self {
+        Self::start_at(port(), door_lines, env)
+    }
+
+    /// The same, on a port of the caller's choice.
+    pub(crate) fn start_at(door: u16, door_lines: &str, env: &[(&str, &Path)]) -> Self {
         let dir = TempDir::new();
         let passwords = dir.join("passwords");
         run(program("mosquitto_passwd", "mosquitto")
@@ -49,16 +62,20 @@ impl Mosquitto {
             .args([USER, PASSWORD]));
         let port = port();
         // Started by root it would become another user, who cannot read the passwords.
-        let config = format!(
-            "user root\nlistener {port} 127.0.0.1\nallow_anonymous false\npassword_file {}\n",
+        let mut config = format!(
+            "user root\nmax_inflight_messages 0\nallow_anonymous false\npassword_file {}\n\
+             listener {port} 127.0.0.1\n",
             passwords.display()
         );
+        if !door_lines.is_empty() {
+            config.push_str(&format!("listener {door} 127.0.0.1\n{door_lines}\n"));
+        }
         fs::write(dir.join("mosquitto.conf"), config).unwrap();
         let log = Lines::default();
         let mut command = program("mosquitto", "mosquitto");
-        command.arg("-c").arg(dir.join("mosquitto.conf"));
+        command.arg("-c").arg(dir.join("mosquitto.conf")).envs(env.iter().copied());
         let process = Running::start_reading(&mut command, &log);
-        let mut mosquitto = Self { process, log, port, _dir: dir };
+        let mut mosquitto = Self { process, log, port, door, _dir: dir };
         wait_for("Mosquitto to answer", || {
             let running = mosquitto.process.is_running();
             assert!(running, "Mosquitto has ended: {}", mosquitto.log.text());
@@ -80,11 +97,22 @@ impl Mosquitto {
 
     /// The table of this broker in a configuration.
     pub(crate) fn table(&self, name: &str) -> String {
-        format!(
-            "[brokers.{name}]\nurl = \"mqtt://127.0.0.1:{}\"\nusername = \"{USER}\"\n\
-             password = \"{PASSWORD}\"\nmax_backoff = \"1s\"\n",
-            self.port
-        )
+        table_of(name, &format!("\"{}\"", self.url()))
+    }
+
+    /// The address without TLS.
+    pub(crate) fn url(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
+    /// The port of the second listener.
+    pub(crate) const fn door(&self) -> u16 {
+        self.door
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
     }
 
     /// A subscriber that is subscribed, at quality of service 1.
@@ -98,6 +126,14 @@ impl Mosquitto {
         wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
         subscriber
     }
+}
+
+/// The table of a broker with this `url` and the harness's user.
+pub(crate) fn table_of(name: &str, url: &str) -> String {
+    format!(
+        "[brokers.{name}]\nurl = {url}\nusername = \"{USER}\"\npassword = \"{PASSWORD}\"\n\
+         max_backoff = \"1s\"\n"
+    )
 }
 
 impl Subscriber {

@@ -23,11 +23,18 @@ impl Backoff {
         Self { limit, next: FIRST.min(limit), rng: Rng::new(seed) }
     }
 
-    /// The pause to make now, after a connection that lasted from `connected` on, if there was one.
-    pub(super) fn handle_end(&mut self, connected: Option<Instant>, now: Instant) -> Duration {
-        if connected.is_some_and(|since| now - since >= STABLE) {
-            self.next = FIRST.min(self.limit);
-        }
+    /// Whether a connection that lasted from `connected` on, if there was one, lasted.
+    pub(super) fn is_stable(connected: Option<Instant>, now: Instant) -> bool {
+        connected.is_some_and(|since| now - since >= STABLE)
+    }
+
+    /// Starts over.
+    pub(super) fn reset(&mut self) {
+        self.next = FIRST.min(self.limit);
+    }
+
+    /// The pause to make now.
+    pub(super) fn pause(&mut self) -> Duration {
         let pause = self.rng.duration(self.next / 2, self.next);
         self.next = (self.next * 2).min(self.limit);
         pause
@@ -39,17 +46,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_the_limit_and_start_over_after_a_stable_connection() {
+    fn pauses_grow_to_the_limit_and_start_over() {
         let limit = Duration::from_secs(5);
         let mut backoff = Backoff::new(limit, 7);
         let mut expected = FIRST;
         for _ in 0..10 {
-            let pause = backoff.handle_end(None, Instant::ZERO);
+            let pause = backoff.pause();
             assert!(pause >= expected / 2 && pause <= expected, "{pause:?} of {expected:?}");
             expected = (expected * 2).min(limit);
         }
-        let short = Some(Instant::ZERO);
-        assert!(backoff.handle_end(short, Instant::ZERO + STABLE / 2) > FIRST);
-        assert!(backoff.handle_end(short, Instant::ZERO + STABLE) <= FIRST);
+        assert!(backoff.pause() > FIRST);
+        backoff.reset();
+        assert!(backoff.pause() <= FIRST);
+    }
+
+    #[test]
+    fn a_connection_is_stable_after_a_while() {
+        let stable = |connected, after| Backoff::is_stable(connected, Instant::ZERO + after);
+        assert!(!stable(None, STABLE));
+        assert!(!stable(Some(Instant::ZERO), STABLE / 2));
+        assert!(stable(Some(Instant::ZERO), STABLE));
     }
 }

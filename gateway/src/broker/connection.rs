@@ -2,23 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::{Buf as _, BytesMut};
 use proto::Instant;
 use serde::Serialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{self as async_io, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
 use super::feed::{Feed, Step};
 use super::session::{Session, SessionError, SessionOptions};
+use super::transport::{Transport, TransportError};
 use crate::clock;
-use crate::config::{Broker, BrokerUrl, Id};
+use crate::config::{Broker, BrokerUrls, Id};
 use crate::pipeline::{Publish, Routes};
 use crate::store::{BrokerCursor, Spool, StoreError};
 use crate::tally::{Count, Tally};
@@ -31,20 +30,22 @@ const READ_BYTES: usize = 16 * 1024;
 /// One broker's task.
 pub(crate) struct BrokerTask {
     name: Id,
-    url: BrokerUrl,
+    transport: Transport,
     options: SessionOptions,
     cursor: BrokerCursor,
     head: watch::Receiver<u64>,
     feed: Feed,
-    backoff: Backoff,
     status: Arc<BrokerStatus>,
     /// One past the newest record that was ever published here: below it, `DUP` is set.
     published: u64,
 }
 
 /// Where a broker's connection stands, for everyone to see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct BrokerStatus {
+    urls: BrokerUrls,
+    /// Which of the addresses is in use.
+    url: AtomicUsize,
     connected: AtomicBool,
     connections: AtomicU64,
     published: AtomicU64,
@@ -56,6 +57,8 @@ pub(crate) struct BrokerStatus {
 /// A copy of it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct BrokerReport {
+    /// The address that is in use, or that is tried.
+    pub(crate) url: String,
     /// Whether the broker has accepted the connection.
     pub(crate) connected: bool,
     /// Connections since the start.
@@ -71,9 +74,23 @@ pub(crate) struct BrokerReport {
 }
 
 impl BrokerStatus {
+    fn new(urls: BrokerUrls) -> Self {
+        Self {
+            urls,
+            url: AtomicUsize::default(),
+            connected: AtomicBool::default(),
+            connections: AtomicU64::default(),
+            published: AtomicU64::default(),
+            acknowledged: AtomicU64::default(),
+            refused: Tally::default(),
+            disconnects: Tally::default(),
+        }
+    }
+
     /// A copy.
     pub(crate) fn report(&self) -> BrokerReport {
         BrokerReport {
+            url: self.urls.at(self.url.load(Ordering::Relaxed)).to_string(),
             connected: self.connected.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
@@ -87,8 +104,8 @@ impl BrokerStatus {
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
 enum ConnectionError {
-    #[error("cannot connect")]
-    Connect(#[source] io::Error),
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     #[error("the connection broke")]
     Broken(#[source] io::Error),
     #[error("the broker closed the connection")]
@@ -102,7 +119,7 @@ enum ConnectionError {
 impl ConnectionError {
     const fn reason(&self) -> &'static str {
         match self {
-            Self::Connect(_) => "connect",
+            Self::Transport(error) => error.reason(),
             Self::Broken(_) => "broken",
             Self::Closed => "closed",
             Self::Session(error) => error.reason(),
@@ -127,7 +144,7 @@ impl BrokerTask {
         let password = config.password.as_ref().map(|p| p.expose().to_owned());
         Some(Self {
             name: name.clone(),
-            url: config.url.clone(),
+            transport: Transport::new(name, config, seed),
             options: SessionOptions {
                 client_id: config.client_id_for(gateway),
                 login: username.map(|name| (name, password.unwrap_or_default())),
@@ -139,8 +156,7 @@ impl BrokerTask {
             cursor: spool.cursor(name.as_str())?,
             head: spool.head(),
             feed: Feed::new(spool, routes, name.to_string(), max_packet),
-            backoff: Backoff::new(config.max_backoff.duration(), seed),
-            status: Arc::default(),
+            status: Arc::new(BrokerStatus::new(config.url.clone())),
             published: 0,
         })
     }
@@ -154,6 +170,7 @@ impl BrokerTask {
     pub(crate) async fn run(mut self, drain: CancellationToken) -> Result<(), StoreError> {
         loop {
             let mut connected = None;
+            self.status.url.store(self.transport.position(), Ordering::Relaxed);
             let end = self.connect_and_serve(&drain, &mut connected).await;
             self.status.connected.store(false, Ordering::Relaxed);
             let error = match end {
@@ -161,9 +178,10 @@ impl BrokerTask {
                 Err(ConnectionError::Store(error)) => return Err(error),
                 Err(error) => error,
             };
-            let pause = self.backoff.handle_end(connected, clock::now());
+            let url = self.transport.url().clone();
+            let pause = self.transport.handle_end(connected, clock::now());
             let text = chain(&error);
-            warn!(broker = %self.name, url = %self.url, retry_in = ?pause, "{text}");
+            warn!(broker = %self.name, %url, retry_in = ?pause, "{text}");
             self.status.disconnects.count(error.reason(), || text);
             // While it drains, a broker that cannot be reached is tried on until the deadline.
             if drain.is_cancelled() && self.is_done() {
@@ -181,12 +199,7 @@ impl BrokerTask {
         drain: &CancellationToken,
         connected: &mut Option<Instant>,
     ) -> Result<(), ConnectionError> {
-        let address = (self.url.host(), self.url.port());
-        let stream = timeout(self.options.ack_timeout, TcpStream::connect(address))
-            .await
-            .map_err(|_| ConnectionError::Connect(io::ErrorKind::TimedOut.into()))?
-            .map_err(ConnectionError::Connect)?;
-        stream.set_nodelay(true).map_err(ConnectionError::Connect)?;
+        let stream = self.transport.connect().await?;
         let mut session = Session::new(self.options.clone(), self.cursor.next());
         self.feed.seek(self.cursor.next());
         session.handle_connected(clock::now())?;
@@ -198,15 +211,16 @@ impl BrokerTask {
 
     async fn serve(
         &mut self,
-        mut stream: TcpStream,
+        stream: impl AsyncRead + AsyncWrite,
         session: &mut Session,
         drain: &CancellationToken,
         connected: &mut Option<Instant>,
     ) -> Result<(), ConnectionError> {
-        let (mut reader, mut writer) = stream.split();
+        let (mut reader, mut writer) = async_io::split(stream);
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
         let mut work = Vec::new();
         let mut leaving = false;
+        let mut unflushed = false;
         let mut write_since: Option<Instant> = None;
         loop {
             let now = clock::now();
@@ -220,10 +234,12 @@ impl BrokerTask {
             if drain.is_cancelled() && self.is_done() && session.is_idle() && work.is_empty() {
                 if leaving {
                     session.disconnect()?;
-                    writer
-                        .write_all_buf(session.outgoing())
-                        .await
-                        .map_err(ConnectionError::Broken)?;
+                    while session.outgoing().has_remaining() {
+                        let sent = send(&mut writer, session.outgoing(), &mut unflushed).await;
+                        sent.map_err(ConnectionError::Broken)?;
+                    }
+                    // The broker may have closed the connection already, as it must.
+                    let _ = writer.shutdown().await;
                     info!(broker = %self.name, "disconnected, everything is acknowledged");
                     return Ok(());
                 }
@@ -232,7 +248,7 @@ impl BrokerTask {
                     session.publish_status(now, "offline")?;
                 }
             }
-            let sending = session.outgoing().has_remaining();
+            let sending = session.outgoing().has_remaining() || unflushed;
             write_since = if sending { write_since.or(Some(now)) } else { None };
             let mut deadline = session.deadline();
             if let Some(since) = write_since {
@@ -252,8 +268,8 @@ impl BrokerTask {
                     incoming.clear();
                     taken?;
                 }
-                written = writer.write_buf(session.outgoing()), if sending => {
-                    written.map_err(ConnectionError::Broken)?;
+                sent = send(&mut writer, session.outgoing(), &mut unflushed), if sending => {
+                    sent.map_err(ConnectionError::Broken)?;
                     write_since = None;
                 }
                 changed = self.head.changed(), if waits_for_records => {
@@ -270,7 +286,7 @@ impl BrokerTask {
         self.status.connected.store(true, Ordering::Relaxed);
         self.status.connections.fetch_add(1, Ordering::Relaxed);
         let pending = *self.head.borrow() - self.cursor.next();
-        info!(broker = %self.name, url = %self.url, pending, "connected");
+        info!(broker = %self.name, url = %self.transport.url(), pending, "connected");
     }
 
     /// Publishes as long as there is room, and records, and the crash window allows it.
@@ -338,8 +354,26 @@ impl BrokerTask {
     }
 }
 
+/// Writes some of `outgoing`; once it is empty, what is written is flushed, because TLS and
+/// WebSockets keep some of it back. It goes on where it was if it is dropped.
+async fn send(
+    writer: &mut (impl AsyncWrite + Unpin),
+    outgoing: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    if outgoing.has_remaining() {
+        writer.write_buf(outgoing).await?;
+        *unflushed = true;
+    }
+    if !outgoing.has_remaining() {
+        writer.flush().await?;
+        *unflushed = false;
+    }
+    Ok(())
+}
+
 /// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

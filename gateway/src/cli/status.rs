@@ -27,7 +27,7 @@ pub(super) struct Arguments {
 struct NoGateway(String, #[source] io::Error);
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
-    let loaded = match config.load() {
+    let loaded = match config.load_partly() {
         Ok(loaded) => loaded,
         Err(report) => return complain(&report),
     };
@@ -90,10 +90,11 @@ fn table(status: &Value) -> String {
     counts(&mut out, status, "/dropped", "dropped");
     for name in names(status, "/brokers") {
         let at = |key: &str| text(&format!("/brokers/{name}/{key}"));
-        let state = if at("connected") == "true" { "connected" } else { "not connected" };
+        let state = if at("connected") == "true" { "connected to" } else { "not connected," };
         let _ = writeln!(
             out,
-            "broker   {name}: {state}, {} published, {} acknowledged, {} waiting",
+            "broker   {name}: {state} {}, {} published, {} acknowledged, {} waiting",
+            at("url"),
             at("published"),
             at("acknowledged"),
             text(&format!("/store/pending/{name}"))

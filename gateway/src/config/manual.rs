@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::shape::{Doc, Key, Shape, Table};
+use super::shape::{Doc, Key, List, Shape, Table};
 use super::strict::TAG;
 
 /// Sections in the order in which one writes a file; a test watches that none is missing.
@@ -39,16 +39,25 @@ fn section(text: &mut String, name: &str, key: &Key) {
     }
 }
 
-/// The tables inside of a table that have a `type`.
+/// The tables inside of a table.
 fn parts(text: &mut String, table: &Table) {
     for (name, key) in
-        ["link", "frame", "decode"].iter().filter_map(|n| table.keys.get_key_value(*n))
+        ["link", "frame", "decode", "tls"].iter().filter_map(|n| table.keys.get_key_value(*n))
     {
-        let Shape::Tagged(variants) = &key.shape else { continue };
-        heading(text, 3, &format!("`{name}`"), &key.doc);
-        for (tag, variant) in variants {
-            heading(text, 4, &format!("`{name} = {{ {TAG} = \"{tag}\" }}`"), &variant.doc);
-            keys(text, variant);
+        match &key.shape {
+            Shape::Tagged(variants) => {
+                heading(text, 3, &format!("`{name}`"), &key.doc);
+                for (tag, variant) in variants {
+                    let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
+                    heading(text, 4, &title, &variant.doc);
+                    keys(text, variant);
+                }
+            }
+            Shape::Table(inner) => {
+                heading(text, 3, &format!("`{name}`"), &key.doc);
+                keys(text, inner);
+            }
+            Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
         }
     }
 }
@@ -83,10 +92,15 @@ fn keys(text: &mut String, table: &Table) {
 
 fn meaning(key: &Key) -> String {
     let mut text = key.doc.text.clone();
-    if let Shape::Leaf(leaf) = &key.shape {
-        for (choice, meaning) in &leaf.choices {
-            let _ = write!(text, "<br>`\"{choice}\"`: {meaning}");
+    match &key.shape {
+        Shape::Leaf(leaf) => {
+            for (choice, meaning) in &leaf.choices {
+                let _ = write!(text, "<br>`\"{choice}\"`: {meaning}");
+            }
         }
+        // The rest stands in its own section.
+        Shape::Table(_) => text.truncate(text.find(". ").map_or(text.len(), |end| end + 1)),
+        Shape::Named(_) | Shape::Tagged(_) | Shape::List(_) => {}
     }
     text
 }
@@ -94,7 +108,11 @@ fn meaning(key: &Key) -> String {
 fn kind(shape: &Shape) -> String {
     match shape {
         Shape::Leaf(leaf) => leaf.kind.clone(),
-        Shape::List(element) => format!("array of {}", kind(element)),
+        Shape::List(List { element, or_one: false }) => format!("array of {}", kind(element)),
+        Shape::List(List { element, or_one: true }) => {
+            let kind = kind(element);
+            format!("{kind} or array of {kind}")
+        }
         Shape::Tagged(_) => format!("table with a `{TAG}`"),
         Shape::Table(_) | Shape::Named(_) => "table".to_owned(),
     }

@@ -5,6 +5,7 @@
 
 mod decode;
 mod source;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,11 +13,12 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{self, BrokerUrl, ByteSize, Id, Interval, Secret};
+use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
 use crate::pipeline::{Pattern, TopicTemplate};
 
 pub(crate) use decode::*;
 pub(crate) use source::*;
+pub(crate) use tls::*;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -51,7 +53,7 @@ pub(crate) struct Config {
     ///
     /// ```toml
     /// [brokers.cloud]
-    /// url = "mqtt://broker.example"
+    /// url = ["mqtts://a.broker.example", "mqtts://b.broker.example"]
     /// client_id = "site-{gateway}"
     /// username = "greenhouse"
     /// password_file = "cloud-password"
@@ -105,9 +107,34 @@ pub(crate) struct Store {
 /// An MQTT broker.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct Broker {
-    /// `mqtt://host:port`; the port is 1883 where none is given. TLS and WebSocket are not
-    /// supported.
-    pub(crate) url: BrokerUrl,
+    /// `mqtt://host:port`, or `mqtts` with TLS; `ws://host:port/path`, or `wss`, for a WebSocket. The
+    /// port is 1883, 8883, 80 or 443 and the path `/mqtt` where none is given. Several addresses are
+    /// those of one broker: when one fails, the next is tried at once.
+    pub(crate) url: BrokerUrls,
+    /// How TLS is done, for `mqtts` and `wss`. The broker's certificate is always verified. There is
+    /// no key to leave that out, because whoever can stand in between could then answer in the
+    /// broker's place and be told the password; for a broker whose certificate is of a CA of your own,
+    /// `ca_file` is all it takes.
+    ///
+    /// TLS 1.2 and 1.3. Without `ca_file`, the CAs of the system are trusted. The files are PEM; a
+    /// relative path is looked for in systemd's `CREDENTIALS_DIRECTORY`, then beside the file that names
+    /// it. They are read at the start and again for each connection, so that a renewed certificate needs
+    /// no restart.
+    ///
+    /// ```toml
+    /// [brokers.plant]
+    /// url = "mqtts://broker.plant.example"
+    /// client_id = "plant-{gateway}"
+    ///
+    /// [brokers.plant.tls]
+    /// ca_file = "ca.pem"
+    /// ```
+    #[serde(default)]
+    pub(crate) tls: Option<Tls>,
+    /// Longest wait for one address of the broker to take a connection, with the handshakes of TLS
+    /// and WebSocket: 1s to 5m. Every address of a host name is tried.
+    #[serde(default = "default_connect_timeout", deserialize_with = "values::span::<_, 1, 300>")]
+    pub(crate) connect_timeout: Interval,
     /// Client identifier; `{gateway}` stands for the gateway's id.
     #[serde(default = "default_client_id", deserialize_with = "values::client_id")]
     #[schemars(length(min = 1))]
@@ -241,6 +268,10 @@ const fn default_window() -> u16 {
 
 const fn default_ack_timeout() -> Interval {
     Interval::seconds(20)
+}
+
+const fn default_connect_timeout() -> Interval {
+    Interval::seconds(10)
 }
 
 const fn default_max_packet() -> ByteSize {

@@ -1,15 +1,14 @@
 //! Passwords that stand in files of their own.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use super::files::Finder;
 use super::findings::Findings;
 use super::layer::{Aim, Layers};
 use super::model::Config;
-use super::report::{Place, Problem, reason};
-use super::setting::CREDENTIALS_DIRECTORY;
+use super::report::{Problem, reason};
 use super::tree::KeyPath;
 use super::values::Secret;
 
@@ -30,9 +29,9 @@ enum PasswordError {
 }
 
 /// Reads the password file of each broker into its `password`.
-pub(crate) fn read_all(
+pub(super) fn read_all(
     config: &mut Config,
-    credentials: Option<&OsString>,
+    finder: &Finder<'_>,
     layers: &Layers,
     findings: &mut Findings,
 ) {
@@ -42,39 +41,13 @@ pub(crate) fn read_all(
             continue;
         };
         let place = layers.place(&path, Aim::Value);
-        let folder = match &place {
-            Place::Span { file, .. } => Path::new(file.name()).parent(),
-            Place::Nowhere | Place::Named { .. } => None,
-        };
-        let found = find(file, credentials, folder);
-        match read(&found) {
+        match read(&finder.find(file, &place)) {
             Ok(password) => broker.password = Some(Secret::new(password)),
             Err(error) => {
-                let mut problem = Problem::new(error.to_string(), place);
-                if file.is_relative() {
-                    let credentials = credentials.map_or_else(
-                        || format!("${CREDENTIALS_DIRECTORY}, which is not set"),
-                        |folder| {
-                            format!("${CREDENTIALS_DIRECTORY} ({})", Path::new(folder).display())
-                        },
-                    );
-                    problem = problem.note(format!(
-                        "a relative path is looked for in {credentials}, then beside the file that \
-                         names it"
-                    ));
-                }
-                findings.fail(path, problem);
+                let problem = Problem::new(error.to_string(), place);
+                findings.fail(path, finder.explain(file, problem));
             }
         }
-    }
-}
-
-/// Where a password file is: systemd's credentials first, then beside the configuration file.
-fn find(file: &Path, credentials: Option<&OsString>, folder: Option<&Path>) -> PathBuf {
-    let credential = credentials.map(|credentials| Path::new(credentials).join(file));
-    match credential {
-        Some(credential) if credential.exists() => credential,
-        Some(_) | None => folder.unwrap_or(Path::new("")).join(file),
     }
 }
 

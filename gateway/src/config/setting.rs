@@ -13,7 +13,7 @@ use config::Value;
 use super::findings::Findings;
 use super::layer::{Layer, Layers, Origin};
 use super::report::{Place, Problem};
-use super::shape::{Leaf, Shape};
+use super::shape::{Leaf, List, Shape};
 use super::toml_file;
 use super::tree::{KeyPath, Node, Step};
 
@@ -163,9 +163,10 @@ fn fit(text: &str, shape: &Shape) -> Node {
             let parsed = toml_file::parse_value(text.trim()).and_then(Node::from_value);
             parsed.unwrap_or_else(as_text)
         }
-        Shape::List(element) => {
+        Shape::List(List { or_one: true, .. }) if !text.contains(',') => as_text(),
+        Shape::List(list) => {
             let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            Node::Array(parts.map(|part| fit(part, element)).enumerate().collect())
+            Node::Array(parts.map(|part| fit(part, &list.element)).enumerate().collect())
         }
         Shape::Leaf(_) | Shape::Table(_) | Shape::Named(_) | Shape::Tagged(_) => as_text(),
     }
@@ -226,10 +227,14 @@ mod tests {
         assert_eq!(fit("1883.7", &leaf(true, false)), Node::Text("1883.7".to_owned()));
         assert_eq!(fit("true", &leaf(false, true)), Node::Boolean(true));
         assert_eq!(fit("yes", &leaf(false, true)), Node::Text("yes".to_owned()));
-        let list = Shape::List(Box::new(leaf(false, false)));
+        let list = |or_one| Shape::List(List { element: Box::new(leaf(false, false)), or_one });
         let ab = vec![(0, Node::Text("a".to_owned())), (1, Node::Text("b".to_owned()))];
-        assert_eq!(fit("a, b", &list), Node::Array(ab.clone()));
-        assert_eq!(fit("[\"a\", \"b\"]", &list), Node::Array(ab));
+        assert_eq!(fit("a, b", &list(false)), Node::Array(ab.clone()));
+        assert_eq!(fit("a, b", &list(true)), Node::Array(ab.clone()));
+        assert_eq!(fit("[\"a\", \"b\"]", &list(true)), Node::Array(ab));
+        let a = Node::Text("a".to_owned());
+        assert_eq!(fit("a", &list(true)), a);
+        assert_eq!(fit("a", &list(false)), Node::Array(vec![(0, a)]));
     }
 
     #[test]

@@ -23,9 +23,18 @@ pub(crate) enum Shape {
     /// A table that is one of these by its `type`.
     Tagged(BTreeMap<String, Table>),
     /// An array.
-    List(Box<Shape>),
+    List(List),
     /// A single value.
     Leaf(Leaf),
+}
+
+/// An array.
+#[derive(Clone, Debug)]
+pub(crate) struct List {
+    /// What it holds.
+    pub(crate) element: Box<Shape>,
+    /// Whether one element can stand without an array around it.
+    pub(crate) or_one: bool,
 }
 
 /// A table with fixed keys.
@@ -145,8 +154,13 @@ impl Shape {
         {
             return Self::Named(Box::new(Self::of(value)));
         }
+        let list = |items, or_one| Self::List(List { element: Box::new(Self::of(items)), or_one });
         if let Some(items) = schema.get("items") {
-            return Self::List(Box::new(Self::of(items)));
+            return list(items, false);
+        }
+        let mut choices = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        if let Some(items) = choices.find_map(|choice| choice.get("items")) {
+            return list(items, true);
         }
         Self::Leaf(leaf(schema))
     }
@@ -158,7 +172,8 @@ impl Shape {
         for step in path.steps() {
             shape = match (shape, step) {
                 (Self::Table(table), Step::Key(key)) => &table.keys.get(key)?.shape,
-                (Self::Named(shape), Step::Key(_)) | (Self::List(shape), Step::Index(_)) => shape,
+                (Self::Named(shape), Step::Key(_)) => shape,
+                (Self::List(list), Step::Index(_)) => &list.element,
                 (Self::Tagged(variants), Step::Key(key)) => {
                     let chosen = match tree.get(&here.key(TAG)) {
                         Some(Node::Text(tag)) => variants.get(tag),

@@ -9,12 +9,15 @@
 //! [`Display`]: std::fmt::Display
 
 mod broker_url;
+mod broker_urls;
 mod byte_size;
 mod id;
 mod interval;
 mod json_path;
+mod named_file;
 mod rules;
 mod secret;
+mod server_name;
 mod small;
 
 use std::fmt;
@@ -24,15 +27,18 @@ use std::str::FromStr;
 use serde::de::{self, Unexpected};
 
 pub(crate) use broker_url::BrokerUrl;
+pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
+pub(crate) use named_file::NamedFile;
 pub(crate) use rules::{
-    Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
-    separator, size, span, span_ms, whole,
+    Address, address, addresses, alpn, client_id, filled, filled_list, filled_option, path,
+    path_option, separator, size, span, span_ms, whole,
 };
 pub(crate) use secret::Secret;
+pub(crate) use server_name::ServerName;
 
 /// A value that an operator writes as text.
 pub(crate) trait TextValue: FromStr<Err: fmt::Display> {

@@ -1,8 +1,10 @@
-//! Rules of brokers: who says the password, and who connects under which name.
+//! Rules of brokers: who says the password, what TLS needs, and who connects under which name.
 
 use std::collections::BTreeMap;
 
+use super::super::model::Broker;
 use super::super::tree::KeyPath;
+use super::super::values::ServerName;
 use super::Checks;
 
 pub(super) fn check(checks: &mut Checks<'_>) {
@@ -31,13 +33,15 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 checks.findings.add(problem);
             }
         }
+        check_tls(checks, broker, &path);
         let client_id = path.key("client_id");
         if !checks.sound([&path.key("url"), &client_id, &KeyPath::of(["gateway", "id"])]) {
             continue;
         }
-        let session = (&broker.url, broker.client_id_for(&config.gateway.id));
-        if let Some(other) = sessions.get(&session) {
-            let (url, client) = session;
+        let client = broker.client_id_for(&config.gateway.id);
+        let taken =
+            broker.url.iter().find_map(|url| sessions.get_key_value(&(url, client.clone())));
+        if let Some(((url, _), other)) = taken {
             let written = checks.whole.get(&client_id).is_some();
             let at = if written { client_id } else { path.clone() };
             let problem = checks
@@ -48,7 +52,44 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 .note(format!("the other one is {other} ({})", checks.origin(other)));
             checks.findings.add(problem);
         } else {
-            sessions.insert(session, path);
+            sessions.extend(broker.url.iter().map(|url| ((url, client.clone()), path.clone())));
         }
+    }
+}
+
+/// TLS where it is used and nowhere else, a name that a certificate can have, and a key with its
+/// certificate.
+fn check_tls(checks: &mut Checks<'_>, broker: &Broker, path: &KeyPath) {
+    let (url, tls) = (path.key("url"), path.key("tls"));
+    let settings = broker.tls.clone().unwrap_or_default();
+    if broker.url.is_secure() {
+        let nameless =
+            broker.url.iter().find(|url| url.host().parse::<ServerName>().is_err()).filter(|_| {
+                settings.server_name.is_none() && checks.sound([&url, &tls.key("server_name")])
+            });
+        if let Some(nameless) = nameless {
+            let problem = checks
+                .at(&url, format!("no certificate can be made for the host `{}`", nameless.host()))
+                .expected("expected a DNS name or an IP address")
+                .help("if the certificate has another name, it is the `tls.server_name`");
+            checks.findings.fail(url.clone(), problem);
+        }
+    } else if broker.tls.is_some() && checks.sound([&url]) {
+        let problem = checks
+            .at_key(&tls, format!("`tls` in `{path}`, whose address is not one of TLS"))
+            .expected("expected `mqtts://` or `wss://` in `url`, or no `tls`")
+            .note(format!("`url` is set in {}", checks.origin(&url)));
+        checks.findings.add(problem);
+    }
+    let (there, lacking) = match (&settings.cert_file, &settings.key_file) {
+        (Some(_), None) => ("cert_file", "key_file"),
+        (None, Some(_)) => ("key_file", "cert_file"),
+        (Some(_), Some(_)) | (None, None) => return,
+    };
+    if checks.sound([&tls.key(lacking)]) && checks.findings.is_complete() {
+        let problem = checks
+            .at_key(&tls.key(there), format!("`{there}` without `{lacking}` in `{tls}`"))
+            .expected(format!("expected `{lacking}` beside it"));
+        checks.findings.add(problem);
     }
 }

@@ -1,4 +1,4 @@
-//! Addresses of brokers.
+//! The address of a broker.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -6,39 +6,114 @@ use std::str::FromStr;
 
 use super::text_value;
 
-/// The registered port of MQTT over TCP.
-const DEFAULT_PORT: u16 = 1883;
+/// The path of a WebSocket where none is given: what brokers use.
+const DEFAULT_PATH: &str = "/mqtt";
+/// The longest path.
+const MAX_PATH: usize = 1024;
 
-/// `mqtt://host[:port]`: MQTT over TCP. An IPv6 address stands in brackets.
+/// `scheme://host[:port]`, and `/path` for a WebSocket. An IPv6 address stands in brackets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct BrokerUrl {
+    scheme: Scheme,
     host: String,
     port: u16,
+    /// Of a WebSocket alone.
+    path: String,
+}
+
+/// How MQTT is carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Scheme {
+    /// TCP.
+    Mqtt,
+    /// TLS over TCP.
+    Mqtts,
+    /// A WebSocket over TCP (MQTT 3.1.1 §6).
+    Ws,
+    /// A WebSocket over TLS.
+    Wss,
 }
 
 /// Why a text is no broker's address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BrokerUrlError {
-    #[error("expected `mqtt://` before the host: mqtt://{0}")]
+    #[error("expected `mqtt://` or `mqtts://` before the host: mqtt://{0}")]
     NoScheme(String),
-    #[error("expected the scheme `mqtt`: `{0}` is not supported (MQTT over plain TCP only)")]
+    #[error("expected the scheme mqtt, mqtts, ws or wss: `{0}` is none of them{instead}", instead = instead(.0))]
     Scheme(String),
     #[error(
         "expected no user and password in the address\n\
          write them as `username` and `password_file` of the broker"
     )]
     UserInfo,
-    #[error("expected a host name or an address after `mqtt://`")]
-    Host,
-    #[error("expected an IPv6 address in brackets, such as mqtt://[::1]:1883")]
-    Ipv6,
+    #[error("expected a host name or an address after `{0}://`")]
+    Host(Scheme),
+    #[error("expected an IPv6 address in brackets, such as {0}://[::1]:{port}", port = .0.default_port())]
+    Ipv6(Scheme),
     #[error("expected a port from 1 to 65535 after `:`")]
     Port,
-    #[error("expected nothing after the port: mqtt://host:port")]
-    Rest,
+    #[error("expected nothing after the port: {0}://host:port")]
+    Rest(Scheme),
+    #[error("expected a path of at most {MAX_PATH} visible ASCII characters, without `?` and `#`")]
+    Path,
+}
+
+/// What other clients call the schemes.
+fn instead(scheme: &str) -> &'static str {
+    match scheme {
+        "tcp" => "; write mqtt://",
+        "ssl" | "tls" | "mqtt+ssl" => "; write mqtts://",
+        "http" => "; write ws://",
+        "https" => "; write wss://",
+        _ => "",
+    }
+}
+
+impl Scheme {
+    const ALL: [Self; 4] = [Self::Mqtt, Self::Mqtts, Self::Ws, Self::Wss];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mqtt => "mqtt",
+            Self::Mqtts => "mqtts",
+            Self::Ws => "ws",
+            Self::Wss => "wss",
+        }
+    }
+
+    /// The registered port.
+    const fn default_port(self) -> u16 {
+        match self {
+            Self::Mqtt => 1883,
+            Self::Mqtts => 8883,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
+    }
+
+    /// Whether it is TLS that carries it.
+    pub(crate) const fn is_secure(self) -> bool {
+        matches!(self, Self::Mqtts | Self::Wss)
+    }
+
+    /// Whether it is a WebSocket.
+    pub(crate) const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl BrokerUrl {
+    /// How MQTT is carried.
+    pub(crate) const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// The host: a name, or an address (IPv6 without its brackets).
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -60,52 +135,62 @@ impl FromStr for BrokerUrl {
         let Some((scheme, rest)) = text.split_once("://") else {
             return Err(BrokerUrlError::NoScheme(text.to_owned()));
         };
-        if scheme != "mqtt" {
-            return Err(BrokerUrlError::Scheme(scheme.to_owned()));
-        }
-        if rest.contains(['/', '?', '#']) {
-            return Err(BrokerUrlError::Rest);
-        }
-        let (host, port) = match rest.strip_prefix('[') {
+        let known = Scheme::ALL.into_iter().find(|known| known.name() == scheme);
+        let scheme = known.ok_or_else(|| BrokerUrlError::Scheme(scheme.to_owned()))?;
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let path = match (scheme.is_websocket(), rest) {
+            (true, "") => DEFAULT_PATH,
+            (true, path) => path,
+            (false, "") => "",
+            (false, _) => return Err(BrokerUrlError::Rest(scheme)),
+        };
+        let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or(BrokerUrlError::Ipv6)?;
-                let address: Ipv6Addr = host.parse().map_err(|_| BrokerUrlError::Ipv6)?;
+                let (host, port) = rest.split_once(']').ok_or(BrokerUrlError::Ipv6(scheme))?;
+                let address: Ipv6Addr = host.parse().map_err(|_| BrokerUrlError::Ipv6(scheme))?;
                 (address.to_string(), port)
             }
             None => {
-                let (host, port) = rest.split_at(rest.find(':').unwrap_or(rest.len()));
+                let (host, port) =
+                    authority.split_at(authority.find(':').unwrap_or(authority.len()));
                 if port.matches(':').count() > 1 {
-                    return Err(BrokerUrlError::Ipv6);
+                    return Err(BrokerUrlError::Ipv6(scheme));
                 }
                 (host.to_ascii_lowercase(), port)
             }
         };
         let in_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
         if host.is_empty() || !host.chars().all(in_host) {
-            return Err(BrokerUrlError::Host);
+            return Err(BrokerUrlError::Host(scheme));
         }
         let port = match port.strip_prefix(':') {
             Some(port) => {
                 port.parse().ok().filter(|port| *port != 0).ok_or(BrokerUrlError::Port)?
             }
-            None if port.is_empty() => DEFAULT_PORT,
+            None if port.is_empty() => scheme.default_port(),
             None => return Err(BrokerUrlError::Port),
         };
-        Ok(Self { host, port })
+        // A query would be shown in logs, and keys tend to stand in one.
+        let in_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
+        if path.len() > MAX_PATH || !path.chars().all(in_path) {
+            return Err(BrokerUrlError::Path);
+        }
+        Ok(Self { scheme, host, port, path: path.to_owned() })
     }
 }
 
 impl fmt::Display for BrokerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.host.contains(':') {
-            true => write!(f, "mqtt://[{}]:{}", self.host, self.port),
-            false => write!(f, "mqtt://{}:{}", self.host, self.port),
+        let Self { scheme, host, port, path } = self;
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}{path}"),
+            false => write!(f, "{scheme}://{host}:{port}{path}"),
         }
     }
 }
 
 text_value!(BrokerUrl, "url", "expected an address such as \"mqtt://localhost:1883\"", {
-    "pattern": r"^mqtt://(\[[0-9A-Fa-f:.]+\]|[^\[\]@:/?#]+)(:[0-9]{1,5})?$",
+    "pattern": r"^(mqtts?://(\[[0-9A-Fa-f:.]+\]|[^\[\]@:/?#]+)(:[0-9]{1,5})?|wss?://(\[[0-9A-Fa-f:.]+\]|[^\[\]@:/?#]+)(:[0-9]{1,5})?(/[^?#@]*)?)$",
 });
 
 #[cfg(test)]
@@ -113,16 +198,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_a_host_and_a_port() {
-        for (text, host, port) in [
-            ("mqtt://localhost", "localhost", 1883),
-            ("mqtt://Broker.example:8883", "broker.example", 8883),
-            ("mqtt://192.0.2.1:1", "192.0.2.1", 1),
-            ("mqtt://[::1]", "::1", 1883),
-            ("mqtt://[2001:db8::1]:1884", "2001:db8::1", 1884),
+    fn a_url_is_a_scheme_a_host_a_port_and_a_path() {
+        use Scheme::{Mqtt, Mqtts, Ws, Wss};
+        for (text, scheme, host, port, path) in [
+            ("mqtt://localhost", Mqtt, "localhost", 1883, ""),
+            ("mqtt://Broker.example:8883", Mqtt, "broker.example", 8883, ""),
+            ("mqtt://192.0.2.1:1", Mqtt, "192.0.2.1", 1, ""),
+            ("mqtt://[::1]", Mqtt, "::1", 1883, ""),
+            ("mqtts://[2001:db8::1]:1884", Mqtts, "2001:db8::1", 1884, ""),
+            ("mqtts://h", Mqtts, "h", 8883, ""),
+            ("ws://h", Ws, "h", 80, "/mqtt"),
+            ("wss://h:8443/", Wss, "h", 8443, "/"),
+            ("wss://h/$iothub/websocket", Wss, "h", 443, "/$iothub/websocket"),
         ] {
             let url: BrokerUrl = text.parse().unwrap();
-            assert_eq!((url.host(), url.port()), (host, port));
+            assert_eq!((url.scheme(), url.host(), url.port()), (scheme, host, port));
+            assert_eq!(url.path, path);
             assert_eq!(url.to_string().parse(), Ok(url));
         }
     }
@@ -130,20 +221,23 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         use BrokerUrlError as E;
+        use Scheme::{Mqtt, Mqtts};
         for (text, error) in [
             ("localhost:1883", E::NoScheme("localhost:1883".to_owned())),
-            ("mqtts://h", E::Scheme("mqtts".to_owned())),
-            ("ws://h", E::Scheme("ws".to_owned())),
+            ("ssl://h", E::Scheme("ssl".to_owned())),
             ("mqtt://user:pw@h", E::UserInfo),
-            ("mqtt://", E::Host),
-            ("mqtt://a b", E::Host),
-            ("mqtt://::1", E::Ipv6),
-            ("mqtt://[::1", E::Ipv6),
+            ("mqtt://", E::Host(Mqtt)),
+            ("mqtt://a b", E::Host(Mqtt)),
+            ("mqtts://::1", E::Ipv6(Mqtts)),
+            ("mqtt://[::1", E::Ipv6(Mqtt)),
             ("mqtt://[::1]1883", E::Port),
             ("mqtt://h:0", E::Port),
             ("mqtt://h:65536", E::Port),
             ("mqtt://h:", E::Port),
-            ("mqtt://h/topic", E::Rest),
+            ("mqtts://h/topic", E::Rest(Mqtts)),
+            ("mqtt://h?x", E::Rest(Mqtt)),
+            ("wss://h/mqtt?token=x", E::Path),
+            ("wss://h/a b", E::Path),
         ] {
             assert_eq!(text.parse::<BrokerUrl>(), Err(error), "{text}");
         }

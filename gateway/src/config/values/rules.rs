@@ -155,6 +155,11 @@ pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
     CLIENT_ID.deserialize(de)
 }
 
+/// At least one protocol identifier for ALPN.
+pub(crate) fn alpn<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::Error> {
+    de.deserialize_seq(ListOf(ALPN))
+}
+
 /// A character that can stand between columns.
 pub(crate) fn separator<'de, D: Deserializer<'de>>(de: D) -> Result<char, D::Error> {
     SEPARATOR.deserialize(de)
@@ -196,6 +201,15 @@ const CLIENT_ID: Rule<String> = Rule {
         } else {
             Ok(text.to_owned())
         }
+    },
+};
+
+const ALPN: Rule<String> = Rule {
+    expected: "expected text such as \"mqtt\"",
+    // RFC 7301 §3.1: opaque<1..2^8-1>.
+    parse: |text| match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("expected 1 to 255 bytes"),
     },
 };
 

@@ -1,16 +1,22 @@
 //! Brokers: each takes the readings that routes send to it, at its own pace.
 //!
-//! [`session`] is the MQTT 3.1.1 protocol without a socket, [`inflight`] what is under way in it,
-//! [`feed`] what comes next from the store, [`transport`] the way to the broker, and [`connection`]
-//! the loop around them. There is one rule instead of modes: the store is the only truth, and after
-//! any disconnect the connection goes on from the oldest record that the broker has not acknowledged.
+//! [`session`] is MQTT 3.1.1 and 5 without a socket and without a word of readings, over the packets
+//! of [`wire`]; [`inflight`] knows what each packet identifier stands for, [`wire_log`] what went by.
+//! [`feed`] is what comes next from the store, [`track`] how far everything is acknowledged,
+//! [`transport`] the way to the broker, and [`connection`] the loop around them. There is one rule instead of modes: the store is the only
+//! truth, and where the broker has forgotten a session, or never kept one, the connection goes on
+//! from the oldest record that is not acknowledged.
 
+mod alias;
 mod backoff;
 mod connection;
 mod feed;
 mod inflight;
 mod session;
+mod track;
 mod transport;
+mod wire;
+mod wire_log;
 
 use connection::chain;
 

@@ -3,22 +3,25 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
 use proto::Instant;
+use rumqttc::mqttbytes::QoS;
 use serde::Serialize;
 use tokio::io::{self as async_io, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, trace, warn};
 
 use super::feed::{Feed, Step};
-use super::session::{Session, SessionError, SessionOptions};
+use super::session::{Event, Session, SessionError, SessionOptions, Ticket};
+use super::track::Track;
 use super::transport::{Transport, TransportError};
 use crate::clock;
-use crate::config::{Broker, BrokerUrls, Id};
-use crate::pipeline::{Publish, Routes};
+use crate::config::{Broker, BrokerUrls, Id, Protocol};
+use crate::pipeline::{Publish, Recipient, Routes};
 use crate::store::{BrokerCursor, Spool, StoreError};
 use crate::tally::{Count, Tally};
 
@@ -26,15 +29,25 @@ use crate::tally::{Count, Tally};
 const WRITE_AHEAD: usize = 64 * 1024;
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
+/// The only queue of publishes that there is.
+const LANE: u8 = 0;
 
 /// One broker's task.
 pub(crate) struct BrokerTask {
     name: Id,
     transport: Transport,
-    options: SessionOptions,
+    /// Longest wait for any answer, and for a write.
+    patience: Duration,
+    window: u64,
+    /// The highest quality of service of any route.
+    qos: QoS,
+    session: Session,
     cursor: BrokerCursor,
     head: watch::Receiver<u64>,
     feed: Feed,
+    track: Track,
+    /// Publishes of the record that was begun last, the next one at the end.
+    work: Vec<(u64, Publish)>,
     status: Arc<BrokerStatus>,
     /// One past the newest record that was ever published here: below it, `DUP` is set.
     published: u64,
@@ -108,8 +121,6 @@ enum ConnectionError {
     Transport(#[from] TransportError),
     #[error("the connection broke")]
     Broken(#[source] io::Error),
-    #[error("the broker closed the connection")]
-    Closed,
     #[error(transparent)]
     Session(#[from] SessionError),
     #[error(transparent)]
@@ -121,11 +132,18 @@ impl ConnectionError {
         match self {
             Self::Transport(error) => error.reason(),
             Self::Broken(_) => "broken",
-            Self::Closed => "closed",
             Self::Session(error) => error.reason(),
             Self::Store(_) => "store",
         }
     }
+}
+
+/// How a connection ended that did not fail.
+enum End {
+    /// Everything is acknowledged, and the gateway stops.
+    Drained,
+    /// It was only there to end an earlier session.
+    Again,
 }
 
 impl BrokerTask {
@@ -139,23 +157,37 @@ impl BrokerTask {
         routes: Arc<Routes>,
         seed: u64,
     ) -> Option<Self> {
-        let max_packet = usize::try_from(config.max_packet.bytes()).unwrap_or(usize::MAX);
         let username = config.username.clone();
         let password = config.password.as_ref().map(|p| p.expose().to_owned());
+        let qos = routes.highest_qos(name.as_str());
+        let cursor = spool.cursor(name.as_str())?;
+        let recipient = Recipient {
+            broker: name.to_string(),
+            properties: config.protocol == Protocol::V5,
+            user_properties: config.user_properties,
+        };
         Some(Self {
             name: name.clone(),
             transport: Transport::new(name, config, seed),
-            options: SessionOptions {
+            patience: config.ack_timeout.duration(),
+            window: u64::from(config.window),
+            qos,
+            session: Session::new(SessionOptions {
+                protocol: config.protocol,
                 client_id: config.client_id_for(gateway),
                 login: username.map(|name| (name, password.unwrap_or_default())),
                 keep_alive: config.keep_alive.duration(),
                 ack_timeout: config.ack_timeout.duration(),
                 window: config.window,
+                max_packet: usize::try_from(config.max_packet.bytes()).unwrap_or(usize::MAX),
+                qos,
                 status_topic,
-            },
-            cursor: spool.cursor(name.as_str())?,
+            }),
             head: spool.head(),
-            feed: Feed::new(spool, routes, name.to_string(), max_packet),
+            feed: Feed::new(spool, routes, recipient),
+            track: Track::new(cursor.next()),
+            work: Vec::new(),
+            cursor,
             status: Arc::new(BrokerStatus::new(config.url.clone())),
             published: 0,
         })
@@ -174,7 +206,8 @@ impl BrokerTask {
             let end = self.connect_and_serve(&drain, &mut connected).await;
             self.status.connected.store(false, Ordering::Relaxed);
             let error = match end {
-                Ok(()) => return Ok(()),
+                Ok(End::Drained) => return Ok(()),
+                Ok(End::Again) => continue,
                 Err(ConnectionError::Store(error)) => return Err(error),
                 Err(error) => error,
             };
@@ -198,77 +231,65 @@ impl BrokerTask {
         &mut self,
         drain: &CancellationToken,
         connected: &mut Option<Instant>,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<End, ConnectionError> {
         let stream = self.transport.connect().await?;
-        let mut session = Session::new(self.options.clone(), self.cursor.next());
-        self.feed.seek(self.cursor.next());
-        session.handle_connected(clock::now())?;
-        let end = self.serve(stream, &mut session, drain, connected).await;
+        self.session.set_wire_log(tracing::enabled!(Level::TRACE));
+        self.session.handle_connected(clock::now())?;
+        let end = self.serve(stream, drain, connected).await;
         // Acknowledgements that came before the end count.
-        self.release(&mut session);
+        self.handle_events(clock::now(), connected);
         end
     }
 
     async fn serve(
         &mut self,
         stream: impl AsyncRead + AsyncWrite,
-        session: &mut Session,
         drain: &CancellationToken,
         connected: &mut Option<Instant>,
-    ) -> Result<(), ConnectionError> {
+    ) -> Result<End, ConnectionError> {
         let (mut reader, mut writer) = async_io::split(stream);
         let mut incoming = BytesMut::with_capacity(READ_BYTES);
-        let mut work = Vec::new();
         let mut leaving = false;
         let mut unflushed = false;
         let mut write_since: Option<Instant> = None;
         loop {
             let now = clock::now();
-            session.handle_timeout(now)?;
-            if session.is_connected() && connected.is_none() {
-                *connected = Some(now);
-                self.handle_accepted();
-            }
-            self.release(session);
-            self.publish(session, &mut work, now).await?;
-            if drain.is_cancelled() && self.is_done() && session.is_idle() && work.is_empty() {
-                if leaving {
-                    session.disconnect()?;
-                    while session.outgoing().has_remaining() {
-                        let sent = send(&mut writer, session.outgoing(), &mut unflushed).await;
-                        sent.map_err(ConnectionError::Broken)?;
-                    }
-                    // The broker may have closed the connection already, as it must.
-                    let _ = writer.shutdown().await;
-                    info!(broker = %self.name, "disconnected, everything is acknowledged");
-                    return Ok(());
+            self.session.handle_timeout(now)?;
+            self.handle_events(now, connected);
+            self.publish(now).await?;
+            if drain.is_cancelled() && self.session.is_connected() && self.is_settled() {
+                match leaving {
+                    true => self.session.disconnect(now)?,
+                    false => self.session.publish_status(now, "offline")?,
                 }
-                if session.is_connected() {
-                    leaving = true;
-                    session.publish_status(now, "offline")?;
-                }
+                leaving = true;
             }
-            let sending = session.outgoing().has_remaining() || unflushed;
+            let sending = self.session.outgoing().has_remaining() || unflushed;
+            if self.session.is_closing() && !sending {
+                // The broker may have closed the connection already, as it must.
+                let _ = writer.shutdown().await;
+                return Ok(self.handle_left(leaving));
+            }
             write_since = if sending { write_since.or(Some(now)) } else { None };
-            let mut deadline = session.deadline();
+            let mut deadline = self.session.deadline();
             if let Some(since) = write_since {
-                let stalled = since + self.options.ack_timeout;
+                let stalled = since + self.patience;
                 if now >= stalled {
                     return Err(ConnectionError::Broken(io::ErrorKind::TimedOut.into()));
                 }
                 deadline = deadline.min(stalled);
             }
-            let waits_for_records = session.has_room() && work.is_empty();
+            let waits_for_records = self.session.is_connected() && self.work.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut incoming) => {
                     if read.map_err(ConnectionError::Broken)? == 0 {
-                        return Err(ConnectionError::Closed);
+                        return Err(self.session.closed().into());
                     }
-                    let taken = session.handle_bytes(clock::now(), &incoming);
+                    let taken = self.session.handle_bytes(clock::now(), &incoming);
                     incoming.clear();
                     taken?;
                 }
-                sent = send(&mut writer, session.outgoing(), &mut unflushed), if sending => {
+                sent = send(&mut writer, self.session.outgoing(), &mut unflushed), if sending => {
                     sent.map_err(ConnectionError::Broken)?;
                     write_since = None;
                 }
@@ -282,28 +303,90 @@ impl BrokerTask {
         }
     }
 
-    fn handle_accepted(&self) {
+    fn handle_left(&self, drained: bool) -> End {
+        if !drained {
+            debug!(broker = %self.name, "an earlier session is discarded");
+            return End::Again;
+        }
+        info!(broker = %self.name, "disconnected, everything is acknowledged");
+        End::Drained
+    }
+
+    /// Takes what the session tells, and moves the cursor.
+    fn handle_events(&mut self, now: Instant, connected: &mut Option<Instant>) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Connected { resumed } => {
+                    *connected = Some(now);
+                    if !resumed {
+                        let next = self.cursor.next();
+                        self.track = Track::new(next);
+                        self.work.clear();
+                        self.feed.seek(next);
+                    }
+                    self.handle_accepted(resumed);
+                }
+                Event::Acknowledged(ticket) => self.settle(ticket),
+                Event::Rejected(ticket, rejection) => {
+                    let (n, reason) = (ticket.n, rejection.reason);
+                    debug!(broker = %self.name, n, reason, detail = rejection.detail, "not taken");
+                    self.status.refused.count(reason, || rejection.detail);
+                    self.settle(ticket);
+                }
+                Event::StatusRejected(rejection) => {
+                    warn!(broker = %self.name, reason = rejection.detail, "the broker does not take the gateway's status");
+                }
+            }
+        }
+        let (published, acknowledged) = self.session.take_counts();
+        self.status.published.fetch_add(published, Ordering::Relaxed);
+        self.status.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
+        if self.track.released() > self.cursor.next() {
+            self.cursor.release(self.track.released());
+        }
+        while let Some(packet) = self.session.poll_wire() {
+            trace!(broker = %self.name, "{packet}");
+        }
+    }
+
+    fn settle(&mut self, ticket: Ticket) {
+        if !self.track.settle(ticket.n) {
+            debug!(broker = %self.name, n = ticket.n, "an outcome that nothing waits for");
+        }
+    }
+
+    fn handle_accepted(&self, resumed: bool) {
         self.status.connected.store(true, Ordering::Relaxed);
         self.status.connections.fetch_add(1, Ordering::Relaxed);
         let pending = *self.head.borrow() - self.cursor.next();
-        info!(broker = %self.name, url = %self.transport.url(), pending, "connected");
+        info!(broker = %self.name, url = %self.transport.url(), pending, resumed, "connected");
+        let terms = self.session.terms();
+        if let Some(client_id) = &terms.client_id {
+            info!(broker = %self.name, client_id, "the broker chose another client identifier");
+        }
+        if terms.max_qos < self.qos {
+            let (to, from) = (terms.max_qos as u8, self.qos as u8);
+            info!(broker = %self.name, from, to, "the broker wants a lower quality of service");
+        }
+        if !terms.retain {
+            warn!(broker = %self.name, "the broker does not retain messages: `retain` is left off");
+        }
     }
 
     /// Publishes as long as there is room, and records, and the crash window allows it.
-    async fn publish(
-        &mut self,
-        session: &mut Session,
-        work: &mut Vec<(u64, Publish)>,
-        now: Instant,
-    ) -> Result<(), ConnectionError> {
-        while session.has_room() && session.outgoing().len() < WRITE_AHEAD {
-            if let Some((n, publish)) = work.pop() {
+    async fn publish(&mut self, now: Instant) -> Result<(), ConnectionError> {
+        let wall = clock::wall();
+        while self.session.is_connected() && self.session.outgoing().len() < WRITE_AHEAD {
+            if let Some((n, publish)) = self.work.pop_if(|(_, p)| self.session.has_room(p.qos)) {
                 let again = n < self.published;
-                session.publish(now, n, publish, again)?;
-                if work.is_empty() {
+                self.session.publish(now, Ticket { lane: LANE, n }, publish, again)?;
+                if self.work.is_empty() {
                     self.published = self.published.max(n + 1);
                 }
                 continue;
+            }
+            if !self.work.is_empty() {
+                break;
             }
             if self.feed.is_empty() {
                 if self.feed.position() >= *self.head.borrow_and_update() {
@@ -317,14 +400,13 @@ impl BrokerTask {
             if !self.may_publish() {
                 break;
             }
-            let Some(Step { n, publishes, refused }) = self.feed.next() else { continue };
+            let Some(Step { n, publishes, refused }) = self.feed.next(wall) else { continue };
             for refused in refused {
                 debug!(broker = %self.name, n, reason = refused.reason, "not published");
                 self.status.refused.count(refused.reason, || refused.example);
             }
-            let acknowledged = publishes.iter().filter(|p| p.is_acknowledged()).count();
-            session.begin(n, u32::try_from(acknowledged).unwrap_or(u32::MAX), now);
-            work.extend(publishes.into_iter().rev().map(|publish| (n, publish)));
+            self.track.begin(n, u32::try_from(publishes.len()).unwrap_or(u32::MAX));
+            self.work.extend(publishes.into_iter().rev().map(|publish| (n, publish)));
         }
         Ok(())
     }
@@ -332,21 +414,16 @@ impl BrokerTask {
     /// Whether one more record may be published: at most `window` of them are repeated after a
     /// crash, so no more than that may lie above the cursor that is on disk.
     fn may_publish(&self) -> bool {
-        let window = u64::from(self.options.window);
         let exposed = self.feed.position().saturating_sub(self.cursor.saved().max(1));
-        if exposed >= window / 2 && self.cursor.next() > self.cursor.saved() {
+        if exposed >= self.window / 2 && self.cursor.next() > self.cursor.saved() {
             self.cursor.request_save();
         }
-        exposed < window
+        exposed < self.window
     }
 
-    fn release(&self, session: &mut Session) {
-        let (published, acknowledged) = session.take_counts();
-        self.status.published.fetch_add(published, Ordering::Relaxed);
-        self.status.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
-        if session.released() > self.cursor.next() {
-            self.cursor.release(session.released());
-        }
+    /// Whether nothing is left to do.
+    fn is_settled(&self) -> bool {
+        self.is_done() && self.session.is_idle() && self.work.is_empty()
     }
 
     fn is_done(&self) -> bool {

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::pipeline::{Publish, Routes};
-use crate::store::{Chunk, Spool, StoreError};
+use proto::Timestamp;
+
+use crate::pipeline::{Expired, Publish, Recipient, Routes};
+use crate::store::{Chunk, Record, Spool, StoreError};
 
 /// One record's share for one broker.
 #[derive(Debug)]
@@ -17,7 +19,7 @@ pub(super) struct Step {
     pub(super) refused: Vec<Refused>,
 }
 
-/// A publish that the broker would not take.
+/// Something that is not published.
 #[derive(Debug)]
 pub(super) struct Refused {
     pub(super) reason: &'static str,
@@ -28,20 +30,14 @@ pub(super) struct Refused {
 pub(super) struct Feed {
     spool: Spool,
     routes: Arc<Routes>,
-    broker: String,
-    max_packet: usize,
+    recipient: Recipient,
     next: u64,
     chunks: VecDeque<Arc<Chunk>>,
 }
 
 impl Feed {
-    pub(super) fn new(
-        spool: Spool,
-        routes: Arc<Routes>,
-        broker: String,
-        max_packet: usize,
-    ) -> Self {
-        Self { spool, routes, broker, max_packet, next: 0, chunks: VecDeque::new() }
+    pub(super) fn new(spool: Spool, routes: Arc<Routes>, recipient: Recipient) -> Self {
+        Self { spool, routes, recipient, next: 0, chunks: VecDeque::new() }
     }
 
     /// Goes to record `n`.
@@ -68,8 +64,8 @@ impl Feed {
         Ok(())
     }
 
-    /// The next record's share.
-    pub(super) fn next(&mut self) -> Option<Step> {
+    /// The next record's share, `now`.
+    pub(super) fn next(&mut self, now: Timestamp) -> Option<Step> {
         let chunk = loop {
             let chunk = self.chunks.front()?;
             if chunk.end > self.next {
@@ -80,7 +76,7 @@ impl Feed {
         // A chunk has all its records, or none.
         let at = usize::try_from(self.next.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
         let step = match chunk.records.get(at) {
-            Some(record) => self.step(record),
+            Some(record) => self.step(record, now),
             // What follows in this chunk was damaged on disk.
             None => Step { n: chunk.end - 1, publishes: Vec::new(), refused: Vec::new() },
         };
@@ -88,12 +84,16 @@ impl Feed {
         Some(step)
     }
 
-    fn step(&self, record: &crate::store::Record) -> Step {
+    fn step(&self, record: &Record, now: Timestamp) -> Step {
         let mut step = Step { n: record.n, publishes: Vec::new(), refused: Vec::new() };
-        for publish in self.routes.publishes(&self.broker, record) {
-            match publish.check(self.max_packet) {
-                Ok(()) => step.publishes.push(publish),
-                Err(reason) => step.refused.push(Refused { reason, example: publish.topic }),
+        for publish in self.routes.publishes(&self.recipient, record, now) {
+            match publish {
+                Ok(publish) => step.publishes.push(publish),
+                Err(Expired { route }) => {
+                    let (device, name) = (&record.reading.device, &record.reading.name);
+                    let example = format!("{route}: {device} {name}, n {}", record.n);
+                    step.refused.push(Refused { reason: "expired", example });
+                }
             }
         }
         step

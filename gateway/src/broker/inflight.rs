@@ -1,212 +1,300 @@
-//! Which records are under way, and how far everything before them is acknowledged.
+//! Packet identifiers: what each stands for, and which step its exchange is at.
 
 use std::collections::VecDeque;
 
 use proto::Instant;
+use rumqttc::mqttbytes::QoS;
 
-/// Records between the first unacknowledged one and the newest published one.
+use super::session::Ticket;
+use crate::pipeline::Publish;
+
+/// Publishes of quality of service 1 and 2 that are not acknowledged completely.
 ///
-/// Acknowledgements may come in any order; what is released is the prefix without a gap. Packet
-/// identifiers are chosen here, and a new publish waits for a free one, so that two messages never
-/// share an identifier (MQTT 3.1.1 §2.3.1).
+/// An identifier is chosen here and free again only after its exchange has ended, so that two
+/// messages never share one (MQTT 5 §2.2.1). Where a session outlives its connection, what is
+/// under way [stays](Self::suspend) and is sent again in the same order (MQTT 5 §4.4).
 #[derive(Debug)]
 pub(super) struct Inflight {
+    /// The most identifiers.
+    limit: u16,
     /// Indexed by packet identifier - 1.
     slots: Vec<Option<Slot>>,
     free: VecDeque<u16>,
-    entries: VecDeque<Entry>,
-    /// One past the last record that was passed to [`begin`](Self::begin).
-    end: u64,
+    /// Identifiers in the order of their first sending; some of them may have ended.
+    order: VecDeque<Mark>,
+    /// Identifiers to send again on this connection.
+    again: VecDeque<u16>,
+    next_serial: u64,
+    open: usize,
+    /// Open ones that were sent on this connection.
+    sent: usize,
+    /// Open ones of quality of service 2.
+    exactly_once: usize,
 }
 
-/// What an acknowledgement is for.
+/// Whose publish it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Slot {
-    /// A publish of this record.
-    Record(u64),
+pub(super) enum Owner {
+    Ticket(Ticket),
     /// The gateway's own status.
     Status,
 }
 
-#[derive(Debug)]
-struct Entry {
-    /// Covers the records below this and from the previous entry's end on.
-    end: u64,
-    /// Publishes without acknowledgement.
-    pending: u32,
-    /// When it was published, or when it became the oldest, whichever is later.
-    since: Instant,
+/// What the broker owes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// PUBACK, which ends quality of service 1.
+    Acknowledge,
+    /// PUBREC.
+    Receive,
+    /// PUBCOMP, which ends quality of service 2.
+    Complete,
 }
 
+/// What to send again.
+#[derive(Debug)]
+pub(super) enum Again<'a> {
+    /// The publish, and since when it is under way.
+    Publish(u16, QoS, &'a Publish, Instant),
+    PubRel(u16),
+}
+
+#[derive(Debug)]
+struct Slot {
+    owner: Owner,
+    step: Step,
+    serial: u64,
+    /// When it was sent first.
+    opened: Instant,
+    /// Since when the broker owes the next step, or since when it is the oldest, whichever is later.
+    since: Instant,
+    /// Whether it was sent on this connection.
+    sent: bool,
+    /// Kept where the session may outlive the connection.
+    publish: Option<Box<Publish>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    id: u16,
+    serial: u64,
+}
+
+/// An acknowledgement for which there is no publish, or not at this step (MQTT 5 §4.3).
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unasked;
+
 impl Inflight {
-    /// Nothing under way, everything below `next` released.
-    pub(super) fn new(window: u16, next: u64) -> Self {
+    /// At most `limit` at a time.
+    pub(super) const fn new(limit: u16) -> Self {
         Self {
-            slots: vec![None; usize::from(window)],
-            free: (1..=window).collect(),
-            entries: VecDeque::new(),
-            end: next,
+            limit,
+            slots: Vec::new(),
+            free: VecDeque::new(),
+            order: VecDeque::new(),
+            again: VecDeque::new(),
+            next_serial: 0,
+            open: 0,
+            sent: 0,
+            exactly_once: 0,
         }
     }
 
-    /// Whether another publish can be made.
-    pub(super) fn has_room(&self) -> bool {
-        !self.free.is_empty()
-    }
-
-    /// Whether no publish waits for an acknowledgement.
-    pub(super) fn is_idle(&self) -> bool {
-        self.free.len() == self.slots.len()
-    }
-
-    /// Starts record `n`, the next in order, of which `publishes` wait for an acknowledgement; `n`
-    /// and everything before it is released once they all came.
-    pub(super) fn begin(&mut self, n: u64, publishes: u32, now: Instant) {
-        self.end = n + 1;
-        let end = self.end;
-        match self.entries.back_mut() {
-            Some(last) if last.pending == 0 => {
-                *last = Entry { end, pending: publishes, since: now }
-            }
-            None if publishes == 0 => {}
-            _ => self.entries.push_back(Entry { end, pending: publishes, since: now }),
+    /// Takes an identifier for a publish that is sent now; `None` if there is no free one, or
+    /// quality of service 0 is asked for.
+    pub(super) fn open(
+        &mut self,
+        owner: Owner,
+        qos: QoS,
+        publish: Option<Box<Publish>>,
+        now: Instant,
+    ) -> Option<u16> {
+        let step = match qos {
+            QoS::AtMostOnce => return None,
+            QoS::AtLeastOnce => Step::Acknowledge,
+            QoS::ExactlyOnce => Step::Receive,
+        };
+        let id = self.free.pop_front().or_else(|| self.grow())?;
+        let serial = self.next_serial;
+        *self.slots.get_mut(usize::from(id) - 1)? =
+            Some(Slot { owner, step, serial, opened: now, since: now, sent: true, publish });
+        self.next_serial += 1;
+        self.open += 1;
+        self.sent += 1;
+        self.exactly_once += usize::from(step == Step::Receive);
+        if self.order.len() >= 2 * self.slots.len() {
+            let slots = &self.slots;
+            self.order.retain(|mark| find(slots, mark).is_some());
         }
-    }
-
-    /// Takes a packet identifier for what [`begin`](Self::begin) announced last, or for the status.
-    pub(super) fn publish(&mut self, slot: Slot) -> Option<u16> {
-        let id = self.free.pop_front()?;
-        *self.slots.get_mut(usize::from(id) - 1)? = Some(slot);
+        self.order.push_back(Mark { id, serial });
         Some(id)
     }
 
-    /// Takes an acknowledgement; `None` if nothing waits for it.
-    pub(super) fn acknowledge(&mut self, id: u16, now: Instant) -> Option<Slot> {
-        let slot = self.slots.get_mut(usize::from(id).checked_sub(1)?)?.take()?;
-        self.free.push_back(id);
-        if let Slot::Record(n) = slot {
-            let at = self.entries.partition_point(|entry| entry.end <= n);
-            if let Some(entry) = self.entries.get_mut(at) {
-                entry.pending = entry.pending.saturating_sub(1);
-            }
-            while self.entries.front().is_some_and(|entry| entry.pending == 0) {
-                self.entries.pop_front();
-                if let Some(oldest) = self.entries.front_mut() {
-                    oldest.since = now;
-                }
+    /// Whether an identifier is free.
+    pub(super) fn has_free(&self) -> bool {
+        !self.free.is_empty() || self.slots.len() < usize::from(self.limit)
+    }
+
+    fn grow(&mut self) -> Option<u16> {
+        let id = u16::try_from(self.slots.len() + 1).ok().filter(|&id| id <= self.limit)?;
+        self.slots.push(None);
+        Some(id)
+    }
+
+    /// Takes the acknowledgement that ends the exchange at `step`.
+    pub(super) fn close(&mut self, id: u16, step: Step, now: Instant) -> Result<Owner, Unasked> {
+        match self.get(id) {
+            Some(slot) if slot.step == step => {}
+            _ => return Err(Unasked),
+        }
+        let owner = self.remove(id).ok_or(Unasked)?.owner;
+        self.go_on(now);
+        Ok(owner)
+    }
+
+    /// Takes a PUBREC that says success; true if a PUBREL is due, which was not sent on this
+    /// connection.
+    pub(super) fn receive(&mut self, id: u16, now: Instant) -> Result<bool, Unasked> {
+        let Some(slot) = self.get_mut(id) else { return Err(Unasked) };
+        match slot.step {
+            Step::Acknowledge => Err(Unasked),
+            Step::Complete => Ok(false),
+            Step::Receive => {
+                let was_sent = std::mem::replace(&mut slot.sent, true);
+                slot.step = Step::Complete;
+                slot.since = now;
+                // The broker has it: only PUBREL may follow (MQTT 5 §4.3.3).
+                slot.publish = None;
+                self.sent += usize::from(!was_sent);
+                Ok(true)
             }
         }
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.limit);
+    }
+
+    /// The connection is gone and the session stays: everything but the status is to be sent again.
+    pub(super) fn suspend(&mut self, now: Instant) {
+        let marks = std::mem::take(&mut self.order);
+        self.again.clear();
+        for mark in marks {
+            match find(&self.slots, &mark).map(|slot| slot.owner) {
+                None => continue,
+                // It is old news, and at quality of service 1 the broker keeps nothing of it.
+                Some(Owner::Status) => {
+                    self.remove(mark.id);
+                    continue;
+                }
+                Some(Owner::Ticket(_)) => {}
+            }
+            if let Some(slot) = self.get_mut(mark.id) {
+                (slot.sent, slot.since) = (false, now);
+            }
+            self.order.push_back(mark);
+            self.again.push_back(mark.id);
+        }
+        self.sent = 0;
+    }
+
+    /// What to send again next, if there is room for a PUBLISH or it is a PUBREL.
+    pub(super) fn poll_again(&mut self, window: usize, now: Instant) -> Option<Again<'_>> {
+        loop {
+            let id = *self.again.front()?;
+            let waits = self.get(id).filter(|slot| !slot.sent).map(|slot| slot.step);
+            match waits {
+                // It has ended, or gone on by itself.
+                None => {
+                    self.again.pop_front();
+                }
+                Some(Step::Acknowledge | Step::Receive) if self.sent >= window => return None,
+                Some(_) => break,
+            }
+        }
+        let id = self.again.pop_front()?;
+        self.sent += 1;
+        let slot = self.get_mut(id)?;
+        (slot.sent, slot.since) = (true, now);
+        let qos = match slot.step {
+            Step::Acknowledge => QoS::AtLeastOnce,
+            Step::Receive => QoS::ExactlyOnce,
+            Step::Complete => return Some(Again::PubRel(id)),
+        };
+        slot.publish.as_deref().map(|publish| Again::Publish(id, qos, publish, slot.opened))
+    }
+
+    /// Whether something is still to be sent again.
+    pub(super) fn has_again(&self) -> bool {
+        !self.again.is_empty()
+    }
+
+    /// How many were sent on this connection and have not ended.
+    pub(super) const fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// How many of quality of service 2 have not ended.
+    pub(super) const fn exactly_once(&self) -> usize {
+        self.exactly_once
+    }
+
+    /// Whether nothing waits for an acknowledgement.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Since when the broker owes the next step of the oldest exchange: it need not be fast, but it
+    /// has to go on.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        let mark = self.order.front()?;
+        find(&self.slots, mark).map(|slot| slot.since)
+    }
+
+    /// Makes the oldest open exchange the first in order, and starts its wait where it became it.
+    fn go_on(&mut self, now: Instant) {
+        let mut is_new = false;
+        while let Some(&mark) = self.order.front() {
+            match find(&self.slots, &mark) {
+                None => {
+                    self.order.pop_front();
+                    is_new = true;
+                }
+                // One that waits for room has it a step nearer.
+                Some(slot) if is_new || !slot.sent => {
+                    if let Some(slot) = self.get_mut(mark.id) {
+                        slot.since = now;
+                    }
+                    return;
+                }
+                Some(_) => return,
+            }
+        }
+    }
+
+    fn get(&self, id: u16) -> Option<&Slot> {
+        self.slots.get(usize::from(id).checked_sub(1)?)?.as_ref()
+    }
+
+    fn get_mut(&mut self, id: u16) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::from(id).checked_sub(1)?)?.as_mut()
+    }
+
+    fn remove(&mut self, id: u16) -> Option<Slot> {
+        let slot = self.slots.get_mut(usize::from(id).checked_sub(1)?)?.take()?;
+        self.free.push_back(id);
+        self.open -= 1;
+        self.sent -= usize::from(slot.sent);
+        self.exactly_once -= usize::from(slot.step != Step::Acknowledge);
         Some(slot)
     }
+}
 
-    /// Every record below this is acknowledged.
-    pub(super) fn released(&self) -> u64 {
-        // The front entry waits; it covers one record, and those before it are done.
-        self.entries.front().map_or(self.end, |entry| entry.end - 1)
-    }
-
-    /// Since when the broker owes the acknowledgement of the oldest record: it need not be fast, but
-    /// it has to go on.
-    pub(super) fn oldest(&self) -> Option<Instant> {
-        self.entries.front().map(|entry| entry.since)
-    }
+fn find<'a>(slots: &'a [Option<Slot>], mark: &Mark) -> Option<&'a Slot> {
+    let slot = slots.get(usize::from(mark.id).checked_sub(1)?)?.as_ref()?;
+    (slot.serial == mark.serial).then_some(slot)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    const NOW: Instant = Instant::ZERO;
-
-    fn publish(inflight: &mut Inflight, n: u64) -> u16 {
-        inflight.begin(n, 1, NOW);
-        inflight.publish(Slot::Record(n)).unwrap()
-    }
-
-    #[test]
-    fn only_the_prefix_without_a_gap_is_released() {
-        let mut inflight = Inflight::new(8, 10);
-        let ids: Vec<u16> = (10..14).map(|n| publish(&mut inflight, n)).collect();
-        inflight.acknowledge(ids[2], NOW);
-        inflight.acknowledge(ids[1], NOW);
-        assert_eq!(inflight.released(), 10);
-        inflight.acknowledge(ids[0], NOW);
-        assert_eq!(inflight.released(), 13);
-        inflight.acknowledge(ids[3], NOW);
-        assert_eq!((inflight.released(), inflight.is_idle()), (14, true));
-    }
-
-    #[test]
-    fn records_that_need_no_publish_are_released_with_those_before_them() {
-        let mut inflight = Inflight::new(8, 1);
-        inflight.begin(1, 0, NOW);
-        inflight.begin(2, 0, NOW);
-        assert_eq!(inflight.released(), 3);
-        let id = publish(&mut inflight, 3);
-        inflight.begin(4, 0, NOW);
-        inflight.begin(5, 0, NOW);
-        let later = publish(&mut inflight, 6);
-        assert_eq!(inflight.released(), 3);
-        inflight.acknowledge(later, NOW);
-        assert_eq!(inflight.released(), 3);
-        inflight.acknowledge(id, NOW);
-        assert_eq!(inflight.released(), 7);
-    }
-
-    #[test]
-    fn a_record_with_two_publishes_waits_for_both() {
-        let mut inflight = Inflight::new(8, 1);
-        inflight.begin(1, 2, NOW);
-        let first = inflight.publish(Slot::Record(1)).unwrap();
-        let second = inflight.publish(Slot::Record(1)).unwrap();
-        inflight.acknowledge(second, NOW);
-        assert_eq!(inflight.released(), 1);
-        inflight.acknowledge(first, NOW);
-        assert_eq!(inflight.released(), 2);
-    }
-
-    #[test]
-    fn an_identifier_is_free_again_only_after_its_acknowledgement() {
-        let mut inflight = Inflight::new(2, 1);
-        let ids = [publish(&mut inflight, 1), publish(&mut inflight, 2)];
-        assert!(!inflight.has_room() && inflight.publish(Slot::Status).is_none());
-        assert_eq!(inflight.acknowledge(ids[1], NOW), Some(Slot::Record(2)));
-        assert_eq!(
-            inflight.acknowledge(ids[1], NOW),
-            None,
-            "a second acknowledgement is for nothing"
-        );
-        assert_eq!(inflight.publish(Slot::Status), Some(ids[1]));
-        assert_eq!(inflight.acknowledge(ids[1], NOW), Some(Slot::Status));
-        for unknown in [0, 3, u16::MAX] {
-            assert_eq!(inflight.acknowledge(unknown, NOW), None);
-        }
-    }
-
-    proptest! {
-        /// Against a set: released is the smallest record with an open publish.
-        #[test]
-        fn released_is_the_first_open_record(steps in proptest::collection::vec((0..3u32, any::<u16>()), 1..200)) {
-            let mut inflight = Inflight::new(16, 1);
-            let mut open: BTreeSet<(u64, u16)> = BTreeSet::new();
-            let mut next = 1;
-            for (publishes, pick) in steps {
-                if open.len() + 3 <= 16 {
-                    inflight.begin(next, publishes, NOW);
-                    for _ in 0..publishes {
-                        open.insert((next, inflight.publish(Slot::Record(next)).unwrap()));
-                    }
-                    next += 1;
-                }
-                if let Some(&acked) = open.iter().nth(usize::from(pick) % open.len().max(1)) {
-                    open.remove(&acked);
-                    prop_assert_eq!(inflight.acknowledge(acked.1, NOW), Some(Slot::Record(acked.0)));
-                }
-                let first = open.first().map_or(next, |&(n, _)| n);
-                prop_assert_eq!(inflight.released(), first);
-            }
-        }
-    }
-}
+mod tests;

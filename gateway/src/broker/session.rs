@@ -1,33 +1,55 @@
-//! One connection's worth of MQTT 3.1.1, without the connection.
+//! MQTT 3.1.1 and 5 without a socket: one client, over as many connections as it takes.
 //!
-//! The caller drives it in turns: [`handle_connected`](Session::handle_connected) once, then
-//! [`handle_bytes`](Session::handle_bytes) and [`handle_timeout`](Session::handle_timeout) as they
-//! come, [`begin`](Session::begin) and [`publish`](Session::publish) while there is room; after
-//! each turn it sends what is in [`outgoing`](Session::outgoing) and sleeps until
-//! [`deadline`](Session::deadline). Any error ends the connection; the next one is a new session
-//! that starts from the first record that this one did not release.
+//! The caller drives it in turns: [`handle_connected`](Session::handle_connected) once for each
+//! connection, then [`handle_bytes`](Session::handle_bytes) and
+//! [`handle_timeout`](Session::handle_timeout) as they come, and [`publish`](Session::publish) while
+//! there [is room](Session::has_room). After each turn it takes what [`poll_event`](Session::poll_event)
+//! gives, sends what is in [`outgoing`](Session::outgoing) and sleeps until
+//! [`deadline`](Session::deadline). Any error ends the connection; so does
+//! [`is_closing`](Session::is_closing), once everything is sent.
 //!
-//! Sessions are clean: what the broker has not acknowledged is sent again from the store, so there
-//! is nothing that the broker would have to remember.
+//! It knows tickets, not readings: each publish has exactly one outcome, [`Event::Acknowledged`] or
+//! [`Event::Rejected`], unless [`Event::Connected`] says that the session was not resumed. Then
+//! whatever had no outcome is forgotten and the caller makes it again.
+//!
+//! With quality of service 0 and 1 sessions are clean: there is nothing that the broker would have
+//! to remember. With quality of service 2 both ends keep the identifiers over disconnects, so that
+//! no message comes twice (MQTT 5 §4.3.3, §4.4): a resumed session sends again what is under way,
+//! with the same identifiers. What a broker still holds of an earlier process would make it swallow
+//! new messages that reuse its identifiers, so it is discarded first: MQTT 5 has Clean Start for
+//! that, with 3.1.1 it takes a connection of its own.
 
+mod error;
+mod event;
+mod terms;
+mod writer;
+
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use proto::Instant;
-use rumqttc::mqttbytes::v4::{
-    Connect, ConnectReturnCode, LastWill, Login, Packet, PingReq, Publish as PublishPacket,
-};
-use rumqttc::mqttbytes::{Error as CodecError, Protocol, QoS};
+use rumqttc::mqttbytes::QoS;
 
-use super::inflight::{Inflight, Slot};
+use super::inflight::{Again, Inflight, Owner, Step, Unasked};
+use super::wire::{self, Ack, ConnAck, Connect, Incoming, Will, code};
+use super::wire_log::{Direction, WireEntry};
+use crate::config::Protocol;
 use crate::pipeline::Publish;
 
-/// The largest packet taken from a broker: it only sends acknowledgements.
-const MAX_INCOMING: usize = 64 * 1024;
+pub(super) use error::SessionError;
+pub(super) use event::{Event, Rejection, Ticket};
+use terms::MAX_EXACTLY_ONCE;
+pub(super) use terms::Terms;
+use writer::{Sending, Writer};
+
+/// How long the broker keeps the session of a gateway that does not come back, in seconds.
+const SESSION_EXPIRY: u32 = 24 * 60 * 60;
 
 /// How to introduce the gateway to the broker.
 #[derive(Clone, Debug)]
 pub(super) struct SessionOptions {
+    pub(super) protocol: Protocol,
     pub(super) client_id: String,
     pub(super) login: Option<(String, String)>,
     pub(super) keep_alive: Duration,
@@ -35,172 +57,261 @@ pub(super) struct SessionOptions {
     pub(super) ack_timeout: Duration,
     /// Most publishes without acknowledgement.
     pub(super) window: u16,
+    /// Largest packet to send.
+    pub(super) max_packet: usize,
+    /// The highest quality of service that is published here; 2 keeps the session.
+    pub(super) qos: QoS,
     /// Where the gateway says `online`, and the broker `offline` when the gateway is gone.
     pub(super) status_topic: String,
 }
 
-/// Why a connection cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
-    #[error("the broker refused the connection: {}", refusal(*.0))]
-    Refused(ConnectReturnCode),
-    #[error("the broker did not answer within {0:?}")]
-    Silent(Duration),
-    #[error("no acknowledgement of a publish within {0:?}")]
-    Unacknowledged(Duration),
-    #[error("the broker sent something that is not MQTT 3.1.1: {0}")]
-    Codec(CodecError),
-    #[error("the broker sent {0}, which it must not now")]
-    Unexpected(&'static str),
-}
-
-impl SessionError {
-    /// A short name to count by.
-    pub(super) const fn reason(&self) -> &'static str {
-        match self {
-            Self::Refused(_) => "refused",
-            Self::Silent(_) => "silent",
-            Self::Unacknowledged(_) => "unacknowledged",
-            Self::Codec(_) | Self::Unexpected(_) => "protocol",
-        }
-    }
-}
-
-fn refusal(code: ConnectReturnCode) -> &'static str {
-    match code {
-        ConnectReturnCode::Success => "no reason",
-        ConnectReturnCode::RefusedProtocolVersion => "it does not speak MQTT 3.1.1",
-        ConnectReturnCode::BadClientId => "it does not take this client_id",
-        ConnectReturnCode::ServiceUnavailable => "it is not available",
-        ConnectReturnCode::BadUserNamePassword => {
-            "wrong username or password, see `username` and `password_file`"
-        }
-        ConnectReturnCode::NotAuthorized => "not authorised, see `username` and `password_file`",
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
-    /// CONNECT is sent.
+    Disconnected,
+    /// CONNECT is written.
     Connecting,
     /// CONNACK has come.
     Connected,
+    /// DISCONNECT is written.
+    Closing,
 }
 
-/// One MQTT 3.1.1 connection.
+/// What the broker may hold of a session that is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Memory {
+    /// Identifiers that we do not know.
+    Stale,
+    /// Nothing.
+    Empty,
+    /// What we hold.
+    Ours,
+}
+
+/// One client of one broker.
 pub(super) struct Session {
     options: SessionOptions,
     state: State,
+    memory: Memory,
+    terms: Terms,
+    /// Quality of service and RETAIN of the last will, as far as the broker takes them.
+    will: (QoS, bool),
     inflight: Inflight,
     incoming: BytesMut,
-    outgoing: BytesMut,
-    last_sent: Instant,
+    writer: Writer,
+    events: VecDeque<Event>,
     last_received: Instant,
     ping_sent: Option<Instant>,
-    status_sent: Option<Instant>,
+    /// What the status topic is to say, as soon as there is room.
+    status_due: Option<&'static str>,
     published: u64,
     acknowledged: u64,
 }
 
 impl Session {
-    /// A connection that goes on from record `next`.
-    pub(super) fn new(options: SessionOptions, next: u64) -> Self {
-        let inflight = Inflight::new(options.window, next);
+    /// A client that was not connected yet.
+    pub(super) fn new(options: SessionOptions) -> Self {
         Self {
-            options,
-            state: State::Connecting,
-            inflight,
+            state: State::Disconnected,
+            memory: Memory::Stale,
+            terms: Terms::of(&options),
+            will: (QoS::AtLeastOnce, true),
+            inflight: Inflight::new(options.window),
             incoming: BytesMut::new(),
-            outgoing: BytesMut::new(),
-            last_sent: Instant::ZERO,
+            writer: Writer::new(options.protocol),
+            events: VecDeque::new(),
             last_received: Instant::ZERO,
             ping_sent: None,
-            status_sent: None,
+            status_due: None,
             published: 0,
             acknowledged: 0,
+            options,
         }
     }
 
-    /// The transport is there: introduces the gateway.
+    /// A new transport is there: introduces the gateway. What was under way on the last one is over.
     pub(super) fn handle_connected(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.state = State::Connecting;
+        self.terms = Terms::of(&self.options);
+        self.incoming.clear();
+        self.writer.reset();
+        self.last_received = now;
+        (self.ping_sent, self.status_due) = (None, None);
+        match self.memory {
+            Memory::Ours => self.inflight.suspend(now),
+            Memory::Stale | Memory::Empty => self.inflight.clear(),
+        }
         let options = &self.options;
-        let connect = Connect {
-            protocol: Protocol::V4,
-            keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            client_id: options.client_id.clone(),
-            clean_session: true,
-            last_will: Some(LastWill::new(
-                &options.status_topic,
-                "offline",
-                QoS::AtLeastOnce,
-                true,
-            )),
-            login: options.login.clone().map(|(username, password)| Login { username, password }),
+        let will = Will {
+            topic: &options.status_topic,
+            payload: "offline",
+            qos: self.will.0,
+            retain: self.will.1,
         };
-        connect.write(&mut self.outgoing).map_err(SessionError::Codec)?;
-        (self.last_sent, self.last_received) = (now, now);
-        Ok(())
+        let connect = Connect {
+            protocol: options.protocol,
+            client_id: &options.client_id,
+            login: options.login.as_ref(),
+            keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
+            clean: match options.protocol {
+                _ if !self.keeps() => true,
+                Protocol::V4 => self.memory == Memory::Stale,
+                Protocol::V5 => self.memory != Memory::Ours,
+            },
+            session_expiry: if self.keeps() { SESSION_EXPIRY } else { 0 },
+            will: (!self.discards()).then_some(will),
+        };
+        Ok(self.writer.connect(now, &connect)?)
     }
 
     /// Takes bytes from the broker.
     pub(super) fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SessionError> {
+        let taken = self.take_bytes(now, bytes);
+        if taken.as_ref().is_err_and(SessionError::breaks_session) {
+            self.memory = Memory::Stale;
+        }
+        taken
+    }
+
+    fn take_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SessionError> {
+        if matches!(self.state, State::Disconnected | State::Closing) {
+            return Ok(());
+        }
         self.last_received = now;
         self.incoming.extend_from_slice(bytes);
-        loop {
-            match Packet::read(&mut self.incoming, MAX_INCOMING) {
-                Ok(packet) => self.handle_packet(now, packet)?,
-                Err(CodecError::InsufficientBytes(_)) => return Ok(()),
-                Err(error) => return Err(SessionError::Codec(error)),
+        while let Some(length) = wire::frame_length(&self.incoming)? {
+            let frame = self.incoming.get(..length).unwrap_or_default();
+            self.writer.log.record(now, Direction::FromBroker, self.options.protocol, frame, 0);
+            let packet = wire::parse(self.options.protocol, frame)?;
+            self.incoming.advance(length);
+            self.handle_packet(now, packet)?;
+        }
+        Ok(())
+    }
+
+    fn handle_packet(&mut self, now: Instant, packet: Incoming) -> Result<(), SessionError> {
+        match (self.state, packet) {
+            // Nothing that comes after DISCONNECT matters.
+            (State::Disconnected | State::Closing, _) => Ok(()),
+            (_, Incoming::Disconnect(reason)) => Err(SessionError::Disconnected(reason)),
+            (State::Connecting, Incoming::ConnAck(ack)) => self.handle_connack(now, *ack),
+            (State::Connecting, _) => Err(SessionError::Unexpected("a packet before CONNACK")),
+            (State::Connected, Incoming::ConnAck(_)) => {
+                Err(SessionError::Unexpected("a second CONNACK"))
+            }
+            (State::Connected, Incoming::PubAck(ack)) => {
+                self.handle_end(now, ack, Step::Acknowledge)
+            }
+            (State::Connected, Incoming::PubRec(ack)) if !ack.reason.is_success() => {
+                self.handle_end(now, ack, Step::Receive)
+            }
+            (State::Connected, Incoming::PubRec(ack)) => {
+                if self.inflight.receive(ack.id, now).map_err(unasked)? {
+                    self.writer.pubrel(now, ack.id)?;
+                }
+                Ok(())
+            }
+            (State::Connected, Incoming::PubComp(ack)) => self.handle_end(now, ack, Step::Complete),
+            (State::Connected, Incoming::PingResp) => {
+                self.ping_sent = None;
+                Ok(())
             }
         }
     }
 
-    fn handle_packet(&mut self, now: Instant, packet: Packet) -> Result<(), SessionError> {
-        match (self.state, packet) {
-            (State::Connecting, Packet::ConnAck(ack)) if ack.code == ConnectReturnCode::Success => {
-                self.state = State::Connected;
-                self.publish_status(now, "online")
+    fn handle_connack(&mut self, now: Instant, ack: ConnAck) -> Result<(), SessionError> {
+        let ConnAck { session_present, reason, limits } = ack;
+        if !reason.is_success() {
+            // MQTT 5 §3.2.2.3.4 and §3.2.2.3.5: a last will that the broker cannot keep is refused.
+            match reason.code {
+                code::RETAIN_NOT_SUPPORTED => self.will.1 = false,
+                code::QOS_NOT_SUPPORTED => self.will.0 = QoS::AtMostOnce,
+                _ => {}
             }
-            (State::Connecting, Packet::ConnAck(ack)) => Err(SessionError::Refused(ack.code)),
-            (State::Connecting, _) => Err(SessionError::Unexpected("a packet before CONNACK")),
-            (State::Connected, Packet::PubAck(ack)) => {
-                match self.inflight.acknowledge(ack.pkid, now) {
-                    Some(Slot::Record(_)) => self.acknowledged += 1,
-                    Some(Slot::Status) => self.status_sent = None,
-                    // MQTT 3.1.1 §4.8: an acknowledgement for nothing is a fault of the broker.
-                    None => return Err(SessionError::Unexpected("a PUBACK for no publish")),
-                }
-                Ok(())
-            }
-            (State::Connected, Packet::PingResp) => {
-                self.ping_sent = None;
-                Ok(())
-            }
-            (State::Connected, _) => Err(SessionError::Unexpected("a packet of another kind")),
+            return Err(SessionError::Refused { protocol: self.options.protocol, reason });
         }
+        if self.discards() {
+            self.memory = Memory::Empty;
+            return self.disconnect(now);
+        }
+        let terms = Terms::agree(&self.options, &limits);
+        if terms.max_qos == QoS::AtMostOnce && self.options.qos != QoS::AtMostOnce {
+            return Err(SessionError::QosTooLow);
+        }
+        let resumed = match self.memory {
+            Memory::Ours => session_present,
+            // With MQTT 5 it was asked not to have one (MQTT 5 §3.1.2.4).
+            _ if session_present && self.keeps() && self.options.protocol == Protocol::V5 => {
+                return Err(SessionError::Unexpected("CONNACK with a session after Clean Start"));
+            }
+            // With 3.1.1 it can be one of ours that broke off before CONNACK: nothing is in it.
+            Memory::Stale | Memory::Empty => false,
+        };
+        if !resumed {
+            self.inflight.clear();
+        }
+        if self.keeps() {
+            self.memory = Memory::Ours;
+        }
+        if let Some(client_id) = &terms.client_id {
+            self.options.client_id.clone_from(client_id);
+        }
+        self.writer.aliases.reset(limits.alias_maximum);
+        self.terms = terms;
+        self.state = State::Connected;
+        self.events.push_back(Event::Connected { resumed });
+        self.publish_status(now, "online")
+    }
+
+    /// An acknowledgement after which the identifier is free.
+    fn handle_end(&mut self, now: Instant, ack: Ack, step: Step) -> Result<(), SessionError> {
+        let Ack { id, reason } = ack;
+        // PUBREC was the answer to the message; PUBCOMP only ends the exchange, also where the
+        // broker says that it had ended it before (MQTT 5 §3.7.2.1).
+        let is_success = step == Step::Complete || reason.is_success();
+        if !is_success && event::is_passing(reason.code) {
+            return Err(SessionError::Busy(reason));
+        }
+        let owner = self.inflight.close(id, step, now).map_err(unasked)?;
+        match (owner, is_success) {
+            (Owner::Ticket(ticket), true) => {
+                self.acknowledged += 1;
+                self.events.push_back(Event::Acknowledged(ticket));
+            }
+            (Owner::Ticket(ticket), false) => {
+                let rejection = Rejection::by_broker(&reason);
+                self.events.push_back(Event::Rejected(ticket, rejection));
+            }
+            (Owner::Status, true) => {}
+            (Owner::Status, false) => {
+                self.events.push_back(Event::StatusRejected(Rejection::by_broker(&reason)));
+            }
+        }
+        self.send_waiting(now)
     }
 
     /// Looks at the clock: pings, and notices a broker that does not answer.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
         let patience = self.options.ack_timeout;
-        if self.state == State::Connecting {
-            return match now - self.last_received >= patience {
-                true => Err(SessionError::Silent(patience)),
-                false => Ok(()),
-            };
+        match self.state {
+            State::Disconnected => return Ok(()),
+            State::Connecting | State::Closing => {
+                return match now - self.waiting_since() >= patience {
+                    true => Err(SessionError::Silent(patience)),
+                    false => Ok(()),
+                };
+            }
+            State::Connected => {}
         }
         let overdue = |since: Option<Instant>| since.is_some_and(|since| now - since >= patience);
-        if overdue(self.inflight.oldest()) || overdue(self.status_sent) {
+        if overdue(self.inflight.oldest()) {
             return Err(SessionError::Unacknowledged(patience));
         }
         if overdue(self.silent_since()) {
             return Err(SessionError::Silent(patience));
         }
-        let quiet_since = self.last_sent.min(self.last_received);
-        if self.ping_sent.is_none() && now - quiet_since >= self.options.keep_alive {
-            PingReq.write(&mut self.outgoing).map_err(SessionError::Codec)?;
+        if self.ping_sent.is_none() && now >= self.next_ping() {
+            self.writer.pingreq(now)?;
             self.ping_sent = Some(now);
-            self.last_sent = now;
         }
         Ok(())
     }
@@ -208,17 +319,25 @@ impl Session {
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub(super) fn deadline(&self) -> Instant {
         let patience = self.options.ack_timeout;
-        if self.state == State::Connecting {
-            return self.last_received + patience;
+        if self.state != State::Connected {
+            return self.waiting_since() + patience;
         }
-        let ping = self.last_sent.min(self.last_received) + self.options.keep_alive;
-        let waits = [self.inflight.oldest(), self.status_sent, self.silent_since()];
+        let waits = [self.inflight.oldest(), self.silent_since()];
         let answer = waits.into_iter().flatten().min().map(|since| since + patience);
         match (self.ping_sent, answer) {
             (Some(_), Some(answer)) => answer,
-            (_, Some(answer)) => answer.min(ping),
-            (_, None) => ping,
+            (_, Some(answer)) => answer.min(self.next_ping()),
+            (_, None) => self.next_ping(),
         }
+    }
+
+    /// Since when CONNECT waits for an answer, or DISCONNECT to be sent.
+    fn waiting_since(&self) -> Instant {
+        self.writer.last_sent.max(self.last_received)
+    }
+
+    fn next_ping(&self) -> Instant {
+        self.writer.last_sent.min(self.last_received) + self.terms.keep_alive
     }
 
     /// Since when nothing has come although a ping asks for it.
@@ -226,9 +345,25 @@ impl Session {
         self.ping_sent.map(|sent| sent.max(self.last_received))
     }
 
-    /// Whether a publish can be made now.
-    pub(super) fn has_room(&self) -> bool {
-        self.is_connected() && self.inflight.has_room()
+    /// What it means that the broker has closed the connection now.
+    pub(super) const fn closed(&self) -> SessionError {
+        match self.state {
+            State::Connecting => SessionError::Unanswered(self.options.protocol),
+            State::Disconnected | State::Connected | State::Closing => SessionError::Closed,
+        }
+    }
+
+    /// Whether a publish of this quality of service can be made now.
+    pub(super) fn has_room(&self, qos: QoS) -> bool {
+        if !self.is_connected() || self.inflight.has_again() || self.status_due.is_some() {
+            return false;
+        }
+        let below_window = self.inflight.sent() < self.terms.window;
+        match self.terms.lower(qos) {
+            QoS::AtMostOnce => true,
+            QoS::AtLeastOnce => below_window,
+            QoS::ExactlyOnce => below_window && self.inflight.exactly_once() < MAX_EXACTLY_ONCE,
+        }
     }
 
     /// Whether the broker has accepted the connection.
@@ -237,13 +372,18 @@ impl Session {
     }
 
     /// Whether everything is acknowledged.
-    pub(super) fn is_idle(&self) -> bool {
-        self.inflight.is_idle()
+    pub(super) const fn is_idle(&self) -> bool {
+        self.inflight.is_idle() && self.status_due.is_none()
     }
 
-    /// Every record below this is acknowledged.
-    pub(super) fn released(&self) -> u64 {
-        self.inflight.released()
+    /// Whether the connection is to be closed once everything is sent.
+    pub(super) fn is_closing(&self) -> bool {
+        self.state == State::Closing
+    }
+
+    /// What this connection may do.
+    pub(super) const fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Publishes that were made, and acknowledged, since the last call.
@@ -253,75 +393,141 @@ impl Session {
         counts
     }
 
-    /// Announces that record `n` is next, with `publishes` of quality of service 1 to come.
-    pub(super) fn begin(&mut self, n: u64, publishes: u32, now: Instant) {
-        self.inflight.begin(n, publishes, now);
+    /// What has happened, in order.
+    pub(super) fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
     }
 
-    /// Publishes something of the record begun last; with `again` it may have been sent before.
+    /// Publishes something; with `again` it may have been sent before.
     ///
-    /// Call it only while there is room.
+    /// Call it only while there is room for its quality of service.
     pub(super) fn publish(
         &mut self,
         now: Instant,
-        n: u64,
+        ticket: Ticket,
         publish: Publish,
         again: bool,
     ) -> Result<(), SessionError> {
-        let packet_id = match publish.qos {
+        let qos = self.terms.lower(publish.qos);
+        if let Err(reason) = self.writer.prepare(&self.terms, &publish, qos, Duration::ZERO) {
+            let rejection = Rejection { reason, detail: publish.topic };
+            self.events.push_back(Event::Rejected(ticket, rejection));
+            return Ok(());
+        }
+        let id = match qos {
             QoS::AtMostOnce => 0,
             QoS::AtLeastOnce | QoS::ExactlyOnce => {
-                self.inflight.publish(Slot::Record(n)).unwrap_or(0)
+                let kept = self.keeps().then(|| Box::new(publish.clone()));
+                let id = self.inflight.open(Owner::Ticket(ticket), qos, kept, now);
+                id.ok_or(SessionError::NoRoom)?
             }
         };
+        let dup = again && qos != QoS::AtMostOnce;
+        self.writer.send(now, &self.terms, &publish, Sending { id, qos, dup })?;
         self.published += 1;
-        let again = again && publish.qos != QoS::AtMostOnce;
-        self.write_publish(now, publish, packet_id, again)
+        if qos == QoS::AtMostOnce {
+            self.events.push_back(Event::Acknowledged(ticket));
+        }
+        Ok(())
     }
 
-    /// Publishes the gateway's own status, retained.
+    /// Publishes the gateway's own status, retained, as soon as there is room.
     pub(super) fn publish_status(
         &mut self,
         now: Instant,
         text: &'static str,
     ) -> Result<(), SessionError> {
-        let Some(packet_id) = self.inflight.publish(Slot::Status) else { return Ok(()) };
-        self.status_sent = Some(now);
-        let status = Publish {
-            topic: self.options.status_topic.clone(),
-            payload: Bytes::from_static(text.as_bytes()),
-            qos: QoS::AtLeastOnce,
-            retain: true,
-        };
-        self.write_publish(now, status, packet_id, false)
+        self.status_due = Some(text);
+        self.send_waiting(now)
     }
 
-    fn write_publish(
-        &mut self,
-        now: Instant,
-        publish: Publish,
-        pkid: u16,
-        dup: bool,
-    ) -> Result<(), SessionError> {
-        let Publish { topic, payload, qos, retain } = publish;
-        let packet = PublishPacket { dup, qos, retain, topic, pkid, payload };
-        packet.write(&mut self.outgoing).map_err(SessionError::Codec)?;
-        self.last_sent = now;
+    /// Sends the status, then what a resumed session has to send again, as long as there is room.
+    fn send_waiting(&mut self, now: Instant) -> Result<(), SessionError> {
+        let qos = self.terms.lower(QoS::AtLeastOnce);
+        // A resumed session can hold every identifier before it has sent anything.
+        let room = qos == QoS::AtMostOnce
+            || self.inflight.sent() < self.terms.window && self.inflight.has_free();
+        if let Some(text) = self.status_due.take_if(|_| room) {
+            let status = Publish {
+                topic: self.options.status_topic.clone(),
+                payload: Bytes::from_static(text.as_bytes()),
+                qos,
+                retain: true,
+                properties: None,
+            };
+            let ready = self.writer.prepare(&self.terms, &status, qos, Duration::ZERO);
+            if let Err(reason) = ready {
+                let rejection = Rejection { reason, detail: status.topic };
+                self.events.push_back(Event::StatusRejected(rejection));
+            } else {
+                let id = match qos {
+                    QoS::AtMostOnce => 0,
+                    QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                        let id = self.inflight.open(Owner::Status, qos, None, now);
+                        id.ok_or(SessionError::NoRoom)?
+                    }
+                };
+                let sending = Sending { id, qos, dup: false };
+                self.writer.send(now, &self.terms, &status, sending)?;
+            }
+        }
+        while let Some(again) = self.inflight.poll_again(self.terms.window, now) {
+            match again {
+                Again::PubRel(id) => self.writer.pubrel(now, id)?,
+                Again::Publish(id, qos, publish, opened) => {
+                    if qos > self.terms.max_qos
+                        || self.writer.prepare(&self.terms, publish, qos, now - opened).is_err()
+                    {
+                        return Err(SessionError::NotResumable);
+                    }
+                    let sending = Sending { id, qos, dup: true };
+                    self.writer.send(now, &self.terms, publish, sending)?;
+                    self.published += 1;
+                }
+            }
+        }
         Ok(())
     }
 
-    /// Takes leave: the broker drops the will (MQTT 3.1.1 §3.14).
-    pub(super) fn disconnect(&mut self) -> Result<(), SessionError> {
-        Packet::Disconnect
-            .write(&mut self.outgoing, usize::MAX)
-            .map(drop)
-            .map_err(SessionError::Codec)
+    /// Takes leave: the broker drops the will and the session (MQTT 5 §3.14).
+    pub(super) fn disconnect(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.writer.disconnect(now, self.keeps())?;
+        if self.options.protocol == Protocol::V5 {
+            self.memory = Memory::Empty;
+        }
+        self.state = State::Closing;
+        Ok(())
     }
 
     /// What is to be sent.
     pub(super) fn outgoing(&mut self) -> &mut BytesMut {
-        &mut self.outgoing
+        &mut self.writer.out
     }
+
+    /// Switches the log of packets, which is taken with [`poll_wire`](Self::poll_wire).
+    pub(super) fn set_wire_log(&mut self, on: bool) {
+        self.writer.log.set(on);
+    }
+
+    /// The next packet that went over the wire, in either direction.
+    pub(super) fn poll_wire(&mut self) -> Option<WireEntry> {
+        self.writer.log.poll()
+    }
+
+    /// Whether the session outlives its connections.
+    fn keeps(&self) -> bool {
+        self.options.qos == QoS::ExactlyOnce
+    }
+
+    /// Whether this connection is only there to make the broker forget an earlier session.
+    fn discards(&self) -> bool {
+        self.keeps() && self.options.protocol == Protocol::V4 && self.memory == Memory::Stale
+    }
+}
+
+/// MQTT 5 §4.13.1: an acknowledgement for nothing is a fault of the broker.
+fn unasked(_: Unasked) -> SessionError {
+    SessionError::Unexpected("an acknowledgement that no publish waits for")
 }
 
 #[cfg(test)]

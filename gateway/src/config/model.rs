@@ -135,6 +135,9 @@ pub(crate) struct Broker {
     /// and WebSocket: 1s to 5m. Every address of a host name is tried.
     #[serde(default = "default_connect_timeout", deserialize_with = "values::span::<_, 1, 300>")]
     pub(crate) connect_timeout: Interval,
+    /// Version of MQTT.
+    #[serde(default)]
+    pub(crate) protocol: Protocol,
     /// Client identifier; `{gateway}` stands for the gateway's id.
     #[serde(default = "default_client_id", deserialize_with = "values::client_id")]
     #[schemars(length(min = 1))]
@@ -152,7 +155,8 @@ pub(crate) struct Broker {
     /// Longest silence before a ping: 1s to 65535s.
     #[serde(default = "default_keep_alive", deserialize_with = "values::span::<_, 1, 65_535>")]
     pub(crate) keep_alive: Interval,
-    /// Most publishes under way without acknowledgement, 1 to 65535.
+    /// Most publishes under way without acknowledgement, 1 to 65535; of quality of service 2 at
+    /// most 20. A broker that speaks MQTT 5 can lower it.
     #[serde(default = "default_window", deserialize_with = "values::whole::<_, _, 1, 65_535>")]
     #[schemars(range(min = 1))]
     pub(crate) window: u16,
@@ -170,6 +174,23 @@ pub(crate) struct Broker {
     /// Longest pause between two attempts to connect: 1s to 1h.
     #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3600>")]
     pub(crate) max_backoff: Interval,
+    /// Whether a message has the user properties `n`, `device`, `epoch` and `seq`; only with
+    /// `protocol = "5"`.
+    #[serde(default = "default_user_properties")]
+    pub(crate) user_properties: bool,
+}
+
+/// Version of MQTT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub(crate) enum Protocol {
+    /// MQTT 3.1.1, protocol level 4.
+    #[default]
+    #[serde(rename = "3.1.1")]
+    V4,
+    /// MQTT 5: the broker says its limits and why it refuses something, and a message has
+    /// properties.
+    #[serde(rename = "5")]
+    V5,
 }
 
 /// Which readings go where.
@@ -191,9 +212,17 @@ pub(crate) struct Route {
     #[serde(default)]
     pub(crate) payload: Payload,
     /// MQTT quality of service: 0 releases a reading once it is handed to the network, 1 once the
-    /// broker acknowledges it.
+    /// broker acknowledges it, 2 also keeps disconnects from doubling it.
     #[serde(default)]
     pub(crate) qos: Qos,
+    /// How old a reading may be, by its time, 1s to a year: an older one is not published any more
+    /// but counted. MQTT 5 brokers are told to drop it then too. Without it a reading is published
+    /// whenever the broker can be reached again.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) expiry: Option<Interval>,
+    /// Response Topic, with the same fields as `topic`; only brokers with `protocol = "5"` get it.
+    #[serde(default)]
+    pub(crate) response_topic: Option<TopicTemplate>,
     /// Whether the broker keeps the last reading for new subscribers.
     #[serde(default)]
     pub(crate) retain: bool,
@@ -220,14 +249,17 @@ pub(crate) enum Payload {
     Value,
 }
 
-/// MQTT quality of service: 0 or 1.
+/// MQTT quality of service: 0, 1 or 2.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "these are MQTT's names")]
 pub(crate) enum Qos {
     /// 0: released once it is handed to the network.
     AtMostOnce,
     /// 1: released once the broker acknowledges it.
     #[default]
     AtLeastOnce,
+    /// 2: released once the broker has it and cannot take it twice.
+    ExactlyOnce,
 }
 
 impl Default for Gateway {
@@ -280,6 +312,10 @@ const fn default_max_packet() -> ByteSize {
 
 const fn default_max_backoff() -> Interval {
     Interval::seconds(60)
+}
+
+const fn default_user_properties() -> bool {
+    true
 }
 
 fn default_from() -> Vec<Pattern> {

@@ -20,6 +20,19 @@ pub(super) fn encode(payload: Payload, gateway: &str, record: &Record) -> Bytes 
     }
 }
 
+/// What a payload is, and whether it is UTF-8.
+pub(super) const fn content_type(payload: Payload, value: &Value) -> (&'static str, bool) {
+    match (payload, value) {
+        (Payload::Json, _) => ("application/json", true),
+        (Payload::SenmlJson, _) => ("application/senml+json", true),
+        (Payload::SenmlCbor, _) => ("application/senml+cbor", false),
+        (Payload::Value, Value::Bytes(_)) => ("application/octet-stream", false),
+        (Payload::Value, Value::Number(_) | Value::Boolean(_) | Value::Text(_)) => {
+            ("text/plain", true)
+        }
+    }
+}
+
 /// One object; a member that is not known is left out.
 fn json(gateway: &str, record: &Record) -> Vec<u8> {
     let reading = &record.reading;

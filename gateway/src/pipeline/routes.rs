@@ -1,22 +1,17 @@
 //! Which readings go to which broker, and as what.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use proto::Reading;
+use proto::{Reading, Timestamp};
 use rumqttc::mqttbytes::QoS;
 
 use super::Pattern;
-use super::encode::encode;
-use super::topic::{TopicFields, TopicTemplate};
+use super::encode::{content_type, encode};
+use super::topic::{TopicFields, TopicTemplate, mqtt_text};
 use crate::config::{Config, Id, Payload, Qos};
 use crate::store::Record;
-
-/// The longest topic that MQTT can carry (MQTT 3.1.1 §1.5.3).
-const MAX_TOPIC: usize = 65_535;
-/// The most that a PUBLISH needs besides topic and payload: the fixed header (5 bytes), the
-/// topic's length (2) and the packet identifier (2), MQTT 3.1.1 §3.3.
-const PUBLISH_OVERHEAD: usize = 9;
 
 /// All routes.
 #[derive(Debug)]
@@ -35,8 +30,21 @@ struct Route {
     payload: Payload,
     qos: QoS,
     retain: bool,
+    expiry: Option<Duration>,
+    response_topic: Option<TopicTemplate>,
     to: Vec<Id>,
     taken: AtomicU64,
+}
+
+/// For whom something is published.
+#[derive(Clone, Debug)]
+pub(crate) struct Recipient {
+    /// The broker's name.
+    pub(crate) broker: String,
+    /// Whether its messages have properties: whether it speaks MQTT 5.
+    pub(crate) properties: bool,
+    /// Whether user properties are among them.
+    pub(crate) user_properties: bool,
 }
 
 /// One message for a broker.
@@ -46,24 +54,37 @@ pub(crate) struct Publish {
     pub(crate) payload: Bytes,
     pub(crate) qos: QoS,
     pub(crate) retain: bool,
+    /// Only for MQTT 5.
+    pub(crate) properties: Option<Box<PublishProperties>>,
 }
 
-impl Publish {
-    /// Whether the broker acknowledges it.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        self.qos != QoS::AtMostOnce
-    }
+/// What MQTT 5 carries beside topic and payload (MQTT 5 §3.3.2.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PublishProperties {
+    /// MIME type.
+    pub(crate) content_type: &'static str,
+    /// Whether the payload is UTF-8.
+    pub(crate) is_text: bool,
+    /// How long the message is worth something.
+    pub(crate) expiry_seconds: Option<u32>,
+    pub(crate) response_topic: Option<String>,
+    pub(crate) user: Option<UserProperties>,
+}
 
-    /// Whether it can be sent in a packet of at most `max_packet` bytes, or a word for why not.
-    pub(crate) fn check(&self, max_packet: usize) -> Result<(), &'static str> {
-        if self.topic.len() > MAX_TOPIC {
-            return Err("topic_too_long");
-        }
-        if PUBLISH_OVERHEAD + self.topic.len() + self.payload.len() > max_packet {
-            return Err("packet_too_large");
-        }
-        Ok(())
-    }
+/// What identifies a reading, for consumers that do not want to parse the payload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UserProperties {
+    pub(crate) n: u64,
+    pub(crate) device: String,
+    pub(crate) epoch: Option<u32>,
+    pub(crate) sequence: Option<u64>,
+}
+
+/// A reading is older than its route allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expired {
+    /// The route.
+    pub(crate) route: Id,
 }
 
 impl Routes {
@@ -80,8 +101,11 @@ impl Routes {
             qos: match route.qos {
                 Qos::AtMostOnce => QoS::AtMostOnce,
                 Qos::AtLeastOnce => QoS::AtLeastOnce,
+                Qos::ExactlyOnce => QoS::ExactlyOnce,
             },
             retain: route.retain,
+            expiry: route.expiry.map(|expiry| expiry.duration()),
+            response_topic: route.response_topic.clone(),
             to: route.to.clone().unwrap_or_else(every_broker),
             taken: AtomicU64::new(0),
         };
@@ -101,28 +125,70 @@ impl Routes {
         taken
     }
 
-    /// What is published of a record at one broker.
+    /// The highest quality of service with which anything is published at a broker.
+    pub(crate) fn highest_qos(&self, broker: &str) -> QoS {
+        let to_broker = self.routes.iter().filter(|route| route.goes_to(broker));
+        to_broker.map(|route| route.qos).max_by_key(|&qos| qos as u8).unwrap_or(QoS::AtMostOnce)
+    }
+
+    /// What is published of a record at one broker, `now`.
     pub(crate) fn publishes<'a>(
         &'a self,
-        broker: &'a str,
+        recipient: &'a Recipient,
         record: &'a Record,
-    ) -> impl Iterator<Item = Publish> + 'a {
-        let to_broker = move |route: &&Route| route.to.iter().any(|to| to.as_str() == broker);
+        now: Timestamp,
+    ) -> impl Iterator<Item = Result<Publish, Expired>> + 'a {
         self.routes
             .iter()
-            .filter(to_broker)
+            .filter(|route| route.goes_to(&recipient.broker))
             .filter(|route| route.takes(&record.source, &record.reading))
-            .map(|route| Publish {
-                topic: route.topic.render(&TopicFields {
-                    gateway: &self.gateway,
-                    source: &record.source,
-                    device: &record.reading.device,
-                    name: &record.reading.name,
-                }),
-                payload: encode(route.payload, &self.gateway, record),
-                qos: route.qos,
-                retain: route.retain,
+            .map(move |route| self.publish(route, recipient, record, now))
+    }
+
+    fn publish(
+        &self,
+        route: &Route,
+        recipient: &Recipient,
+        record: &Record,
+        now: Timestamp,
+    ) -> Result<Publish, Expired> {
+        let reading = &record.reading;
+        let left = match route.expiry {
+            None => None,
+            Some(expiry) => match time_left(reading.time, expiry, now) {
+                None => return Err(Expired { route: route.id.clone() }),
+                left => left,
+            },
+        };
+        let fields = TopicFields {
+            gateway: &self.gateway,
+            source: &record.source,
+            device: &reading.device,
+            name: &reading.name,
+        };
+        let properties = recipient.properties.then(|| {
+            let user = recipient.user_properties.then(|| UserProperties {
+                n: record.n,
+                device: mqtt_text(&reading.device),
+                epoch: reading.epoch,
+                sequence: reading.sequence,
+            });
+            let (content_type, is_text) = content_type(route.payload, &reading.value);
+            Box::new(PublishProperties {
+                content_type,
+                is_text,
+                expiry_seconds: left.map(whole_seconds),
+                response_topic: route.response_topic.as_ref().map(|topic| topic.render(&fields)),
+                user,
             })
+        });
+        Ok(Publish {
+            topic: route.topic.render(&fields),
+            payload: encode(route.payload, &self.gateway, record),
+            qos: route.qos,
+            retain: route.retain,
+            properties,
+        })
     }
 
     /// How many readings each route has taken.
@@ -132,9 +198,49 @@ impl Routes {
 }
 
 impl Route {
+    fn goes_to(&self, broker: &str) -> bool {
+        self.to.iter().any(|to| to.as_str() == broker)
+    }
+
     fn takes(&self, source: &str, reading: &Reading) -> bool {
         self.from.iter().any(|from| from.matches(source))
             && self.device.matches(&reading.device)
             && self.name.matches(&reading.name)
+    }
+}
+
+/// How long a reading is worth something yet; no longer than if it were new, whatever its clock
+/// says. `None` once it is not.
+fn time_left(time: Timestamp, expiry: Duration, now: Timestamp) -> Option<Duration> {
+    let age = now.as_nanos().saturating_sub(time.as_nanos());
+    let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
+    expiry.checked_sub(age).filter(|left| !left.is_zero())
+}
+
+/// Seconds, rounded up, so that what has any time left does not count as expired.
+fn whole_seconds(left: Duration) -> u32 {
+    let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_has_the_rest_of_its_time_left() {
+        const NOW: i64 = 1_795_214_340_000_000_000;
+        let left = |age_ms: i64| {
+            let time = Timestamp::from_nanos(NOW - age_ms * 1_000_000);
+            let left = time_left(time, Duration::from_secs(60), Timestamp::from_nanos(NOW));
+            left.map(whole_seconds)
+        };
+        assert_eq!(left(0), Some(60));
+        assert_eq!(left(1), Some(60));
+        assert_eq!(left(58_500), Some(2));
+        assert_eq!(left(59_999), Some(1));
+        assert_eq!(left(60_000), None);
+        assert_eq!(left(i64::MAX / 2_000_000), None);
+        assert_eq!(left(-5_000), Some(60), "a clock that is fast does not make it last longer");
     }
 }

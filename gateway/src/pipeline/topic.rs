@@ -53,8 +53,8 @@ pub(crate) enum TopicError {
 impl TopicTemplate {
     /// Fills in the fields.
     ///
-    /// A field fills one topic level or a part of it: `/`, `+`, `#`, `%` and control characters in
-    /// it are percent-encoded, so that no device can write outside its own level, and two devices
+    /// A field fills one topic level or a part of it: `/`, `+`, `#`, `%` and what MQTT may not
+    /// carry in it are percent-encoded, so that no device can write outside its own level, and two devices
     /// never share a topic.
     pub(crate) fn render(&self, fields: &TopicFields<'_>) -> String {
         let mut topic = String::with_capacity(self.text.len() + 32);
@@ -77,10 +77,26 @@ fn push_level(topic: &mut String, field: &str) {
         match c {
             '/' | '+' | '#' | '%' => push_encoded(topic, c),
             '$' if first => push_encoded(topic, c),
-            c if c.is_control() => push_encoded(topic, c),
+            c if is_refused(c) => push_encoded(topic, c),
             c => topic.push(c),
         }
     }
+}
+
+/// `text` as any broker takes it in a field that is not a topic.
+pub(super) fn mqtt_text(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_refused(c) { push_encoded(&mut clean, c) } else { clean.push(c) }
+    }
+    clean
+}
+
+/// Control characters and Unicode's non-characters, for which a broker may end the connection
+/// (MQTT 5 §1.5.4).
+fn is_refused(c: char) -> bool {
+    let code = u32::from(c);
+    c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }
 
 fn push_encoded(topic: &mut String, c: char) {
@@ -174,6 +190,7 @@ mod tests {
         assert_eq!(render("a/{device}", "b/c+#%\0"), "a/b%2Fc%2B%23%25%00");
         assert_eq!(render("{device}", "$SYS"), "%24SYS");
         assert_eq!(render("a/{device}", "$SYS"), "a/$SYS");
+        assert_eq!(render("{device}", "\u{ffff}\u{fdd0}"), "%EF%BF%BF%EF%B7%90");
     }
 
     #[test]

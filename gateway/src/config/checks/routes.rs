@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::super::model::Protocol;
 use super::super::suggest::nearest;
 use super::super::tree::KeyPath;
+use super::super::values::Id;
 use super::Checks;
 
 pub(super) fn check(checks: &mut Checks<'_>) {
@@ -29,6 +31,9 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 tell(checks, problem, nearest(&text, sources.iter().copied()));
             }
         }
+        if route.response_topic.is_some() {
+            check_response_topic(checks, &path, route.to.as_deref());
+        }
         let Some(named) = &route.to else { continue };
         if named.is_empty() && checks.sound([&to]) {
             let problem = checks
@@ -53,6 +58,25 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 tell(checks, problem, nearest(broker.as_str(), brokers.iter().copied()));
             }
         }
+    }
+}
+
+/// MQTT 3.1.1 has nowhere to put a Response Topic.
+fn check_response_topic(checks: &mut Checks<'_>, route: &KeyPath, to: Option<&[Id]>) {
+    let brokers = &checks.config.brokers;
+    let is_named = |id: &Id| to.is_none_or(|named| named.contains(id));
+    let mut reached = brokers.iter().filter(|(id, _)| is_named(id)).peekable();
+    let nobody = reached.peek().is_none();
+    if nobody || reached.any(|(_, broker)| broker.protocol == Protocol::V5) {
+        return;
+    }
+    let at = route.key("response_topic");
+    if checks.findings.is_complete() && checks.sound([&at]) {
+        let problem = checks
+            .at_key(&at, "a response topic, but no broker that gets one")
+            .expected("expected a broker of this route with `protocol = \"5\"`")
+            .note("MQTT 3.1.1 messages have no properties");
+        checks.findings.add(problem);
     }
 }
 

@@ -61,6 +61,16 @@ where
     de.deserialize_any(Bounded { visitor, min: Interval::seconds(MIN), max, expected })
 }
 
+/// The same, where it is there.
+pub(crate) fn span_option<'de, D, const MIN: u32, const MAX: u32>(
+    de: D,
+) -> Result<Option<Interval>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    span::<D, MIN, MAX>(de).map(Some)
+}
+
 /// A duration from `MIN` to `MAX` milliseconds.
 pub(crate) fn span_ms<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<Interval, D::Error>
 where

@@ -62,4 +62,5 @@ macro_rules! integer_choice {
 integer_choice!(DataBits, "data bits", "expected 5, 6, 7 or 8",
     5 => DataBits::Five, 6 => DataBits::Six, 7 => DataBits::Seven, 8 => DataBits::Eight);
 integer_choice!(StopBits, "stop bits", "expected 1 or 2", 1 => StopBits::One, 2 => StopBits::Two);
-integer_choice!(Qos, "qos", "expected 0 or 1", 0 => Qos::AtMostOnce, 1 => Qos::AtLeastOnce);
+integer_choice!(Qos, "qos", "expected 0, 1 or 2",
+    0 => Qos::AtMostOnce, 1 => Qos::AtLeastOnce, 2 => Qos::ExactlyOnce);

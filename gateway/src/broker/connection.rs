@@ -289,6 +289,7 @@ impl BrokerTask {
                 }
                 continue;
             }
+            self.feed.skip_to(self.cursor.floor());
             if self.feed.is_empty() {
                 if self.feed.position() >= *self.head.borrow_and_update() {
                     break;

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{self, BrokerUrl, ByteSize, Id, Interval, Secret};
 use crate::pipeline::{Pattern, TopicTemplate};
+use crate::store::WhenFull;
 
 pub(crate) use decode::*;
 pub(crate) use source::*;
@@ -91,10 +92,16 @@ pub(crate) struct Gateway {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Store {
-    /// Most bytes that the store takes on disk, 1MiB or more; new readings are refused when it is
-    /// full.
+    /// Most bytes that the store takes on disk, everything included: 1MiB or more. It takes them as
+    /// it needs them; `when_full` says what happens then.
     #[serde(deserialize_with = "values::size::<_, 0x10_0000, { u64::MAX }>")]
     pub(crate) quota: ByteSize,
+    /// What happens to new readings while the store is full, or the disk.
+    pub(crate) when_full: WhenFull,
+    /// Bytes that stay free on the file system: with less, the store takes no more of it and is
+    /// full once what it has is used up. 0 leaves nothing free.
+    #[serde(deserialize_with = "values::size::<_, 0, { u64::MAX }>")]
+    pub(crate) min_free: ByteSize,
     /// Shortest time between two commits: more readings share one write, and each waits longer
     /// for its acknowledgement. 0s commits as fast as the disk allows; 1s spares an SD card, 10s
     /// is the most.
@@ -143,6 +150,17 @@ pub(crate) struct Broker {
     /// Longest pause between two attempts to connect: 1s to 1h.
     #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3600>")]
     pub(crate) max_backoff: Interval,
+    /// Most readings of the store that the broker may be behind, 1 to 4294967295, whether its routes
+    /// take them or not: the oldest ones beyond that are dropped for it and counted, acknowledged
+    /// as they are. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, { u32::MAX }>")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(crate) max_lag: Option<u64>,
+    /// How old a reading may get in the store before the broker has it, 10s to 8760h, by the
+    /// machine's clock: what is older is dropped for this broker and counted, acknowledged as it
+    /// is. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::span_option::<_, 10, 31_536_000>")]
+    pub(crate) max_age: Option<Interval>,
 }
 
 /// Which readings go where.
@@ -216,7 +234,12 @@ impl Default for Gateway {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { quota: ByteSize::mib(1024), commit_interval: Interval::default() }
+        Self {
+            quota: ByteSize::mib(1024),
+            when_full: WhenFull::default(),
+            min_free: ByteSize::mib(64),
+            commit_interval: Interval::default(),
+        }
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
 pub(crate) use rules::{
     Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
-    separator, size, span, span_ms, whole,
+    separator, size, span, span_ms, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 

@@ -36,6 +36,17 @@ where
     de.deserialize_any(Whole::<T, MIN, MAX>(PhantomData))
 }
 
+/// An integer from `MIN` to `MAX`, where it is there.
+pub(crate) fn whole_option<'de, D, T, const MIN: u32, const MAX: u32>(
+    de: D,
+) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    whole::<D, T, MIN, MAX>(de).map(Some)
+}
+
 /// A number of bytes from `MIN` to `MAX`.
 pub(crate) fn size<'de, D, const MIN: u64, const MAX: u64>(de: D) -> Result<ByteSize, D::Error>
 where
@@ -59,6 +70,16 @@ where
     let expected = format!("expected {MIN}s to {whole}");
     let visitor = TextVisitor(PhantomData);
     de.deserialize_any(Bounded { visitor, min: Interval::seconds(MIN), max, expected })
+}
+
+/// A duration from `MIN` to `MAX` seconds, where it is there.
+pub(crate) fn span_option<'de, D, const MIN: u32, const MAX: u32>(
+    de: D,
+) -> Result<Option<Interval>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    span::<D, MIN, MAX>(de).map(Some)
 }
 
 /// A duration from `MIN` to `MAX` milliseconds.

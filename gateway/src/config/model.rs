@@ -31,11 +31,12 @@ pub(crate) struct Config {
     /// state_dir = "/var/lib/gateway"
     /// ```
     pub(crate) gateway: Gateway,
-    /// How readings are kept until the brokers have them.
+    /// How readings are kept until the brokers have them. See docs/store.md.
     ///
     /// ```toml
     /// [store]
     /// quota = "512MiB"
+    /// when_full = "drop_oldest"
     /// commit_interval = "1s"
     /// ```
     pub(crate) store: Store,
@@ -88,7 +89,7 @@ pub(crate) struct Gateway {
     pub(crate) drain: Interval,
 }
 
-/// How readings are kept until the brokers have them.
+/// How readings are kept until the brokers have them. See docs/store.md.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Store {
@@ -150,9 +151,9 @@ pub(crate) struct Broker {
     /// Longest pause between two attempts to connect: 1s to 1h.
     #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3600>")]
     pub(crate) max_backoff: Interval,
-    /// Most readings of the store that the broker may be behind, 1 to 4294967295, whether its routes
-    /// take them or not: the oldest ones beyond that are dropped for it and counted, acknowledged
-    /// as they are. Without it there is no such limit.
+    /// Most readings of the store that the broker may be behind, `window` or more and at most
+    /// 4294967295, whether its routes take them or not: the oldest ones beyond that are dropped for
+    /// it and counted, acknowledged as they are. Without it there is no such limit.
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, { u32::MAX }>")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub(crate) max_lag: Option<u64>,

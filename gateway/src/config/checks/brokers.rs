@@ -1,4 +1,5 @@
-//! Rules of brokers: who says the password, and who connects under which name.
+//! Rules of brokers: who says the password, who connects under which name, and how far behind one
+//! may be.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +31,18 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     .note("MQTT 3.1.1 has no password without a user name (§3.1.2.9)");
                 checks.findings.add(problem);
             }
+        }
+        let (max_lag, window) = (path.key("max_lag"), path.key("window"));
+        let is_short = broker.max_lag.is_some_and(|most| most < u64::from(broker.window));
+        if is_short && checks.sound([&max_lag, &window]) {
+            let mut problem = checks
+                .at(&max_lag, "`max_lag` is less than `window`")
+                .expected(format!("expected {} or more", broker.window))
+                .help("readings that are under way would be dropped; raise it, or lower `window`");
+            if checks.whole.get(&window).is_some() {
+                problem = problem.note(format!("`window` is set in {}", checks.origin(&window)));
+            }
+            checks.findings.add(problem);
         }
         let client_id = path.key("client_id");
         if !checks.sound([&path.key("url"), &client_id, &KeyPath::of(["gateway", "id"])]) {

@@ -14,16 +14,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::broker::BrokerTask;
-use crate::config::{Config, Id};
+use crate::config::{Broker, Config, Id, Interval};
 use crate::control;
 use crate::pipeline::{Intake, Routes};
 use crate::source::{Source, SourceError};
 use crate::status::Status;
-use crate::store::{Spool, StoreError};
+use crate::store::{Lane, Limits, Policy, Spool, StoreError};
 use crate::supervisor::{Ended, Supervisor};
 
-/// How often the cursors are saved while no readings arrive.
-const SAVE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the store does what is due without readings that arrive: it saves the cursors, drops
+/// what is too old, and looks at the disk.
+const STORE_TICK: Duration = Duration::from_secs(1);
 /// How long sources and pipeline may take to settle what they have accepted.
 const SETTLE: Duration = Duration::from_secs(10);
 
@@ -57,9 +58,14 @@ impl App {
     /// Opens the store and every link.
     pub(crate) async fn start(config: &Config) -> Result<Self, AppError> {
         let gateway = &config.gateway;
-        let names: Vec<&str> = config.brokers.keys().map(Id::as_str).collect();
-        let quota = config.store.quota.bytes();
-        let (spool, store) = Spool::open(gateway.state_dir.clone(), quota, &names)?;
+        let lane = |(id, broker): (&Id, &Broker)| Lane::only(id.as_str(), limits(broker));
+        let lanes: Vec<Lane> = config.brokers.iter().map(lane).collect();
+        let policy = Policy {
+            quota: config.store.quota.bytes(),
+            min_free: config.store.min_free.bytes(),
+            when_full: config.store.when_full,
+        };
+        let (spool, store) = Spool::open(gateway.state_dir.clone(), policy, &lanes)?;
         let waiting = spool.status().pending;
         info!(gateway = %gateway.id, state_dir = %gateway.state_dir.display(), ?waiting, "starting");
 
@@ -128,11 +134,11 @@ impl App {
         let mut control = Supervisor::new();
         let socket = config.gateway.state_dir.join(control::SOCKET);
         control.start("control".to_owned(), control::serve(socket, self.status()));
-        let mut save = interval(SAVE_INTERVAL);
+        let mut tick = interval(STORE_TICK);
         let failed = loop {
             tokio::select! {
                 () = stop.cancelled() => break None,
-                _ = save.tick() => self.spool.save_soon(),
+                _ = tick.tick() => self.spool.tick(),
                 Some(end) = self.sources.next_end() => break Some(unexpected(end)),
                 Some(end) = self.pipeline.next_end() => break Some(unexpected(end)),
                 Some(end) = self.brokers.next_end() => break Some(unexpected(end)),
@@ -146,6 +152,8 @@ impl App {
     async fn stop(mut self, control: Supervisor<()>) -> Result<(), AppError> {
         info!("stopping");
         self.stop_sources.cancel();
+        // Sources wait for their receipts, and those of a full store could wait for ever.
+        self.spool.stop_waiting();
         let settled = timeout(SETTLE, async {
             while self.sources.next_end().await.is_some() {}
             // The sources held the inlets, so the pipeline ends when it is empty.
@@ -181,6 +189,10 @@ fn unexpected<T>(end: Ended<T>) -> String {
         Ok(_) => end.name,
         Err(panic) => format!("{}: {panic}", end.name),
     }
+}
+
+fn limits(broker: &Broker) -> Limits {
+    Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) }
 }
 
 fn seed() -> Result<u64, AppError> {

@@ -6,6 +6,7 @@
 mod check;
 mod config;
 mod demo;
+mod forget;
 mod output;
 mod run;
 mod status;
@@ -42,6 +43,8 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
+    /// Delete what a running gateway keeps of a broker that is not configured any more
+    Forget(forget::Arguments),
     /// Show it at work: simulated devices, the gateway and a broker, all in one
     Demo(demo::Arguments),
     /// Tell every mistake in the configuration
@@ -81,6 +84,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
+            Command::Forget(arguments) => forget::run(&arguments, &self.config),
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),

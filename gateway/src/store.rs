@@ -9,13 +9,16 @@
 //!
 //! ```text
 //! chunk(base, n, bytes, t_ms, crc, cursors, data)   base: number of its first record
-//! cursor(broker, next, dropped)                     next: lowest number not yet acknowledged
+//! cursor(broker, next, dropped, head, state)        next: lowest number not yet acknowledged
+//! dead(id, broker, n, t_ms, reason, detail, topic, bytes, record)
 //! ```
 //!
 //! `data` is `n` times a length (`u32`, little endian) and a record ([`record`]); `crc` is the
 //! CRC-32 of `data`, because SQLite does not check its pages. `cursors` repeats every cursor at the
 //! time of the commit: it lies in a page that is written anyway, so that cursors are saved with
-//! every commit and cost nothing. A cursor's value is the larger of the two places.
+//! every commit and cost nothing. `head` is the next number at the time when the table was saved, so
+//! that the later of the two places is known; it counts as a whole. A [`cursor`] is exact in `cursors`
+//! and `state`; `next` and `dropped` are for people. Its key in `broker` is that of a [`lane`].
 //!
 //! # Guarantees
 //! - Records are numbered without gaps from 1, and no number is ever used twice: the newest chunk
@@ -23,27 +26,48 @@
 //! - A receipt resolves only after the commit, which ends with one `fdatasync`.
 //! - A record is released for a broker when its cursor has passed it, and deleted when it is
 //!   released for all, once it is older than [`KEEP`] or space is short.
+//! - A record that a broker has not acknowledged is given up for it only where a limit says so:
+//!   `max_lag`, `max_age`, or [`WhenFull::DropOldest`]. It is counted, and the count is saved in the
+//!   same commit as the cursor that passes it.
+//! - `quota` bounds everything together: the file, its log and the [`reserve`]. The file grows only
+//!   while the [file system](space) has room; without, what is free in it is used.
 //! - After an I/O error the file is closed, opened again and recovered, and what was not
 //!   acknowledged is appended again: a failed sync is never retried.
 //!
 //! # Parts
-//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, [`chunk`] and [`record`]
-//! are what is in it, [`worker`] is the one thread that touches it, [`Spool`] what the rest of the
-//! gateway holds of it, and [`shared`] what lies between the two.
+//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, with its tables in
+//! [`schema`]; [`chunk`], [`record`], [`cursor`] and [`dead`] are what is in it. [`worker`] is the one
+//! thread that touches it, [`Spool`] what the rest of the gateway holds of it, and [`shared`] what lies
+//! between the two. [`Progress`], [`lane`], [`space`] and [`wear`] decide without touching the file.
 
 mod chunk;
+mod cursor;
+mod dead;
 mod job;
+mod lag;
+mod lane;
 mod log;
+mod policy;
+mod progress;
+mod quota;
 mod record;
+mod reserve;
+mod schema;
 mod shared;
+mod space;
 mod spool;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wear;
 mod worker;
 
 pub(crate) use chunk::{Batch, Chunk};
+pub(crate) use dead::DeadLetter;
 pub(crate) use job::{Acknowledge, NotStored};
+pub(crate) use lane::{Lane, Limits};
+pub(crate) use policy::{Policy, WhenFull};
+pub(crate) use progress::Progress;
 pub(crate) use record::{Origin, Record};
 pub(crate) use shared::StoreStatus;
 pub(crate) use spool::{BrokerCursor, Spool};
@@ -61,6 +85,8 @@ pub(crate) const KEEP: Duration = Duration::from_secs(247);
 pub(crate) enum StoreError {
     #[error("the store is full: {used} of {quota} bytes")]
     Full { used: u64, quota: u64 },
+    #[error("the disk has no room for the store: {free} bytes are free, see `store.min_free`")]
+    NoRoom { free: u64 },
     #[error("cannot use the state directory {path}")]
     Directory { path: PathBuf, source: io::Error },
     #[error(
@@ -77,4 +103,11 @@ pub(crate) enum StoreError {
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("the storage thread has ended")]
     Ended,
+}
+
+impl StoreError {
+    /// Whether there is no room, and nothing has changed.
+    pub(crate) const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::NoRoom { .. })
+    }
 }

@@ -388,6 +388,7 @@ impl BrokerTask {
             if !self.work.is_empty() {
                 break;
             }
+            self.feed.skip_to(self.cursor.floor());
             if self.feed.is_empty() {
                 if self.feed.position() >= *self.head.borrow_and_update() {
                     break;

@@ -48,6 +48,11 @@ impl Feed {
         }
     }
 
+    /// Leaves out what comes before record `n`.
+    pub(super) fn skip_to(&mut self, n: u64) {
+        self.next = self.next.max(n);
+    }
+
     /// The next record that was read and not given yet.
     pub(super) fn position(&self) -> u64 {
         self.next

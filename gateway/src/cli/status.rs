@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 #[error(
     "no gateway answers in {0}; is it running, with the same configuration, and are you its user?"
 )]
-struct NoGateway(String, #[source] io::Error);
+pub(super) struct NoGateway(pub(super) String, #[source] pub(super) io::Error);
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     let loaded = match config.load_partly() {
@@ -56,13 +56,7 @@ fn table(status: &Value) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(out, "gateway {}, up {} s", text("/gateway"), text("/uptime_seconds"));
-    let _ = writeln!(
-        out,
-        "store    {} bytes, {} commits, {} readings since the store was made",
-        text("/store/used_bytes"),
-        text("/store/commits"),
-        status.pointer("/store/next").and_then(Value::as_u64).unwrap_or(1) - 1,
-    );
+    store(&mut out, status);
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
         let up = if at("up") == "true" { "up" } else { "down" };
@@ -99,10 +93,83 @@ fn table(status: &Value) -> String {
             at("acknowledged"),
             text(&format!("/store/pending/{name}"))
         );
+        dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
     }
+    for name in names(status, "/store/orphans") {
+        let _ = writeln!(
+            out,
+            "broker   {name}: not configured, stands at reading {}; `gateway forget {name}` \
+             deletes what is kept of it",
+            text(&format!("/store/orphans/{name}"))
+        );
+    }
     out
+}
+
+/// The store and its disk.
+fn store(out: &mut String, status: &Value) {
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64);
+    let count = |path: &str| number(path).unwrap_or(0);
+    let bytes = |path: &str| number(path).map_or_else(|| "-".to_owned(), amount);
+    let is = |path: &str| status.pointer(path).and_then(Value::as_bool).unwrap_or(false);
+    let _ = writeln!(
+        out,
+        "store    {}, {} commits, {} readings since the store was made",
+        bytes("/store/used_bytes"),
+        count("/store/commits"),
+        count("/store/next").saturating_sub(1),
+    );
+    let _ = writeln!(
+        out,
+        "         {} written, {} a day at the rate of the last minutes; {} free on the disk",
+        bytes("/store/wear/written_bytes"),
+        bytes("/store/wear/written_per_day"),
+        bytes("/store/disk/free_bytes"),
+    );
+    if is("/store/blocked") {
+        let _ = writeln!(out, "         full: readings wait for room");
+    }
+    if !is("/store/disk/may_grow") {
+        let _ = writeln!(
+            out,
+            "         the disk is full up to `store.min_free`: the store cannot grow"
+        );
+    }
+    if !is("/store/disk/reserve") {
+        let _ = writeln!(out, "         no reserve file: the disk has no room for it");
+    }
+    let dead: u64 = names(status, "/store/dead/kept")
+        .map(|broker| count(&format!("/store/dead/kept/{broker}")))
+        .sum();
+    if dead > 0 {
+        let evicted = count("/store/dead/evicted");
+        let _ = writeln!(out, "         {dead} dead letters, {evicted} older ones deleted");
+    }
+}
+
+/// What a broker has missed, by reason.
+fn dropped(out: &mut String, status: &Value, broker: &str) {
+    for reason in ["lag", "age", "full"] {
+        let path = format!("/store/dropped/{broker}/{reason}");
+        let count = status.pointer(&path).and_then(Value::as_u64).unwrap_or(0);
+        if count > 0 {
+            let _ = writeln!(out, "         dropped {count} ({reason})");
+        }
+    }
+}
+
+/// Bytes for people.
+fn amount(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    match units.into_iter().find(|(_, shift)| bytes >> shift > 0) {
+        Some((unit, shift)) => {
+            let tenths = (u128::from(bytes) * 10) >> shift;
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        }
+        None => format!("{bytes} B"),
+    }
 }
 
 fn names<'a>(status: &'a Value, path: &str) -> impl Iterator<Item = &'a String> {
@@ -115,5 +182,56 @@ fn counts(out: &mut String, status: &Value, path: &str, word: &str) {
         let last = status.pointer(&format!("{path}/{reason}/last")).and_then(Value::as_str);
         let (count, last) = (count.and_then(Value::as_u64).unwrap_or(0), last.unwrap_or_default());
         let _ = writeln!(out, "         {word} {count} ({reason}), the last: {last}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn amounts_are_rounded_down_to_a_tenth() {
+        let table = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1_600_000, "1.5 MiB"),
+            (7 << 30, "7.0 GiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(amount(bytes), text);
+        }
+    }
+
+    #[test]
+    fn what_the_store_does_not_keep_is_told() {
+        let status = json!({
+            "store": {
+                "blocked": true,
+                "orphans": { "old": 7 },
+                "dropped": { "cloud": { "lag": 3, "age": 0, "full": 5 } },
+                "dead": { "kept": { "cloud": 2, "local": 1 }, "evicted": 4 },
+                "disk": { "free_bytes": 1048576, "may_grow": false, "reserve": false },
+                "wear": { "written_bytes": 2048, "written_per_day": null }
+            },
+            "brokers": { "cloud": {} }
+        });
+        let text = table(&status);
+        for line in [
+            "2.0 KiB written, - a day at the rate of the last minutes; 1.0 MiB free on the disk",
+            "full: readings wait for room",
+            "the store cannot grow",
+            "no reserve file",
+            "3 dead letters, 4 older ones deleted",
+            "dropped 3 (lag)",
+            "dropped 5 (full)",
+            "broker   old: not configured, stands at reading 7; `gateway forget old`",
+        ] {
+            assert!(text.contains(line), "{line} is missing:\n{text}");
+        }
+        assert!(!text.contains("(age)"), "{text}");
     }
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
 use crate::pipeline::{Pattern, TopicTemplate};
+use crate::store::WhenFull;
 
 pub(crate) use decode::*;
 pub(crate) use source::*;
@@ -32,11 +33,12 @@ pub(crate) struct Config {
     /// state_dir = "/var/lib/gateway"
     /// ```
     pub(crate) gateway: Gateway,
-    /// How readings are kept until the brokers have them.
+    /// How readings are kept until the brokers have them. See docs/store.md.
     ///
     /// ```toml
     /// [store]
     /// quota = "512MiB"
+    /// when_full = "drop_oldest"
     /// commit_interval = "1s"
     /// ```
     pub(crate) store: Store,
@@ -89,14 +91,20 @@ pub(crate) struct Gateway {
     pub(crate) drain: Interval,
 }
 
-/// How readings are kept until the brokers have them.
+/// How readings are kept until the brokers have them. See docs/store.md.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Store {
-    /// Most bytes that the store takes on disk, 1MiB or more; new readings are refused when it is
-    /// full.
+    /// Most bytes that the store takes on disk, everything included: 1MiB or more. It takes them as
+    /// it needs them; `when_full` says what happens then.
     #[serde(deserialize_with = "values::size::<_, 0x10_0000, { u64::MAX }>")]
     pub(crate) quota: ByteSize,
+    /// What happens to new readings while the store is full, or the disk.
+    pub(crate) when_full: WhenFull,
+    /// Bytes that stay free on the file system: with less, the store takes no more of it and is
+    /// full once what it has is used up. 0 leaves nothing free.
+    #[serde(deserialize_with = "values::size::<_, 0, { u64::MAX }>")]
+    pub(crate) min_free: ByteSize,
     /// Shortest time between two commits: more readings share one write, and each waits longer
     /// for its acknowledgement. 0s commits as fast as the disk allows; 1s spares an SD card, 10s
     /// is the most.
@@ -178,6 +186,17 @@ pub(crate) struct Broker {
     /// `protocol = "5"`.
     #[serde(default = "default_user_properties")]
     pub(crate) user_properties: bool,
+    /// Most readings of the store that the broker may be behind, `window` or more and at most
+    /// 4294967295, whether its routes take them or not: the oldest ones beyond that are dropped for
+    /// it and counted, acknowledged as they are. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, { u32::MAX }>")]
+    #[schemars(range(min = 1, max = 4_294_967_295_u32))]
+    pub(crate) max_lag: Option<u64>,
+    /// How old a reading may get in the store before the broker has it, 10s to 8760h, by the
+    /// machine's clock: what is older is dropped for this broker and counted, acknowledged as it
+    /// is. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::span_option::<_, 10, 31_536_000>")]
+    pub(crate) max_age: Option<Interval>,
 }
 
 /// Version of MQTT.
@@ -275,7 +294,12 @@ impl Default for Gateway {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { quota: ByteSize::mib(1024), commit_interval: Interval::default() }
+        Self {
+            quota: ByteSize::mib(1024),
+            when_full: WhenFull::default(),
+            min_free: ByteSize::mib(64),
+            commit_interval: Interval::default(),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Batch, Chunk, StoreError};
+use super::{Batch, Chunk, DeadLetter, StoreError};
 
 /// Resolves the receipt of one submission.
 pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
@@ -19,14 +19,34 @@ pub(crate) enum NotStored {
     Failed,
 }
 
+/// A batch on its way to the disk.
+pub(super) struct Append {
+    pub(super) batch: Batch,
+    pub(super) receipts: Vec<Acknowledge>,
+    pub(super) now: Timestamp,
+}
+
+/// Where the answer to a job goes.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
 /// What the storage thread is asked to do.
 pub(super) enum Job {
     /// Commit a batch, then acknowledge it.
-    Append { batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp },
+    Append(Append),
     /// Read from a number on.
-    Read { from: u64, reply: oneshot::Sender<Result<Vec<Arc<Chunk>>, StoreError>> },
+    Read { from: u64, reply: Reply<Vec<Arc<Chunk>>> },
     /// Find the first number that was committed since.
-    FirstSince { since: Timestamp, most: u64, reply: oneshot::Sender<Result<u64, StoreError>> },
+    FirstSince { since: Timestamp, most: u64, reply: Reply<u64> },
     /// Save the cursors.
     Save,
+    /// Do what is due by now: save, drop what is too old, look at the disk.
+    Tick { now: Timestamp },
+    /// Delete the cursors of a broker that is not configured; whether there were any.
+    Forget { broker: String, reply: Reply<bool> },
+    /// Write dead letters.
+    Bury { letters: Vec<DeadLetter>, now: Timestamp, reply: Reply<()> },
+    /// Read dead letters.
+    Dead { after: u64, limit: usize, reply: Reply<Vec<DeadLetter>> },
+    /// Delete dead letters.
+    Unbury { ids: Vec<u64>, reply: Reply<()> },
 }

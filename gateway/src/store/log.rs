@@ -1,13 +1,11 @@
 //! What the storage thread needs of the disk.
 
-use std::collections::BTreeMap;
-
 use proto::Timestamp;
 
+use super::cursor::Cursors;
+use super::dead::{DeadCounts, DeadLetter};
+use super::space::Room;
 use super::{Batch, Chunk, StoreError};
-
-/// Lowest number not yet acknowledged, by broker.
-pub(super) type Cursors = BTreeMap<String, u64>;
 
 /// A log of numbered records. Every method blocks on the disk.
 ///
@@ -17,10 +15,13 @@ pub(super) trait Log {
     /// The number that the next record gets.
     fn next(&self) -> u64;
 
+    /// Number of the first record that there is; [`next`](Self::next) where there is none.
+    fn first(&self) -> u64;
+
     /// Commits a batch together with the cursors; returns the number of its first record.
     ///
-    /// Records below `released` may be deleted to make room. After [`StoreError::Full`] nothing has
-    /// changed; after any other error nobody knows, until [`reopen`](Self::reopen) has found out.
+    /// Records below `released` may be deleted to make room. After an error that
+    /// [`is_full`](StoreError::is_full) nothing has changed; after any other nobody knows, until [`reopen`](Self::reopen) has found out.
     fn append(
         &mut self,
         batch: &Batch,
@@ -29,7 +30,7 @@ pub(super) trait Log {
         released: u64,
     ) -> Result<u64, StoreError>;
 
-    /// Saves the cursors without a batch; may delete records below `released`.
+    /// Saves the cursors, and no others, without a batch; may delete records below `released`.
     fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError>;
 
     /// The chunks from the one that holds `from` on, until `max_bytes` are reached.
@@ -40,6 +41,40 @@ pub(super) trait Log {
     /// Number of the first record of the first chunk that was committed at or after `since`, or of
     /// one of the newest `most` records, whichever is later.
     fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError>;
+
+    /// Whether there are chunks that can be deleted when every record below `released` may go.
+    fn can_trim(&self, released: u64) -> bool;
+
+    /// One past the last record of the oldest chunks that have `bytes` together, or of all but the
+    /// newest; [`first`](Self::first) where there is only that.
+    fn oldest_end(&self, bytes: u64) -> Result<u64, StoreError>;
+
+    /// One past the last record of the chunks from the one that holds `from` on that were all
+    /// committed before `since`; `from` where there is none.
+    fn end_of_older(&self, from: u64, since: Timestamp) -> Result<u64, StoreError>;
+
+    /// Looks whether the file system has room.
+    fn look(&mut self) -> Result<(), StoreError>;
+
+    /// What was seen there last.
+    fn room(&self) -> Room;
+
+    /// Writes dead letters; may delete records below `released`.
+    fn bury(
+        &mut self,
+        letters: &[DeadLetter],
+        released: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// The first `limit` dead letters behind the one with the identifier `after`.
+    fn dead(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Deletes dead letters.
+    fn unbury(&mut self, ids: &[u64]) -> Result<(), StoreError>;
+
+    /// How many dead letters there are.
+    fn dead_counts(&self) -> DeadCounts;
 
     /// Bytes in use, without space that waits to be used again.
     fn used_bytes(&self) -> u64;

@@ -1,13 +1,19 @@
 //! What the storage thread and the handles on the store share.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use proto::Instant;
 use tokio::sync::watch;
 
-use super::Chunk;
-use super::log::{Cursors, Log};
+use super::cursor::{Cursor, Cursors, DropReason, Dropped};
+use super::dead::DeadCounts;
+use super::lane::{self, Lane, Limits, broker_of};
+use super::space::Room;
+use super::wear::{Wear, WearReport, written};
+use super::{Chunk, Progress};
 
 /// Bytes of the newest chunks that stay in memory, so that a broker that keeps up never waits for
 /// the disk.
@@ -26,62 +32,146 @@ pub(crate) struct StoreStatus {
     pub(crate) committed_bytes: u64,
     /// Batches refused since the start because the store was full.
     pub(crate) full: u64,
+    /// Whether a batch waits for room.
+    pub(crate) blocked: bool,
     /// Chunks that were damaged on disk and skipped.
     pub(crate) damaged: u64,
     /// Records that each broker still has to acknowledge.
     pub(crate) pending: BTreeMap<String, u64>,
+    /// Records that were dropped for each broker, ever.
+    pub(crate) dropped: BTreeMap<String, Dropped>,
+    /// Brokers that are not configured, and the first record that each of them did not acknowledge.
+    pub(crate) orphans: BTreeMap<String, u64>,
+    /// Readings that were given up.
+    pub(crate) dead: DeadCounts,
+    /// Room on the file system.
+    pub(crate) disk: Room,
+    /// Writes to the device.
+    pub(crate) wear: WearReport,
 }
 
 /// The state of the store that does not need the disk.
 pub(super) struct Shared {
-    pub(super) brokers: Vec<Broker>,
+    pub(super) lanes: Vec<LaneState>,
     pub(super) head: watch::Sender<u64>,
+    orphans: Mutex<Cursors>,
     tail: Mutex<Tail>,
+    /// The cursors on disk.
+    saved: Mutex<Cursors>,
     save_requested: AtomicBool,
     appends_waiting: AtomicU64,
-    used_bytes: AtomicU64,
+    blocked: AtomicBool,
+    stopping: AtomicBool,
+    disk: Mutex<Disk>,
+    wear: Mutex<Wear>,
     commits: AtomicU64,
     committed_bytes: AtomicU64,
     full: AtomicU64,
     damaged: AtomicU64,
 }
 
-/// How far one broker is.
-pub(super) struct Broker {
-    pub(super) name: String,
-    pub(super) next: AtomicU64,
-    pub(super) saved: watch::Sender<u64>,
+/// What the storage thread saw last.
+#[derive(Clone, Default)]
+pub(super) struct Disk {
+    pub(super) used_bytes: u64,
+    pub(super) room: Room,
+    pub(super) dead: DeadCounts,
 }
 
-impl Broker {
-    pub(super) fn next(&self) -> u64 {
-        self.next.load(Ordering::Acquire)
+/// How far one lane is.
+pub(super) struct LaneState {
+    pub(super) key: String,
+    pub(super) limits: Limits,
+    broker: String,
+    position: Mutex<Position>,
+    /// Nothing below is to be published any more: the broker's feed skips to it.
+    floor: AtomicU64,
+    pub(super) saved: watch::Sender<Saved>,
+}
+
+/// How far one lane is now.
+#[derive(Clone)]
+pub(super) struct Position {
+    pub(super) cursor: Cursor,
+    /// Records that the broker has released since the start.
+    pub(super) released: u64,
+}
+
+/// How far one lane is on disk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Saved {
+    pub(super) lowest: u64,
+    /// What of [`Position::released`] that includes.
+    pub(super) released: u64,
+}
+
+/// All cursors at one moment, on their way to the disk.
+pub(super) struct Snapshot {
+    pub(super) cursors: Cursors,
+    /// [`Position::released`] of each lane.
+    released: Vec<u64>,
+}
+
+impl LaneState {
+    fn new(lane: &Lane, cursor: Cursor, saved: Option<&Cursor>) -> Self {
+        let lowest = saved.map_or(0, |cursor| cursor.progress.lowest());
+        Self {
+            key: lane.key.clone(),
+            limits: lane.limits,
+            broker: lane.broker.clone(),
+            floor: cursor.progress.lowest().into(),
+            position: Mutex::new(Position { cursor, released: 0 }),
+            saved: watch::Sender::new(Saved { lowest, released: 0 }),
+        }
+    }
+
+    /// Where it is now.
+    pub(super) fn position(&self) -> MutexGuard<'_, Position> {
+        lock(&self.position)
+    }
+
+    /// Number below which nothing is to be published any more.
+    pub(super) fn floor(&self) -> u64 {
+        self.floor.load(Ordering::Acquire)
+    }
+
+    /// Changes the progress by what the broker has acknowledged.
+    pub(super) fn release(&self, by: impl FnOnce(&mut Progress) -> u64) {
+        let mut position = self.position();
+        position.released += by(&mut position.cursor.progress);
+    }
+
+    /// Drops what is pending below `floor`; how many records that were.
+    pub(super) fn drop_below(&self, floor: u64, reason: DropReason) -> u64 {
+        let count = self.position().cursor.drop_below(floor, reason);
+        self.floor.fetch_max(floor, Ordering::AcqRel);
+        count
+    }
+
+    fn lowest(&self) -> u64 {
+        self.position().cursor.progress.lowest()
     }
 }
 
 impl Shared {
-    pub(super) fn new(log: &impl Log, known: &Cursors, brokers: &[&str]) -> Self {
-        let head = log.next();
-        let start = known.values().copied().min().unwrap_or(head);
-        let brokers = brokers
-            .iter()
-            .map(|&name| {
-                let next = known.get(name).copied().unwrap_or(start).clamp(1, head);
-                let saved = known.get(name).copied().unwrap_or(0);
-                Broker {
-                    name: name.to_owned(),
-                    next: next.into(),
-                    saved: watch::Sender::new(saved),
-                }
-            })
-            .collect();
+    /// `on_disk` are the numbers of the records that there are.
+    pub(super) fn new(known: Cursors, lanes: &[Lane], on_disk: Range<u64>, disk: Disk) -> Self {
+        let head = on_disk.end;
+        let start = lane::start(known.clone(), lanes, on_disk);
+        let states = lanes.iter().zip(start.lanes);
+        let lanes = states.map(|(lane, cursor)| LaneState::new(lane, cursor, known.get(&lane.key)));
         Self {
-            brokers,
+            lanes: lanes.collect(),
             head: watch::Sender::new(head),
+            orphans: Mutex::new(start.orphans),
             tail: Mutex::default(),
+            saved: Mutex::new(known),
             save_requested: false.into(),
             appends_waiting: 0.into(),
-            used_bytes: log.used_bytes().into(),
+            blocked: false.into(),
+            stopping: false.into(),
+            disk: Mutex::new(disk),
+            wear: Mutex::default(),
             commits: 0.into(),
             committed_bytes: 0.into(),
             full: 0.into(),
@@ -92,16 +182,50 @@ impl Shared {
     /// Where the store stands.
     pub(super) fn status(&self) -> StoreStatus {
         let next = *self.head.borrow();
-        let pending = self.brokers.iter().map(|b| (b.name.clone(), next - b.next())).collect();
+        let mut pending = BTreeMap::new();
+        let mut dropped = BTreeMap::<_, Dropped>::new();
+        for lane in &self.lanes {
+            let Position { cursor, .. } = lane.position().clone();
+            // Lanes of one broker have most of what is pending in common.
+            let most = pending.entry(lane.broker.clone()).or_default();
+            *most = cursor.progress.pending_count(next).max(*most);
+            let sum = dropped.entry(lane.broker.clone()).or_default();
+            *sum = sum.plus(cursor.dropped);
+        }
+        let Disk { used_bytes, room, dead } = lock(&self.disk).clone();
         StoreStatus {
             next,
-            used_bytes: self.used_bytes.load(Ordering::Relaxed),
+            used_bytes,
             commits: self.commits.load(Ordering::Relaxed),
             committed_bytes: self.committed_bytes.load(Ordering::Relaxed),
             full: self.full.load(Ordering::Relaxed),
+            blocked: self.is_blocked(),
             damaged: self.damaged.load(Ordering::Relaxed),
             pending,
+            dropped,
+            orphans: self.orphans(),
+            dead,
+            disk: room,
+            wear: lock(&self.wear).report(),
         }
+    }
+
+    /// Brokers that are not configured, and the first record that each did not acknowledge.
+    pub(super) fn orphans(&self) -> BTreeMap<String, u64> {
+        let mut orphans = BTreeMap::new();
+        for (key, cursor) in lock(&self.orphans).iter() {
+            let lowest = orphans.entry(broker_of(key).to_owned()).or_insert(u64::MAX);
+            *lowest = cursor.progress.lowest().min(*lowest);
+        }
+        orphans
+    }
+
+    /// Forgets a broker that is not configured; whether it was known.
+    pub(super) fn forget(&self, broker: &str) -> bool {
+        let mut orphans = lock(&self.orphans);
+        let before = orphans.len();
+        orphans.retain(|key, _| broker_of(key) != broker);
+        orphans.len() < before
     }
 
     /// Notes that an append is on its way.
@@ -119,10 +243,17 @@ impl Shared {
         self.save_requested.store(false, Ordering::Release);
     }
 
-    /// Where the brokers are; whoever asks for this saves them.
-    pub(super) fn cursors(&self) -> Cursors {
+    /// Where the lanes are; whoever asks for this saves them.
+    pub(super) fn snapshot(&self) -> Snapshot {
         self.give_up_save();
-        self.brokers.iter().map(|broker| (broker.name.clone(), broker.next())).collect()
+        let mut cursors = lock(&self.orphans).clone();
+        let mut released = Vec::with_capacity(self.lanes.len());
+        for lane in &self.lanes {
+            let position = lane.position().clone();
+            cursors.insert(lane.key.clone(), position.cursor);
+            released.push(position.released);
+        }
+        Snapshot { cursors, released }
     }
 
     pub(super) fn handle_append(&self) {
@@ -134,30 +265,61 @@ impl Shared {
         self.appends_waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Records below this number are released for every broker.
+    /// Whether an append waits for room.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_blocked(&self, blocked: bool) {
+        self.blocked.store(blocked, Ordering::Release);
+    }
+
+    /// From now on nothing waits for room any more.
+    pub(super) fn stop_waiting(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing waits for room any more.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Records below this number are released in every lane.
     pub(super) fn released(&self) -> u64 {
-        self.brokers.iter().map(Broker::next).min().unwrap_or_else(|| *self.head.borrow())
+        self.lanes.iter().map(LaneState::lowest).min().unwrap_or_else(|| *self.head.borrow())
     }
 
-    pub(super) fn is_saved(&self, cursors: &Cursors) -> bool {
-        self.brokers.iter().all(|b| cursors.get(&b.name) == Some(&*b.saved.borrow()))
+    pub(super) fn is_saved(&self, snapshot: &Snapshot) -> bool {
+        *lock(&self.saved) == snapshot.cursors
     }
 
-    pub(super) fn handle_saved(&self, cursors: &Cursors) {
-        for broker in &self.brokers {
-            if let Some(&next) = cursors.get(&broker.name) {
-                broker.saved.send_if_modified(|saved| std::mem::replace(saved, next) != next);
+    /// Notes what is on disk.
+    pub(super) fn handle_saved(&self, snapshot: Snapshot) {
+        self.handle_unsaved(&snapshot);
+        *lock(&self.saved) = snapshot.cursors;
+    }
+
+    /// Lets the brokers go on as if it were saved.
+    pub(super) fn handle_unsaved(&self, snapshot: &Snapshot) {
+        for (lane, &released) in self.lanes.iter().zip(&snapshot.released) {
+            if let Some(cursor) = snapshot.cursors.get(&lane.key) {
+                let saved = Saved { lowest: cursor.progress.lowest(), released };
+                lane.saved.send_if_modified(|before| std::mem::replace(before, saved) != saved);
             }
         }
     }
 
-    pub(super) fn handle_commit(&self, chunk: Chunk, bytes: u64, used: u64) {
+    pub(super) fn handle_commit(&self, chunk: Chunk, bytes: u64) {
         let head = chunk.end;
         self.tail().push(Arc::new(chunk));
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.committed_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.used_bytes.store(used, Ordering::Relaxed);
         self.head.send_replace(head);
+    }
+
+    /// Notes what the storage thread sees.
+    pub(super) fn handle_disk(&self, disk: Disk) {
+        *lock(&self.disk) = disk;
     }
 
     pub(super) fn handle_full(&self) {
@@ -168,9 +330,18 @@ impl Shared {
         self.damaged.fetch_add(chunks, Ordering::Relaxed);
     }
 
-    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks at what was written to the device, if it is time for that.
+    pub(super) fn sample_wear(&self, now: Instant) {
+        lock(&self.wear).sample(now, written);
     }
+
+    pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {
+        lock(&self.tail)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The newest chunks, without a gap.

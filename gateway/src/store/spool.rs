@@ -2,20 +2,24 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use proto::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::warn;
 
-use super::job::{Acknowledge, Job};
-use super::shared::{Broker, Shared, StoreStatus};
+use super::job::{Acknowledge, Append, Job, Reply};
+use super::lane::Lane;
+use super::log::Log as _;
+use super::shared::{Disk, LaneState, Saved, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
 use super::worker::Worker;
-use super::{Batch, Chunk, StoreError};
+use super::{Batch, Chunk, DeadLetter, Policy, Progress, StoreError};
+use crate::clock;
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
 const JOBS: usize = 2;
+
 /// A handle on the store, for any task.
 #[derive(Clone)]
 pub(crate) struct Spool {
@@ -23,27 +27,36 @@ pub(crate) struct Spool {
     shared: Arc<Shared>,
 }
 
-/// How far one broker is.
+/// How far one lane of a broker is.
 pub(crate) struct BrokerCursor {
     index: usize,
     jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
-    saved: watch::Receiver<u64>,
+    saved: watch::Receiver<Saved>,
 }
 
 impl Spool {
     /// Opens the store and starts its thread, which ends when every handle is dropped.
     ///
-    /// A broker without a cursor starts where the most backward of all known brokers stands.
+    /// Where each lane starts is told in [`lane`](super::lane).
     pub(crate) fn open(
         directory: PathBuf,
-        quota: u64,
-        brokers: &[&str],
+        policy: Policy,
+        lanes: &[Lane],
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
-        let (log, known) = SqliteLog::open(&directory, quota)?;
-        let shared = Arc::new(Shared::new(&log, &known, brokers));
+        let (log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
+        let on_disk = log.first()..log.next();
+        let shared = Arc::new(Shared::new(known, lanes, on_disk, Disk::default()));
+        for (broker, next) in shared.orphans() {
+            warn!(
+                broker,
+                next,
+                "this broker is not configured any more; how far it was is kept, but its readings \
+                 are not: configure it again, or delete what is kept with `gateway forget {broker}`"
+            );
+        }
         let (jobs, receiver) = mpsc::channel(JOBS);
-        let worker = Worker { log, shared: Arc::clone(&shared) };
+        let worker = Worker::new(log, Arc::clone(&shared), policy);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || worker.run(receiver))
@@ -55,7 +68,7 @@ impl Spool {
     pub(crate) async fn append(&self, batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp) {
         self.shared.announce_append();
         // A storage thread that ended drops the receipts, which says so to whoever waits.
-        let _ = self.jobs.send(Job::Append { batch, receipts, now }).await;
+        let _ = self.jobs.send(Job::Append(Append { batch, receipts, now })).await;
     }
 
     /// Some chunks from `from` on, which are empty only where nothing is stored there yet.
@@ -63,28 +76,38 @@ impl Spool {
         if let Some(chunks) = self.shared.tail().from(from) {
             return Ok(chunks);
         }
-        let (reply, answer) = oneshot::channel();
-        self.ask(Job::Read { from, reply }, answer).await?
+        self.ask(|reply| Job::Read { from, reply }).await
     }
 
     /// The number of the first record that was committed since then, or of one of the newest
     /// `most`, whichever is later.
     pub(crate) async fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
+        self.ask(|reply| Job::FirstSince { since, most, reply }).await
+    }
+
+    /// Deletes what is kept of a broker that is not configured; whether there was anything.
+    pub(crate) async fn forget(&self, broker: &str) -> Result<bool, StoreError> {
+        let broker = broker.to_owned();
+        self.ask(|reply| Job::Forget { broker, reply }).await
+    }
+
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.ask(Job::FirstSince { since, most, reply }, answer).await?
+        self.jobs.send(job(reply)).await.map_err(|_| StoreError::Ended)?;
+        answer.await.map_err(|_| StoreError::Ended)?
     }
 
-    async fn ask<T>(&self, job: Job, answer: oneshot::Receiver<T>) -> Result<T, StoreError> {
-        self.jobs.send(job).await.map_err(|_| StoreError::Ended)?;
-        answer.await.map_err(|_| StoreError::Ended)
+    /// Has done what is due by now; to be called about once a second.
+    pub(crate) fn tick(&self) {
+        self.shared.sample_wear(clock::now());
+        // A thread that is too busy for it has another chance in a second.
+        let _ = self.jobs.try_send(Job::Tick { now: clock::wall() });
     }
 
-    /// Saves the cursors soon, if they have moved.
-    pub(crate) fn save_soon(&self) {
-        let cursors = self.shared.cursors();
-        if !self.shared.is_saved(&cursors) {
-            request_save(&self.jobs, &self.shared);
-        }
+    /// From now on, what meets a full store is refused at once, also what waits already.
+    pub(crate) fn stop_waiting(&self) {
+        self.shared.stop_waiting();
+        request_save(&self.jobs, &self.shared);
     }
 
     /// One past the number of the newest committed record, and its changes.
@@ -92,10 +115,10 @@ impl Spool {
         self.shared.head.subscribe()
     }
 
-    /// The cursor of a broker that was named at the opening.
-    pub(crate) fn cursor(&self, broker: &str) -> Option<BrokerCursor> {
-        let index = self.shared.brokers.iter().position(|b| b.name == broker)?;
-        let saved = self.shared.brokers.get(index)?.saved.subscribe();
+    /// The cursor of a lane that was named at the opening.
+    pub(crate) fn cursor(&self, key: &str) -> Option<BrokerCursor> {
+        let index = self.shared.lanes.iter().position(|lane| lane.key == key)?;
+        let saved = self.shared.lanes.get(index)?.saved.subscribe();
         let shared = Arc::clone(&self.shared);
         Some(BrokerCursor { index, jobs: self.jobs.clone(), shared, saved })
     }
@@ -106,22 +129,58 @@ impl Spool {
     }
 }
 
+#[cfg_attr(not(test), expect(dead_code, reason = "only tests write dead letters so far"))]
+impl Spool {
+    /// Writes dead letters: they are durable when this resolves. One that was written before, by
+    /// broker, number and topic, is replaced.
+    pub(crate) async fn bury(&self, letters: Vec<DeadLetter>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Bury { letters, now: clock::wall(), reply }).await
+    }
+
+    /// The first `limit` dead letters behind the one with the identifier `after`.
+    pub(crate) async fn dead(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.ask(|reply| Job::Dead { after, limit, reply }).await
+    }
+
+    /// Deletes dead letters.
+    pub(crate) async fn unbury(&self, ids: Vec<u64>) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Unbury { ids, reply }).await
+    }
+}
+
 impl BrokerCursor {
-    /// The lowest number that the broker has not acknowledged.
+    /// The lowest number that is pending.
     pub(crate) fn next(&self) -> u64 {
-        self.broker().map_or(0, Broker::next)
+        self.lane().map_or(0, |lane| lane.position().cursor.progress.lowest())
+    }
+
+    /// Nothing below this is to be published any more: it was dropped. It only grows, and nobody
+    /// is woken by that: look at it before each publish.
+    pub(crate) fn floor(&self) -> u64 {
+        self.lane().map_or(0, LaneState::floor)
     }
 
     /// Releases every record below `next`.
     pub(crate) fn release(&self, next: u64) {
-        if let Some(broker) = self.broker() {
-            broker.next.store(next, Ordering::Release);
+        self.change(|progress| progress.drop_below(next));
+    }
+
+    fn change(&self, release: impl FnOnce(&mut Progress) -> u64) {
+        if let Some(lane) = self.lane() {
+            lane.release(release);
+        }
+        if self.shared.is_blocked() {
+            self.request_save();
         }
     }
 
-    /// What of that is known to be on disk: a crash repeats what lies between.
+    /// The lowest pending number that is known to be on disk: a crash repeats what lies between.
     pub(crate) fn saved(&self) -> u64 {
-        *self.saved.borrow()
+        self.saved.borrow().lowest
     }
 
     /// Asks for the cursor to be saved.
@@ -135,8 +194,43 @@ impl BrokerCursor {
         let _ = self.saved.changed().await;
     }
 
-    fn broker(&self) -> Option<&Broker> {
-        self.shared.brokers.get(self.index)
+    fn lane(&self) -> Option<&LaneState> {
+        self.shared.lanes.get(self.index)
+    }
+}
+
+/// For a broker with several lanes.
+#[cfg_attr(not(test), expect(dead_code, reason = "every broker has one lane without gaps so far"))]
+impl BrokerCursor {
+    /// What is pending.
+    pub(crate) fn progress(&self) -> Progress {
+        self.lane().map_or(Progress::new(0), |lane| lane.position().cursor.progress.clone())
+    }
+
+    /// Releases the records of the open end below `n`.
+    pub(crate) fn release_open(&self, n: u64) {
+        self.change(|progress| progress.release_open(n));
+    }
+
+    /// Releases the records below `n` in the gap that reaches up to `n` or holds it.
+    pub(crate) fn release_gap(&self, n: u64) {
+        self.change(|progress| progress.release_gap(n));
+    }
+
+    /// Leaves what is pending below `n` behind as a gap; `false` where there are too many gaps.
+    pub(crate) fn skip_to(&self, n: u64) -> bool {
+        self.lane().is_some_and(|lane| lane.position().cursor.progress.skip_to(n))
+    }
+
+    /// Records that were released since the start.
+    pub(crate) fn released_count(&self) -> u64 {
+        self.lane().map_or(0, |lane| lane.position().released)
+    }
+
+    /// What of [`released_count`](Self::released_count) is known to be on disk: a crash repeats the
+    /// rest, wherever it lies.
+    pub(crate) fn saved_count(&self) -> u64 {
+        self.saved.borrow().released
     }
 }
 

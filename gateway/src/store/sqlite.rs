@@ -9,18 +9,14 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 use tracing::warn;
 
 use super::chunk::{Batch, Chunk, checksum};
-use super::log::{Cursors, Log};
+use super::cursor::{self, Cursors};
+use super::dead::{self, DeadCounts, DeadLetter, Letters};
+use super::log::Log;
+use super::quota::{PAGE, Quota};
+use super::schema::{self, APPLICATION_ID, FIRST, VERSION};
+use super::space::{Room, Space};
 use super::{KEEP, StoreError};
 
-/// The layout described in the module above.
-const VERSION: i64 = 1;
-/// Marks the file as a spool: "gwsp".
-const APPLICATION_ID: i64 = 0x6777_7370;
-const PAGE: u64 = 4096;
-/// Most bytes that the write-ahead log keeps between two checkpoints.
-const MAX_WAL: u64 = 16 * 1024 * 1024;
-/// Pages in the log that start a checkpoint.
-const CHECKPOINT_PAGES: u64 = 1000;
 /// Most chunks that one commit deletes, so that no commit takes long.
 const TRIM: u32 = 64;
 
@@ -28,9 +24,13 @@ const TRIM: u32 = 64;
 pub(super) struct SqliteLog {
     connection: Connection,
     path: PathBuf,
-    quota: u64,
+    quota: Quota,
     next: u64,
     oldest: Option<Oldest>,
+    letters: Letters,
+    space: Space,
+    /// Whether the file may take more of the file system, as SQLite was told.
+    grows: bool,
     /// Held for as long as the file is open.
     _lock: File,
 }
@@ -38,30 +38,51 @@ pub(super) struct SqliteLog {
 /// The first chunk in the file.
 #[derive(Clone, Copy, Debug)]
 struct Oldest {
+    base: u64,
     end: u64,
     time_ms: i64,
 }
 
 impl SqliteLog {
     /// Opens or creates the store in `directory` and recovers what was committed.
-    pub(super) fn open(directory: &Path, quota: u64) -> Result<(Self, Cursors), StoreError> {
+    ///
+    /// It takes at most `quota` bytes, and only while `min_free` bytes of the file system stay free.
+    pub(super) fn open(
+        directory: &Path,
+        quota: u64,
+        min_free: u64,
+    ) -> Result<(Self, Cursors), StoreError> {
         let in_directory = |source| StoreError::Directory { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(in_directory)?;
         let lock = lock(directory)?;
         let path = directory.join("spool.db");
         let failed = |source| StoreError::Sqlite { path: path.clone(), source };
-        let connection = connect(&path).map_err(failed)?;
+        let mut connection = connect(&path).map_err(failed)?;
         // Before any setting: some of them rewrite the file.
         let content = Content::of(&connection).map_err(failed)?;
         if let Content::Foreign(found) = content {
             return Err(StoreError::Version { path, found, expected: VERSION });
         }
+        let quota = Quota::new(quota);
         configure(&connection, quota).map_err(failed)?;
-        if content == Content::Nothing {
-            create(&connection).map_err(failed)?;
+        match content {
+            Content::Nothing => schema::create(&connection).map_err(failed)?,
+            Content::Older => schema::migrate(&mut connection).map_err(failed)?,
+            Content::Spool | Content::Foreign(_) => {}
         }
-        let mut log = Self { connection, path, quota, next: 1, oldest: None, _lock: lock };
+        let mut log = Self {
+            connection,
+            path,
+            quota,
+            next: 1,
+            oldest: None,
+            letters: Letters::new(quota.bytes),
+            space: Space::open(directory, min_free, quota.reserve),
+            grows: true,
+            _lock: lock,
+        };
         let cursors = log.recover().map_err(|source| log.failed(source))?;
+        log.apply_space().map_err(|source| log.failed(source))?;
         Ok((log, cursors))
     }
 
@@ -85,13 +106,13 @@ impl SqliteLog {
                 signed(batch.data().len() as u64),
                 now.as_millis(),
                 checksum(batch.data()),
-                encode_cursors(cursors),
+                cursor::encode(cursors),
                 batch.data(),
             ])?;
         transaction.commit()?;
         self.next = base + batch.len();
         if self.oldest.is_none() {
-            self.oldest = Some(Oldest { end: self.next, time_ms: now.as_millis() });
+            self.oldest = Some(Oldest { base, end: self.next, time_ms: now.as_millis() });
         }
         if let Err(error) = self.trim(released, now, self.is_crowded()) {
             // The batch is safe; what ails the file shows in the next commit.
@@ -102,21 +123,46 @@ impl SqliteLog {
 
     /// Whether space is short enough to delete what could stay a while.
     fn is_crowded(&self) -> bool {
-        self.used_bytes() > self.quota / 2
+        self.used_bytes() > self.quota.bytes / 2
     }
 
     fn try_save(&mut self, cursors: &Cursors) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        {
-            let mut statement = transaction.prepare_cached(
-                "INSERT INTO cursor(broker, next, dropped) VALUES (?1, ?2, 0) \
-                 ON CONFLICT(broker) DO UPDATE SET next = excluded.next",
-            )?;
-            for (broker, next) in cursors {
-                statement.execute(params![broker, signed(*next)])?;
-            }
-        }
+        schema::save_cursors(&transaction, cursors, self.next)?;
         transaction.commit()
+    }
+
+    /// Does what makes room or keeps what must not wait: on a full disk in the room of the reserve.
+    fn with_reserve<T>(
+        &mut self,
+        mut act: impl FnMut(&mut Self) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        match act(self) {
+            Err(error) if is_full(&error) && self.space.use_reserve() => {}
+            done => return done,
+        }
+        set_page_limit(&self.connection, self.quota.pages_with_reserve())?;
+        let done = act(self);
+        self.grows = false;
+        set_page_limit(&self.connection, 1)?;
+        done
+    }
+
+    /// Lets the file grow or not, as there is room on the file system.
+    fn apply_space(&mut self) -> rusqlite::Result<()> {
+        let grows = self.space.may_grow();
+        if grows != self.grows {
+            set_page_limit(&self.connection, if grows { self.quota.pages() } else { 1 })?;
+            self.grows = grows;
+        }
+        Ok(())
+    }
+
+    fn full(&self) -> StoreError {
+        match self.space.is_short() {
+            false => StoreError::Full { used: self.used_bytes(), quota: self.quota.bytes },
+            true => StoreError::NoRoom { free: self.space.room().free_bytes.unwrap_or(0) },
+        }
     }
 
     fn try_read(&self, from: u64, max_bytes: usize) -> rusqlite::Result<Vec<Chunk>> {
@@ -169,25 +215,12 @@ impl SqliteLog {
 
     /// Next number and cursors, from what the newest chunk and the cursor table say.
     fn recover(&mut self) -> rusqlite::Result<Cursors> {
-        let newest: Option<(i64, i64, Vec<u8>)> = self
-            .connection
-            .query_row("SELECT base, n, cursors FROM chunk ORDER BY base DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        let mut cursors = Cursors::new();
-        if let Some((base, records, saved)) = newest {
-            self.next = unsigned(base) + unsigned(records);
-            cursors = decode_cursors(&saved).unwrap_or_default();
-        }
-        let mut statement = self.connection.prepare("SELECT broker, next FROM cursor")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let cursor = cursors.entry(row.get(0)?).or_default();
-            *cursor = unsigned(row.get(1)?).max(*cursor);
-        }
+        let newest = "SELECT base + n FROM chunk ORDER BY base DESC LIMIT 1";
+        let next = self.connection.query_row(newest, [], |row| row.get(0)).optional()?;
+        self.next = next.map_or(1, unsigned);
         self.oldest = oldest(&self.connection)?;
-        Ok(cursors)
+        self.letters.load(&self.connection)?;
+        schema::load_cursors(&self.connection)
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
@@ -200,6 +233,10 @@ impl Log for SqliteLog {
         self.next
     }
 
+    fn first(&self) -> u64 {
+        self.oldest.map_or(self.next, |oldest| oldest.base)
+    }
+
     fn append(
         &mut self,
         batch: &Batch,
@@ -209,23 +246,120 @@ impl Log for SqliteLog {
     ) -> Result<u64, StoreError> {
         loop {
             let error = match self.try_append(batch, now, cursors, released) {
-                Ok(base) => return Ok(base),
+                Ok(base) => {
+                    self.space.handle_commit(batch.data().len() as u64);
+                    if let Err(error) = self.apply_space() {
+                        warn!(%error, "cannot tell SQLite how much room there is");
+                    }
+                    return Ok(base);
+                }
                 Err(error) => error,
             };
-            if error.sqlite_error_code() != Some(ErrorCode::DiskFull) {
+            if !is_full(&error) {
                 return Err(self.failed(error));
             }
-            if self.trim(released, now, true).map_err(|source| self.failed(source))? == 0 {
-                return Err(StoreError::Full { used: self.used_bytes(), quota: self.quota });
+            match self.with_reserve(|log| log.trim(released, now, true)) {
+                Ok(0) => {}
+                Ok(_) => continue,
+                Err(error) if is_full(&error) => {}
+                Err(error) => return Err(self.failed(error)),
+            }
+            // There may be room by now.
+            let grew = self.grows;
+            self.look()?;
+            if grew || !self.grows {
+                return Err(self.full());
             }
         }
     }
 
     fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError> {
-        self.try_save(cursors)
-            .and_then(|()| self.trim(released, now, self.is_crowded()))
+        self.with_reserve(|log| log.try_save(cursors))
+            .and_then(|()| {
+                let crowded = self.is_crowded();
+                self.with_reserve(|log| log.trim(released, now, crowded))
+            })
             .map(drop)
             .map_err(|source| self.failed(source))
+    }
+
+    fn can_trim(&self, released: u64) -> bool {
+        self.oldest.is_some_and(|oldest| oldest.end <= released && oldest.end < self.next)
+    }
+
+    fn oldest_end(&self, bytes: u64) -> Result<u64, StoreError> {
+        let walk = || -> rusqlite::Result<u64> {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT base + n, bytes FROM chunk WHERE base < (SELECT max(base) FROM chunk) \
+                 ORDER BY base",
+            )?;
+            let mut rows = statement.query([])?;
+            let (mut end, mut sum) = (self.first(), 0);
+            while sum < bytes
+                && let Some(row) = rows.next()?
+            {
+                end = unsigned(row.get(0)?);
+                sum += unsigned(row.get(1)?);
+            }
+            Ok(end)
+        };
+        walk().map_err(|source| self.failed(source))
+    }
+
+    fn end_of_older(&self, from: u64, since: Timestamp) -> Result<u64, StoreError> {
+        let walk = || -> rusqlite::Result<u64> {
+            let mut statement = self.connection.prepare_cached(
+                "SELECT base + n, t_ms FROM chunk WHERE base >= \
+                 coalesce((SELECT max(base) FROM chunk WHERE base <= ?1), 0) ORDER BY base",
+            )?;
+            let mut rows = statement.query([signed(from)])?;
+            let mut end = from;
+            while let Some(row) = rows.next()?
+                && row.get::<_, i64>(1)? < since.as_millis()
+            {
+                end = unsigned(row.get(0)?).max(from);
+            }
+            Ok(end)
+        };
+        walk().map_err(|source| self.failed(source))
+    }
+
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.space.look();
+        self.apply_space().map_err(|source| self.failed(source))
+    }
+
+    fn room(&self) -> Room {
+        self.space.room()
+    }
+
+    fn bury(
+        &mut self,
+        letters: &[DeadLetter],
+        released: u64,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let bury = |log: &mut Self| log.letters.bury(&mut log.connection, letters);
+        let mut done = bury(self);
+        if done.as_ref().is_err_and(is_full) {
+            done = self
+                .with_reserve(|log| log.trim(released, now, true))
+                .and_then(|_| self.with_reserve(bury));
+        }
+        done.map_err(|error| if is_full(&error) { self.full() } else { self.failed(error) })
+    }
+
+    fn dead(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        dead::read(&self.connection, after, limit).map_err(|source| self.failed(source))
+    }
+
+    fn unbury(&mut self, ids: &[u64]) -> Result<(), StoreError> {
+        self.with_reserve(|log| log.letters.unbury(&mut log.connection, ids))
+            .map_err(|source| self.failed(source))
+    }
+
+    fn dead_counts(&self) -> DeadCounts {
+        self.letters.counts().clone()
     }
 
     fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
@@ -268,7 +402,8 @@ impl Log for SqliteLog {
             Ok(connection)
         };
         self.connection = open().map_err(|source| self.failed(source))?;
-        self.recover().map(drop).map_err(|source| self.failed(source))
+        self.grows = true;
+        self.recover().and_then(|_| self.apply_space()).map_err(|source| self.failed(source))
     }
 }
 
@@ -288,17 +423,24 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The settings that the guarantees rest on; their order matters.
-fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
-    let wal = MAX_WAL.min(quota / 4);
-    let checkpoint = CHECKPOINT_PAGES.min(wal / PAGE / 2).max(16);
-    let pages = (quota.saturating_sub(wal) / PAGE).max(16);
+fn configure(connection: &Connection, quota: Quota) -> rusqlite::Result<()> {
     connection.pragma_update(None, "page_size", signed(PAGE))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", signed(checkpoint))?;
-    connection.pragma_update(None, "journal_size_limit", signed(wal))?;
+    connection.pragma_update(None, "wal_autocheckpoint", signed(quota.checkpoint()))?;
+    connection.pragma_update(None, "journal_size_limit", signed(quota.log))?;
     connection.pragma_update(None, "cache_size", -4096)?;
+    set_page_limit(connection, quota.pages())
+}
+
+/// Below the pages that the file has, it is these: then it does not grow, but what is free in it
+/// can be used.
+fn set_page_limit(connection: &Connection, pages: u64) -> rusqlite::Result<()> {
     connection.pragma_update(None, "max_page_count", signed(pages))
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
 /// What a file holds.
@@ -306,6 +448,8 @@ fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
 enum Content {
     Nothing,
     Spool,
+    /// A spool of the first version.
+    Older,
     /// Something else, of this version.
     Foreign(i64),
 }
@@ -316,30 +460,20 @@ impl Content {
         let tables = query("SELECT count(*) FROM sqlite_schema")?;
         Ok(match (query("PRAGMA application_id")?, query("PRAGMA user_version")?) {
             (APPLICATION_ID, VERSION) => Self::Spool,
+            (APPLICATION_ID, FIRST) => Self::Older,
             (0, 0) if tables == 0 => Self::Nothing,
             (_, version) => Self::Foreign(version),
         })
     }
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(&format!(
-        "BEGIN;
-         CREATE TABLE chunk(base INTEGER PRIMARY KEY, n INTEGER NOT NULL, bytes INTEGER NOT NULL,
-                            t_ms INTEGER NOT NULL, crc INTEGER NOT NULL, cursors BLOB NOT NULL,
-                            data BLOB NOT NULL) STRICT;
-         CREATE TABLE cursor(broker TEXT PRIMARY KEY, next INTEGER NOT NULL,
-                             dropped INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-         PRAGMA application_id = {APPLICATION_ID};
-         PRAGMA user_version = {VERSION};
-         COMMIT;"
-    ))
-}
-
 fn oldest(connection: &Connection) -> rusqlite::Result<Option<Oldest>> {
     connection
-        .prepare_cached("SELECT base + n, t_ms FROM chunk ORDER BY base LIMIT 1")?
-        .query_row([], |row| Ok(Oldest { end: unsigned(row.get(0)?), time_ms: row.get(1)? }))
+        .prepare_cached("SELECT base, base + n, t_ms FROM chunk ORDER BY base LIMIT 1")?
+        .query_row([], |row| {
+            let (base, end) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
+            Ok(Oldest { base, end, time_ms: row.get(2)? })
+        })
         .optional()
 }
 
@@ -388,19 +522,12 @@ fn percent_encoded(path: &Path) -> String {
     uri
 }
 
-fn encode_cursors(cursors: &Cursors) -> Vec<u8> {
-    minicbor::to_vec(cursors).unwrap_or_default()
-}
-
-fn decode_cursors(bytes: &[u8]) -> Result<Cursors, minicbor::decode::Error> {
-    minicbor::decode(bytes)
-}
-
 /// SQLite's integers are signed; numbers of records and pages stay far below the limit.
-fn signed(value: u64) -> i64 {
+pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-fn unsigned(value: i64) -> u64 {
+/// The same back.
+pub(super) fn unsigned(value: i64) -> u64 {
     u64::try_from(value).unwrap_or(0)
 }

@@ -7,9 +7,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use proptest::prelude::*;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
-use super::log::{Cursors, Log as _};
+use super::cursor::{Cursor, Cursors};
+use super::log::Log as _;
 use super::sqlite::SqliteLog;
-use super::{Batch, Record, StoreError};
+use super::{Batch, Progress, Record, StoreError};
+
+mod policies;
 
 const QUOTA: u64 = 64 * 1024 * 1024;
 /// Longer than [`super::KEEP`].
@@ -44,18 +47,24 @@ fn later() -> Timestamp {
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(pub(super) PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gateway store {} {count} ?%#", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        let folder = Self(std::env::temp_dir().join(name));
+        std::fs::create_dir_all(&folder.0).unwrap();
+        folder
     }
 
     fn open(&self) -> (SqliteLog, Cursors) {
-        SqliteLog::open(&self.0, QUOTA).unwrap()
+        self.open_with(QUOTA)
+    }
+
+    fn open_with(&self, quota: u64) -> (SqliteLog, Cursors) {
+        SqliteLog::open(&self.0, quota, 0).unwrap()
     }
 
     /// The file itself, while no store has it open.
@@ -77,7 +86,7 @@ fn batch(values: impl IntoIterator<Item = u64>) -> Batch {
 }
 
 fn cursors(next: u64) -> Cursors {
-    Cursors::from([("a".to_owned(), next)])
+    Cursors::from([("a".to_owned(), Cursor::new(Progress::new(next)))])
 }
 
 fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
@@ -176,7 +185,7 @@ fn one_commit_deletes_few_chunks() {
 #[test]
 fn a_full_store_refuses_and_takes_again_once_records_are_released() {
     let folder = Folder::new();
-    let (mut log, _) = SqliteLog::open(&folder.0, 1024 * 1024).unwrap();
+    let (mut log, _) = folder.open_with(1024 * 1024);
     let big = || {
         let mut big = record("d", 1);
         big.reading.value = Value::Text("x".repeat(50_000));
@@ -204,7 +213,7 @@ fn a_full_store_refuses_and_takes_again_once_records_are_released() {
 fn a_second_gateway_is_refused_and_told_who_is_there() {
     let folder = Folder::new();
     let _log = folder.open();
-    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
+    let error = SqliteLog::open(&folder.0, QUOTA, 0).err().unwrap();
     assert!(matches!(error, StoreError::Locked { .. }), "{error:?}");
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
 }
@@ -212,10 +221,9 @@ fn a_second_gateway_is_refused_and_told_who_is_there() {
 #[test]
 fn another_programs_database_is_left_as_it_is() {
     let folder = Folder::new();
-    std::fs::create_dir_all(&folder.0).unwrap();
     folder.sqlite().execute_batch("CREATE TABLE other(x); PRAGMA user_version = 7").unwrap();
     let before = std::fs::read(folder.0.join("spool.db")).unwrap();
-    let error = SqliteLog::open(&folder.0, QUOTA).err().unwrap();
+    let error = SqliteLog::open(&folder.0, QUOTA, 0).err().unwrap();
     assert!(matches!(error, StoreError::Version { found: 7, .. }), "{error:?}");
     assert!(std::fs::read(folder.0.join("spool.db")).unwrap() == before);
 }

@@ -8,10 +8,12 @@ use proto::Timestamp;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
-use super::job::{Acknowledge, Job, NotStored};
+use super::cursor::DropReason;
+use super::job::{Acknowledge, Append, Job, NotStored};
+use super::lag::Lag;
 use super::log::Log;
-use super::shared::Shared;
-use super::{Batch, Chunk, StoreError};
+use super::shared::{Disk, Shared, Snapshot};
+use super::{Chunk, Policy, StoreError, WhenFull};
 use crate::clock;
 
 /// Most bytes of chunks that one read brings into memory.
@@ -21,73 +23,218 @@ const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// The share of the quota that is dropped at a time when the oldest go, so that not every commit has
+/// to drop.
+const DROP_SHARE: u64 = 64;
+
 /// The state of the storage thread.
 pub(super) struct Worker<L> {
-    pub(super) log: L,
-    pub(super) shared: Arc<Shared>,
+    log: L,
+    shared: Arc<Shared>,
+    policy: Policy,
+    lag: Lag,
+    blocked: Option<Blocked>,
+}
+
+/// A batch that waits for room; there is at most one.
+struct Blocked {
+    append: Append,
+    /// The first number on disk at that time.
+    first: u64,
 }
 
 impl<L: Log> Worker<L> {
+    pub(super) fn new(log: L, shared: Arc<Shared>, policy: Policy) -> Self {
+        Self { log, shared, policy, lag: Lag::default(), blocked: None }
+    }
+
     /// Works until every sender is gone, then saves the cursors.
     pub(super) fn run(mut self, mut jobs: mpsc::Receiver<Job>) -> Result<(), StoreError> {
+        // Where the lanes start, and whose cursors are kept, may be news to the disk.
+        self.save();
+        self.note_disk();
         while let Some(job) = jobs.blocking_recv() {
-            match job {
-                Job::Append { batch, receipts, now } => {
-                    self.shared.handle_append();
-                    self.append(batch, receipts, now)?;
-                }
-                Job::Read { from, reply } => {
-                    let _ = reply.send(self.read(from));
-                }
-                Job::FirstSince { since, most, reply } => {
-                    let _ = reply.send(self.log.first_since(since, most));
-                }
-                Job::Save if self.shared.is_append_waiting() => {}
-                Job::Save => self.save(),
+            self.handle(job)?;
+            if self.may_have_room() {
+                self.retry()?;
             }
+        }
+        if let Some(blocked) = self.blocked.take() {
+            self.refuse(blocked.append);
         }
         self.save();
         Ok(())
     }
 
-    fn append(
-        &mut self,
-        batch: Batch,
-        receipts: Vec<Acknowledge>,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let cursors = self.shared.cursors();
-        let released = self.shared.released();
-        let mut outcome = self.log.append(&batch, now, &cursors, released);
-        if let Err(failure @ StoreError::Sqlite { .. }) = outcome {
-            let base = self.log.next();
-            outcome = match self.reopen(failure) {
-                // The commit may have reached the disk although it was reported as failed.
-                Ok(()) if self.log.next() == base + batch.len() => Ok(base),
-                Ok(()) => self.log.append(&batch, now, &cursors, released),
-                Err(failure) => Err(failure),
-            };
+    fn handle(&mut self, job: Job) -> Result<(), StoreError> {
+        match job {
+            Job::Append(append) => {
+                self.shared.handle_append();
+                self.append(append)?;
+            }
+            Job::Read { from, reply } => {
+                let _ = reply.send(self.read(from));
+            }
+            Job::FirstSince { since, most, reply } => {
+                let _ = reply.send(self.log.first_since(since, most));
+            }
+            Job::Save if self.shared.is_append_waiting() => {}
+            Job::Save => self.save(),
+            Job::Tick { now } => self.tick(now)?,
+            Job::Forget { broker, reply } => {
+                let _ = reply.send(self.forget(&broker));
+            }
+            Job::Bury { letters, now, reply } => {
+                let released = self.shared.released();
+                let done = self.insist(|log| log.bury(&letters, released, now));
+                self.note_disk();
+                let _ = reply.send(done);
+            }
+            Job::Dead { after, limit, reply } => {
+                let _ = reply.send(self.log.dead(after, limit));
+            }
+            Job::Unbury { ids, reply } => {
+                let done = self.insist(|log| log.unbury(&ids));
+                self.note_disk();
+                let _ = reply.send(done);
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, append: Append) -> Result<(), StoreError> {
+        let mut outcome = self.commit(&append);
+        if self.policy.when_full == WhenFull::DropOldest {
+            while is_full(&outcome) && self.drop_oldest(&append) {
+                outcome = self.commit(&append);
+            }
         }
         match outcome {
-            Ok(base) => {
-                let bytes = batch.data().len() as u64;
-                self.shared.handle_commit(batch.into_chunk(base), bytes, self.log.used_bytes());
-                self.shared.handle_saved(&cursors);
-                settle(receipts, Ok(()));
+            Ok((base, saved)) => {
+                self.handle_committed(append, base, saved);
                 Ok(())
             }
-            Err(full @ StoreError::Full { .. }) => {
-                debug!(error = %full, records = batch.len(), "refused");
-                self.shared.handle_full();
-                settle(receipts, Err(NotStored::Full));
+            Err(full) if full.is_full() => {
+                debug!(error = %full, records = append.batch.len(), "no room");
+                let waits = self.policy.when_full == WhenFull::Block && !self.shared.is_stopping();
+                if waits && self.blocked.is_none() {
+                    self.shared.set_blocked(true);
+                    self.blocked = Some(Blocked { append, first: self.log.first() });
+                } else {
+                    self.refuse(append);
+                }
                 Ok(())
             }
             Err(failure) => {
                 error!(error = %failure, "the store cannot be used any more");
-                settle(receipts, Err(NotStored::Failed));
+                settle(append.receipts, Err(NotStored::Failed));
                 Err(failure)
             }
         }
+    }
+
+    /// Commits a batch with the cursors; returns the number of its first record, and what was saved.
+    fn commit(&mut self, append: &Append) -> Result<(u64, Snapshot), StoreError> {
+        let Append { batch, now, .. } = append;
+        let saved = self.shared.snapshot();
+        let released = self.shared.released();
+        let base = match self.log.append(batch, *now, &saved.cursors, released) {
+            Err(failure @ StoreError::Sqlite { .. }) => {
+                let base = self.log.next();
+                self.reopen(failure)?;
+                // The commit may have reached the disk although it was reported as failed.
+                match self.log.next() == base + batch.len() {
+                    true => base,
+                    false => self.log.append(batch, *now, &saved.cursors, released)?,
+                }
+            }
+            outcome => outcome?,
+        };
+        Ok((base, saved))
+    }
+
+    fn handle_committed(&mut self, append: Append, base: u64, saved: Snapshot) {
+        let Append { batch, receipts, now } = append;
+        let bytes = batch.data().len() as u64;
+        self.shared.handle_commit(batch.into_chunk(base), bytes);
+        self.shared.handle_saved(saved);
+        settle(receipts, Ok(()));
+        self.enforce(now);
+        self.note_disk();
+    }
+
+    fn refuse(&mut self, append: Append) {
+        self.shared.handle_full();
+        settle(append.receipts, Err(NotStored::Full));
+    }
+
+    /// Whether a batch waits that would not wait now, perhaps.
+    fn may_have_room(&self) -> bool {
+        let Some(Blocked { first, .. }) = self.blocked else { return false };
+        self.shared.is_stopping()
+            || self.log.first() > first
+            || self.log.can_trim(self.shared.released())
+    }
+
+    /// Tries what waits for room again.
+    fn retry(&mut self) -> Result<(), StoreError> {
+        let Some(blocked) = self.blocked.take() else { return Ok(()) };
+        self.shared.set_blocked(false);
+        self.append(blocked.append)
+    }
+
+    /// Makes room for a batch at the cost of the brokers that lag; whether there was something to
+    /// drop.
+    fn drop_oldest(&mut self, append: &Append) -> bool {
+        // Dropping gains nothing on a disk that cannot even be written.
+        let saved = self.shared.snapshot();
+        if self.log.save(&saved.cursors, self.shared.released(), append.now).is_err() {
+            return false;
+        }
+        self.shared.handle_saved(saved);
+        let bytes = (self.policy.quota / DROP_SHARE).max(append.batch.data().len() as u64);
+        let Ok(floor) = self.log.oldest_end(bytes) else { return false };
+        if floor <= self.shared.released() {
+            return false;
+        }
+        for lane in &self.shared.lanes {
+            self.lag.drop_below(lane, floor, DropReason::Full, append.now);
+        }
+        self.try_save().is_ok()
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        if let Err(error) = self.log.look() {
+            warn!(%error, "cannot tell how much room the disk has");
+        }
+        self.enforce(now);
+        if !self.shared.is_append_waiting() {
+            self.save();
+        }
+        self.note_disk();
+        self.retry()
+    }
+
+    fn enforce(&mut self, now: Timestamp) {
+        if let Err(error) = self.lag.enforce(&self.shared, &self.log, now) {
+            warn!(%error, "cannot tell how old the readings are");
+        }
+    }
+
+    fn forget(&mut self, broker: &str) -> Result<bool, StoreError> {
+        let known = self.shared.forget(broker);
+        if known {
+            self.try_save()?;
+        }
+        Ok(known)
+    }
+
+    fn note_disk(&self) {
+        self.shared.handle_disk(Disk {
+            used_bytes: self.log.used_bytes(),
+            room: self.log.room(),
+            dead: self.log.dead_counts(),
+        });
     }
 
     fn read(&self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
@@ -101,16 +248,36 @@ impl<L: Log> Worker<L> {
     }
 
     fn save(&mut self) {
-        let cursors = self.shared.cursors();
-        if self.shared.is_saved(&cursors) {
-            return;
-        }
-        if let Err(failure) = self.log.save(&cursors, self.shared.released(), clock::wall()) {
+        if let Err(failure) = self.try_save() {
             // A full disk, perhaps. The brokers go on all the same, because only what they take
             // away makes room; until a save works, a crash repeats more than a window.
             warn!(error = %failure, "cannot save how far the brokers are");
+            self.shared.handle_unsaved(&self.shared.snapshot());
         }
-        self.shared.handle_saved(&cursors);
+    }
+
+    /// Saves the cursors, unless they are saved.
+    fn try_save(&mut self) -> Result<(), StoreError> {
+        let snapshot = self.shared.snapshot();
+        if !self.shared.is_saved(&snapshot) {
+            self.log.save(&snapshot.cursors, self.shared.released(), clock::wall())?;
+            self.shared.handle_saved(snapshot);
+        }
+        Ok(())
+    }
+
+    /// Does what may be done twice, once more if the file had to be opened again.
+    fn insist<T>(
+        &mut self,
+        act: impl Fn(&mut L) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match act(&mut self.log) {
+            Err(failure @ StoreError::Sqlite { .. }) => {
+                self.reopen(failure)?;
+                act(&mut self.log)
+            }
+            done => done,
+        }
     }
 
     /// Opens the file again, with growing pauses.
@@ -130,6 +297,10 @@ impl<L: Log> Worker<L> {
     }
 }
 
+fn is_full<T>(outcome: &Result<T, StoreError>) -> bool {
+    outcome.as_ref().is_err_and(StoreError::is_full)
+}
+
 fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
     for receipt in receipts {
         // The source may have given up on the sender; the reading is stored all the same.
@@ -138,141 +309,4 @@ fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use tokio::sync::oneshot;
-
-    use super::super::log::Cursors;
-    use super::super::tests::record;
-    use super::*;
-
-    /// What a disk does with an append.
-    #[derive(Clone, Copy, Debug)]
-    enum Fate {
-        Works,
-        FailsBefore,
-        FailsAfter,
-        Full,
-    }
-
-    /// A log in memory on a disk that fails on demand.
-    #[derive(Default)]
-    struct FailingLog {
-        fates: VecDeque<Fate>,
-        save_fails: bool,
-        on_disk: u64,
-        known: u64,
-        gone: bool,
-        reopened: u32,
-    }
-
-    fn failure() -> StoreError {
-        StoreError::Sqlite { path: "test".into(), source: rusqlite::Error::InvalidQuery }
-    }
-
-    impl Log for FailingLog {
-        fn next(&self) -> u64 {
-            self.known + 1
-        }
-        fn append(
-            &mut self,
-            batch: &Batch,
-            _: Timestamp,
-            _: &Cursors,
-            _: u64,
-        ) -> Result<u64, StoreError> {
-            let base = self.next();
-            let fate = self.fates.pop_front().unwrap_or(Fate::Works);
-            if matches!(fate, Fate::Works | Fate::FailsAfter) {
-                self.on_disk += batch.len();
-            }
-            match fate {
-                Fate::Works => {
-                    self.known = self.on_disk;
-                    Ok(base)
-                }
-                Fate::FailsBefore | Fate::FailsAfter => Err(failure()),
-                Fate::Full => Err(StoreError::Full { used: 1, quota: 1 }),
-            }
-        }
-        fn save(&mut self, _: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
-            if self.save_fails { Err(failure()) } else { Ok(()) }
-        }
-        fn read(&self, _: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
-            Ok(Vec::new())
-        }
-        fn first_since(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
-            Ok(1)
-        }
-        fn used_bytes(&self) -> u64 {
-            0
-        }
-        fn reopen(&mut self) -> Result<(), StoreError> {
-            self.reopened += 1;
-            if self.gone {
-                return Err(failure());
-            }
-            self.known = self.on_disk;
-            Ok(())
-        }
-    }
-
-    /// The outcome that the device sees, the worker's, and the log afterwards.
-    fn append(
-        log: FailingLog,
-    ) -> (Result<(), NotStored>, Result<(), StoreError>, Worker<FailingLog>) {
-        let shared = Arc::new(Shared::new(&log, &Cursors::new(), &[]));
-        let mut worker = Worker { log, shared };
-        let mut batch = Batch::default();
-        batch.push(record("d", 1));
-        batch.push(record("d", 2));
-        let (receipt, mut outcome) = oneshot::channel();
-        let ended = worker.append(batch, vec![receipt], Timestamp::from_nanos(0));
-        (outcome.try_recv().expect("a receipt is settled"), ended, worker)
-    }
-
-    fn failing(fates: impl IntoIterator<Item = Fate>) -> FailingLog {
-        FailingLog { fates: fates.into_iter().collect(), ..FailingLog::default() }
-    }
-
-    #[test]
-    fn a_batch_that_did_not_reach_the_disk_is_appended_again() {
-        let (outcome, ended, worker) = append(failing([Fate::FailsBefore]));
-        assert!(outcome.is_ok() && ended.is_ok());
-        assert_eq!((worker.log.on_disk, worker.log.reopened), (2, 1));
-    }
-
-    #[test]
-    fn a_batch_that_reached_the_disk_after_all_is_not_appended_twice() {
-        let (outcome, ended, worker) = append(failing([Fate::FailsAfter]));
-        assert!(outcome.is_ok() && ended.is_ok());
-        assert_eq!((worker.log.on_disk, worker.log.reopened), (2, 1));
-    }
-
-    #[test]
-    fn a_full_disk_refuses_and_goes_on() {
-        let (outcome, ended, worker) = append(failing([Fate::Full]));
-        assert_eq!(outcome, Err(NotStored::Full));
-        assert!(ended.is_ok() && worker.log.reopened == 0);
-    }
-
-    #[test]
-    fn a_disk_that_is_gone_acknowledges_nothing_and_ends_the_gateway() {
-        let log = FailingLog { gone: true, ..failing([Fate::FailsAfter]) };
-        let (outcome, ended, worker) = append(log);
-        assert_eq!(outcome, Err(NotStored::Failed));
-        assert!(ended.is_err());
-        assert_eq!(worker.log.reopened, REOPEN_ATTEMPTS);
-    }
-
-    #[test]
-    fn a_save_that_fails_does_not_stop_the_brokers() {
-        let log = FailingLog { save_fails: true, on_disk: 9, known: 9, ..FailingLog::default() };
-        let shared = Arc::new(Shared::new(&log, &Cursors::from([("b".to_owned(), 1)]), &["b"]));
-        shared.brokers[0].next.store(5, std::sync::atomic::Ordering::Release);
-        let mut worker = Worker { log, shared };
-        worker.save();
-        assert_eq!(*worker.shared.brokers[0].saved.borrow(), 5);
-    }
-}
+mod tests;

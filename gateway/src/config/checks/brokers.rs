@@ -1,4 +1,5 @@
-//! Rules of brokers: who says the password, what TLS needs, and who connects under which name.
+//! Rules of brokers: who says the password, what TLS needs, who connects under which name, and how far
+//! behind one may be.
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             }
         }
         check_tls(checks, broker, &path);
+        check_max_lag(checks, broker, &path);
         let client_id = path.key("client_id");
         if !checks.sound([&path.key("url"), &client_id, &KeyPath::of(["gateway", "id"])]) {
             continue;
@@ -55,6 +57,23 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             sessions.extend(broker.url.iter().map(|url| ((url, client.clone()), path.clone())));
         }
     }
+}
+
+/// What is under way must not be dropped.
+fn check_max_lag(checks: &mut Checks<'_>, broker: &Broker, path: &KeyPath) {
+    let (max_lag, window) = (path.key("max_lag"), path.key("window"));
+    let is_short = broker.max_lag.is_some_and(|most| most < u64::from(broker.window));
+    if !is_short || !checks.sound([&max_lag, &window]) {
+        return;
+    }
+    let mut problem = checks
+        .at(&max_lag, "`max_lag` is less than `window`")
+        .expected(format!("expected {} or more", broker.window))
+        .help("readings that are under way would be dropped; raise it, or lower `window`");
+    if checks.whole.get(&window).is_some() {
+        problem = problem.note(format!("`window` is set in {}", checks.origin(&window)));
+    }
+    checks.findings.add(problem);
 }
 
 /// TLS where it is used and nowhere else, a name that a certificate can have, and a key with its

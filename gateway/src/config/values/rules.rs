@@ -36,6 +36,17 @@ where
     de.deserialize_any(Whole::<T, MIN, MAX>(PhantomData))
 }
 
+/// An integer from `MIN` to `MAX`, where it is there.
+pub(crate) fn whole_option<'de, D, T, const MIN: u32, const MAX: u32>(
+    de: D,
+) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    whole::<D, T, MIN, MAX>(de).map(Some)
+}
+
 /// A number of bytes from `MIN` to `MAX`.
 pub(crate) fn size<'de, D, const MIN: u64, const MAX: u64>(de: D) -> Result<ByteSize, D::Error>
 where

@@ -1,0 +1,92 @@
+//! Brokers that are too far behind: their oldest readings are dropped for them.
+//!
+//! The storage thread decides and raises the lane's floor; the broker's task skips to it before it
+//! publishes more. A reading that is under way at that moment may still arrive.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use proto::Timestamp;
+use tracing::{debug, warn};
+
+use super::StoreError;
+use super::cursor::DropReason;
+use super::log::Log;
+use super::shared::{LaneState, Shared};
+
+/// The pause between two looks at the age of readings.
+const AGE_PAUSE: Duration = Duration::from_secs(1);
+/// The pause between two warnings about one lane.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
+
+/// Drops what is too far behind.
+#[derive(Debug, Default)]
+pub(super) struct Lag {
+    ages_checked: Option<Timestamp>,
+    warned: BTreeMap<String, Timestamp>,
+}
+
+impl Lag {
+    /// Drops what is beyond the limits of each lane.
+    pub(super) fn enforce(
+        &mut self,
+        shared: &Shared,
+        log: &impl Log,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let head = log.next();
+        let ages_due = has_passed(self.ages_checked, AGE_PAUSE, now);
+        if ages_due {
+            self.ages_checked = Some(now);
+        }
+        for lane in &shared.lanes {
+            if let Some(most) = lane.limits.max_lag {
+                let floor = lane.position().cursor.progress.floor_for(most, head);
+                self.drop_below(lane, floor, DropReason::Lag, now);
+            }
+            if let Some(most) = lane.limits.max_age.filter(|_| ages_due) {
+                let since = before(now, most);
+                let lowest = lane.position().cursor.progress.lowest();
+                let floor = log.end_of_older(lowest, since)?;
+                self.drop_below(lane, floor, DropReason::Age, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// Drops what the lane has pending below `floor`.
+    pub(super) fn drop_below(
+        &mut self,
+        lane: &LaneState,
+        floor: u64,
+        reason: DropReason,
+        now: Timestamp,
+    ) {
+        let readings = lane.drop_below(floor, reason);
+        if readings == 0 {
+            return;
+        }
+        let broker = &lane.key;
+        debug!(broker, readings, floor, ?reason, "dropped");
+        if has_passed(self.warned.get(broker).copied(), WARN_PAUSE, now) {
+            let dropped = lane.position().cursor.dropped.total();
+            warn!(
+                broker,
+                ?reason,
+                dropped,
+                "the oldest readings are dropped for a broker that is behind"
+            );
+            self.warned.insert(broker.clone(), now);
+        }
+    }
+}
+
+/// Whether the pause since then is over; a clock that was set back ends it too.
+fn has_passed(then: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool {
+    then.is_none_or(|then| now < then || before(now, pause) >= then)
+}
+
+fn before(now: Timestamp, by: Duration) -> Timestamp {
+    let nanos = i64::try_from(by.as_nanos()).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(nanos))
+}

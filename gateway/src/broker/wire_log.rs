@@ -210,3 +210,57 @@ impl fmt::Display for WireEntry {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(protocol: Protocol, frame: &[u8]) -> WireEntry {
+        let mut log = WireLog::default();
+        log.set(true);
+        log.record(Instant::ZERO, Direction::ToBroker, protocol, frame, 0);
+        log.poll().unwrap()
+    }
+
+    #[test]
+    fn an_entry_shows_the_fields_of_its_packet() {
+        let publish = b"\x3d\x14\x00\x03a/b\x00\x07\x08\x01\x01\x23\x00\x02\x02\x00\x00pay";
+        // The properties end too early: what comes before them is shown.
+        let broken = entry(Protocol::V5, publish);
+        assert_eq!(
+            (broken.topic.as_deref(), broken.id, broken.payload),
+            (Some("a/b"), Some(7), None)
+        );
+        let publish = b"\x3d\x10\x00\x03a/b\x00\x07\x05\x01\x01\x23\x00\x02pay";
+        let entry = entry(Protocol::V5, publish);
+        assert_eq!((entry.kind, entry.flags, entry.size), ("PUBLISH", 0x0d, 18));
+        assert_eq!(
+            (entry.topic.as_deref(), entry.id, entry.payload),
+            (Some("a/b"), Some(7), Some(3))
+        );
+        let properties = [("payload_format_indicator", "1"), ("topic_alias", "2")];
+        assert_eq!(entry.properties, properties.map(|(name, value)| (name, value.to_owned())));
+        assert!(entry.hex.starts_with("3d100003612f62"), "{}", entry.hex);
+        let text = entry.to_string();
+        assert!(
+            text.starts_with("-> PUBLISH of 18 bytes, topic \"a/b\", qos 2, dup, retain, id 7"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_reason_code_is_shown_by_its_name() {
+        let entry = entry(Protocol::V5, b"\x40\x03\x00\x07\x97");
+        assert_eq!((entry.id, entry.reason), (Some(7), Some(0x97)));
+        assert!(entry.to_string().contains("quota exceeded (0x97)"), "{entry}");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_packet_is_bounded() {
+        let topic = "x".repeat(1000);
+        let frame = [&b"\x30\xea\x07\x03\xe8"[..], topic.as_bytes()].concat();
+        let entry = entry(Protocol::V4, &frame);
+        assert_eq!(entry.topic.unwrap().len(), MAX_TEXT);
+        assert_eq!(entry.hex.len(), 2 * MAX_HEX);
+    }
+}

@@ -2,12 +2,17 @@
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a client sends few of the codecs' packets")]
 
+mod hostile;
+mod kept;
+mod limits;
 mod model;
 mod pairs;
+mod refusals;
 
 use rumqttc::mqttbytes::v4;
 use rumqttc::v5::mqttbytes::v5;
 
+use super::super::wire::Reason;
 use super::*;
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(20);

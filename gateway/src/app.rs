@@ -13,7 +13,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::BrokerTask;
+use crate::broker::{BrokerTask, live_key};
 use crate::config::{Broker, Config, Id, Interval};
 use crate::control;
 use crate::pipeline::{Intake, Routes};
@@ -58,8 +58,9 @@ impl App {
     /// Opens the store and every link.
     pub(crate) async fn start(config: &Config) -> Result<Self, AppError> {
         let gateway = &config.gateway;
-        let lane = |(id, broker): (&Id, &Broker)| Lane::only(id.as_str(), limits(broker));
-        let lanes: Vec<Lane> = config.brokers.iter().map(lane).collect();
+        let routes = Arc::new(Routes::new(config));
+        let lanes: Vec<Lane> =
+            config.brokers.iter().flat_map(|(id, b)| lanes(&routes, id, b)).collect();
         let policy = Policy {
             quota: config.store.quota.bytes(),
             min_free: config.store.min_free.bytes(),
@@ -69,18 +70,16 @@ impl App {
         let waiting = spool.status().pending;
         info!(gateway = %gateway.id, state_dir = %gateway.state_dir.display(), ?waiting, "starting");
 
-        let routes = Arc::new(Routes::new(config));
         let drain_brokers = CancellationToken::new();
         let mut brokers = Supervisor::new();
-        let mut broker_status = BTreeMap::new();
+        let mut broker_handles = BTreeMap::new();
         let status_topic = format!("{}/{}/status", gateway.topic_prefix, gateway.id);
         for (id, broker) in &config.brokers {
-            let (topic, routes) = (status_topic.clone(), Arc::clone(&routes));
-            let seed = seed()?;
-            let task = BrokerTask::new(id, broker, topic, &gateway.id, spool.clone(), routes, seed);
+            let (topic, spool) = (status_topic.clone(), spool.clone());
+            let task = BrokerTask::new(id, broker, topic, &gateway.id, spool, &routes, seed()?);
             // Every broker was named when the store was opened.
-            let Some(task) = task else { return Err(AppError::Task(id.to_string())) };
-            broker_status.insert(id.clone(), task.status());
+            let Some((task, handle)) = task else { return Err(AppError::Task(id.to_string())) };
+            broker_handles.insert(id.clone(), handle);
             brokers.start(format!("broker {id}"), task.run(drain_brokers.clone()));
         }
 
@@ -105,7 +104,7 @@ impl App {
             routes,
             intake: intake_status,
             sources: source_status,
-            brokers: broker_status,
+            brokers: broker_handles,
         });
         Ok(Self {
             sources,
@@ -191,8 +190,18 @@ fn unexpected<T>(end: Ended<T>) -> String {
     }
 }
 
-fn limits(broker: &Broker) -> Limits {
-    Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) }
+/// The lanes in which a broker reads the store.
+fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
+    let limits =
+        Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) };
+    let ordered = Lane::only(id.as_str(), limits);
+    match routes.live_first(id.as_str()) {
+        None => vec![ordered],
+        Some(routes) => {
+            let live = Lane { key: live_key(id.as_str()), routes, ..ordered.clone() };
+            vec![Lane { routes, ..ordered }, live]
+        }
+    }
 }
 
 fn seed() -> Result<u64, AppError> {

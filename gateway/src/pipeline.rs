@@ -13,5 +13,7 @@ mod topic;
 
 pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
-pub(crate) use routes::{Expired, Publish, PublishProperties, Recipient, Routes, UserProperties};
+pub(crate) use routes::{
+    Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+};
 pub(crate) use topic::TopicTemplate;

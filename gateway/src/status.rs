@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
-use crate::broker::{BrokerReport, BrokerStatus};
+use crate::broker::{BrokerHandle, BrokerReport};
 use crate::clock;
 use crate::config::Id;
 use crate::pipeline::{IntakeStatus, Routes};
@@ -21,7 +21,7 @@ pub(crate) struct Status {
     pub(crate) routes: Arc<Routes>,
     pub(crate) intake: Arc<IntakeStatus>,
     pub(crate) sources: BTreeMap<Id, Arc<SourceStatus>>,
-    pub(crate) brokers: BTreeMap<Id, Arc<BrokerStatus>>,
+    pub(crate) brokers: BTreeMap<Id, BrokerHandle>,
 }
 
 /// A copy of it, as `gateway status --json` prints it.

@@ -87,6 +87,11 @@ pub(crate) enum StoreError {
     Full { used: u64, quota: u64 },
     #[error("the disk has no room for the store: {free} bytes are free, see `store.min_free`")]
     NoRoom { free: u64 },
+    #[error(
+        "the list of dead letters is full ({letters} letters, {bytes} bytes): look at them with \
+         `gateway dead-letters`, then resend or drop them"
+    )]
+    DeadLettersFull { letters: u64, bytes: u64 },
     #[error("cannot use the state directory {path}")]
     Directory { path: PathBuf, source: io::Error },
     #[error(
@@ -109,5 +114,10 @@ impl StoreError {
     /// Whether there is no room, and nothing has changed.
     pub(crate) const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::NoRoom { .. })
+    }
+
+    /// Whether nothing has changed, and it may work later.
+    pub(crate) const fn is_passing(&self) -> bool {
+        self.is_full() || matches!(self, Self::DeadLettersFull { .. })
     }
 }

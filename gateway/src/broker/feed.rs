@@ -1,6 +1,7 @@
 //! What comes next for one broker: records from the store, as publishes.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use proto::Timestamp;
@@ -15,15 +16,8 @@ pub(super) struct Step {
     pub(super) n: u64,
     /// What to publish of it; nothing where no route sends it to this broker.
     pub(super) publishes: Vec<Publish>,
-    /// Why something of it is not published.
-    pub(super) refused: Vec<Refused>,
-}
-
-/// Something that is not published.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) reason: &'static str,
-    pub(super) example: String,
+    /// What of it is too old to be published, in words.
+    pub(super) expired: Vec<String>,
 }
 
 /// Reads the store from a position on.
@@ -31,13 +25,15 @@ pub(super) struct Feed {
     spool: Spool,
     routes: Arc<Routes>,
     recipient: Recipient,
+    /// Gives only what was received in this time.
+    received: Option<Range<Timestamp>>,
     next: u64,
     chunks: VecDeque<Arc<Chunk>>,
 }
 
 impl Feed {
     pub(super) fn new(spool: Spool, routes: Arc<Routes>, recipient: Recipient) -> Self {
-        Self { spool, routes, recipient, next: 0, chunks: VecDeque::new() }
+        Self { spool, routes, recipient, received: None, next: 0, chunks: VecDeque::new() }
     }
 
     /// Goes to record `n`.
@@ -53,14 +49,19 @@ impl Feed {
         self.next = self.next.max(n);
     }
 
-    /// The next record that was read and not given yet.
-    pub(super) fn position(&self) -> u64 {
-        self.next
+    /// Gives only what was received in this time from now on, or everything.
+    pub(super) fn only_received(&mut self, received: Option<Range<Timestamp>>) {
+        self.received = received;
     }
 
-    /// Whether [`refill`](Self::refill) is needed before [`next`](Self::next) can give more.
-    pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+    /// Gives these records next, which may be in the store no more.
+    pub(super) fn load(&mut self, records: Vec<Record>) {
+        self.chunks = records.into_iter().map(|record| Arc::new(Chunk::of(record))).collect();
+    }
+
+    /// The next record that was not given yet.
+    pub(super) fn position(&self) -> u64 {
+        self.next
     }
 
     /// Reads on; waits only where the records are not in memory any more.
@@ -69,7 +70,7 @@ impl Feed {
         Ok(())
     }
 
-    /// The next record's share, `now`.
+    /// The next record's share, `now`; `None` if more has to be [read](Self::refill) before.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Step> {
         let chunk = loop {
             let chunk = self.chunks.front()?;
@@ -83,24 +84,32 @@ impl Feed {
         let step = match chunk.records.get(at) {
             Some(record) => self.step(record, now),
             // What follows in this chunk was damaged on disk.
-            None => Step { n: chunk.end - 1, publishes: Vec::new(), refused: Vec::new() },
+            None => Step { n: chunk.end - 1, publishes: Vec::new(), expired: Vec::new() },
         };
         self.next = step.n + 1;
         Some(step)
     }
 
     fn step(&self, record: &Record, now: Timestamp) -> Step {
-        let mut step = Step { n: record.n, publishes: Vec::new(), refused: Vec::new() };
+        let mut step = Step { n: record.n, publishes: Vec::new(), expired: Vec::new() };
+        if self.received.as_ref().is_some_and(|received| !received.contains(&record.received)) {
+            return step;
+        }
         for publish in self.routes.publishes(&self.recipient, record, now) {
             match publish {
                 Ok(publish) => step.publishes.push(publish),
                 Err(Expired { route }) => {
                     let (device, name) = (&record.reading.device, &record.reading.name);
-                    let example = format!("{route}: {device} {name}, n {}", record.n);
-                    step.refused.push(Refused { reason: "expired", example });
+                    step.expired.push(format!("{route}: {device} {name}, n {}", record.n));
                 }
             }
         }
         step
+    }
+
+    /// The publish of a record with this index.
+    pub(super) fn publish_of(&self, record: &Record, index: u8, now: Timestamp) -> Option<Publish> {
+        let publishes = self.routes.publishes(&self.recipient, record, now);
+        publishes.filter_map(Result::ok).nth(index.into())
     }
 }

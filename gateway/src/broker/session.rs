@@ -499,6 +499,12 @@ impl Session {
         Ok(())
     }
 
+    /// Ends the session with the connection: the next one is new, and everything that is under way
+    /// is made again.
+    pub(super) fn forget(&mut self) {
+        self.memory = Memory::Stale;
+    }
+
     /// What is to be sent.
     pub(super) fn outgoing(&mut self) -> &mut BytesMut {
         &mut self.writer.out

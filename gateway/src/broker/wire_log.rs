@@ -22,34 +22,34 @@ const MAX_PROPERTIES: usize = 32;
 
 /// Which way a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Direction {
+pub(crate) enum Direction {
     ToBroker,
     FromBroker,
 }
 
 /// One packet. What it does not have, or what cannot be read of it, is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct WireEntry {
-    pub(super) at: Instant,
-    pub(super) direction: Direction,
+pub(crate) struct WireEntry {
+    pub(crate) at: Instant,
+    pub(crate) direction: Direction,
     /// The packet type's name.
-    pub(super) kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The four flag bits of the first byte; of a PUBLISH: DUP, quality of service, RETAIN.
-    pub(super) flags: u8,
+    pub(crate) flags: u8,
     /// Bytes of the whole packet.
-    pub(super) size: usize,
+    pub(crate) size: usize,
     /// Packet identifier.
-    pub(super) id: Option<u16>,
-    pub(super) topic: Option<String>,
+    pub(crate) id: Option<u16>,
+    pub(crate) topic: Option<String>,
     /// Bytes of a PUBLISH's payload.
-    pub(super) payload: Option<usize>,
+    pub(crate) payload: Option<usize>,
     /// Reason code, or return code of MQTT 3.1.1.
-    pub(super) reason: Option<u8>,
-    pub(super) properties: Vec<(&'static str, String)>,
+    pub(crate) reason: Option<u8>,
+    pub(crate) properties: Vec<(&'static str, String)>,
     /// The first bytes in hexadecimal, without a password.
-    pub(super) hex: String,
+    pub(crate) hex: String,
     /// Entries before this one for which there was no room.
-    pub(super) dropped: u64,
+    pub(crate) dropped: u64,
 }
 
 /// The queue of entries.

@@ -140,12 +140,10 @@ fn store(out: &mut String, status: &Value) {
     if !is("/store/disk/reserve") {
         let _ = writeln!(out, "         no reserve file: the disk has no room for it");
     }
-    let dead: u64 = names(status, "/store/dead/kept")
-        .map(|broker| count(&format!("/store/dead/kept/{broker}")))
-        .sum();
+    let dead: u64 =
+        names(status, "/store/dead").map(|broker| count(&format!("/store/dead/{broker}"))).sum();
     if dead > 0 {
-        let evicted = count("/store/dead/evicted");
-        let _ = writeln!(out, "         {dead} dead letters, {evicted} older ones deleted");
+        let _ = writeln!(out, "         {dead} dead letters, see `gateway dead-letters list`");
     }
 }
 
@@ -213,7 +211,7 @@ mod tests {
                 "blocked": true,
                 "orphans": { "old": 7 },
                 "dropped": { "cloud": { "lag": 3, "age": 0, "full": 5 } },
-                "dead": { "kept": { "cloud": 2, "local": 1 }, "evicted": 4 },
+                "dead": { "cloud": 2, "local": 1 },
                 "disk": { "free_bytes": 1048576, "may_grow": false, "reserve": false },
                 "wear": { "written_bytes": 2048, "written_per_day": null }
             },
@@ -225,7 +223,7 @@ mod tests {
             "full: readings wait for room",
             "the store cannot grow",
             "no reserve file",
-            "3 dead letters, 4 older ones deleted",
+            "3 dead letters",
             "dropped 3 (lag)",
             "dropped 5 (full)",
             "broker   old: not configured, stands at reading 7; `gateway forget old`",

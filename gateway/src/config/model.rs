@@ -197,6 +197,22 @@ pub(crate) struct Broker {
     /// is. Without it there is no such limit.
     #[serde(default, deserialize_with = "values::span_option::<_, 10, 31_536_000>")]
     pub(crate) max_age: Option<Interval>,
+    /// Most publishes a second, 1 to 1000000. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 1_000_000>")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) max_rate: Option<u64>,
+    /// Most bytes of publishes a second, 1KiB or more. Without it there is no such limit.
+    #[serde(default, deserialize_with = "values::size_option::<_, 1024, { u64::MAX }>")]
+    pub(crate) max_bandwidth: Option<ByteSize>,
+    /// Connections in a row that may end while the same reading is the only one under way, before
+    /// it is put among the dead letters so that others can go on; 0 tries for ever, 1000 is the
+    /// most.
+    #[serde(
+        default = "default_quarantine_after",
+        deserialize_with = "values::whole::<_, _, 0, 1000>"
+    )]
+    #[schemars(range(max = 1000))]
+    pub(crate) quarantine_after: u32,
 }
 
 /// Version of MQTT.
@@ -242,6 +258,11 @@ pub(crate) struct Route {
     /// Response Topic, with the same fields as `topic`; only brokers with `protocol = "5"` get it.
     #[serde(default)]
     pub(crate) response_topic: Option<TopicTemplate>,
+    /// Whether new readings go before those that waited while the broker was away: after an outage
+    /// the newest values are there at once, and the older ones follow as fast as the broker takes
+    /// them. Not for a broker that any route publishes to with `qos = 2`.
+    #[serde(default)]
+    pub(crate) live_first: bool,
     /// Whether the broker keeps the last reading for new subscribers.
     #[serde(default)]
     pub(crate) retain: bool,
@@ -332,6 +353,10 @@ const fn default_connect_timeout() -> Interval {
 
 const fn default_max_packet() -> ByteSize {
     ByteSize::kib(256)
+}
+
+const fn default_quarantine_after() -> u32 {
+    5
 }
 
 const fn default_max_backoff() -> Interval {

@@ -13,6 +13,10 @@ use super::topic::{TopicFields, TopicTemplate, mqtt_text};
 use crate::config::{Config, Id, Payload, Qos};
 use crate::store::Record;
 
+/// What a PUBLISH needs besides topic and payload: the fixed header (2 to 5 bytes), the topic's
+/// length (2) and the packet identifier (2), MQTT 5 §3.3.
+const PUBLISH_OVERHEAD: usize = 7;
+
 /// All routes.
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -30,6 +34,7 @@ struct Route {
     payload: Payload,
     qos: QoS,
     retain: bool,
+    live_first: bool,
     expiry: Option<Duration>,
     response_topic: Option<TopicTemplate>,
     to: Vec<Id>,
@@ -45,6 +50,18 @@ pub(crate) struct Recipient {
     pub(crate) properties: bool,
     /// Whether user properties are among them.
     pub(crate) user_properties: bool,
+    /// Which of its routes.
+    pub(crate) share: Share,
+}
+
+/// Some of the routes of a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Share {
+    All,
+    /// Those with `live_first`.
+    LiveFirst,
+    /// Those without.
+    Ordered,
 }
 
 /// One message for a broker.
@@ -56,6 +73,13 @@ pub(crate) struct Publish {
     pub(crate) retain: bool,
     /// Only for MQTT 5.
     pub(crate) properties: Option<Box<PublishProperties>>,
+}
+
+impl Publish {
+    /// About how many bytes it takes on the wire.
+    pub(crate) fn size(&self) -> usize {
+        PUBLISH_OVERHEAD + self.topic.len() + self.payload.len()
+    }
 }
 
 /// What MQTT 5 carries beside topic and payload (MQTT 5 §3.3.2.3).
@@ -104,6 +128,7 @@ impl Routes {
                 Qos::ExactlyOnce => QoS::ExactlyOnce,
             },
             retain: route.retain,
+            live_first: route.live_first,
             expiry: route.expiry.map(|expiry| expiry.duration()),
             response_topic: route.response_topic.clone(),
             to: route.to.clone().unwrap_or_else(every_broker),
@@ -131,6 +156,19 @@ impl Routes {
         to_broker.map(|route| route.qos).max_by_key(|&qos| qos as u8).unwrap_or(QoS::AtMostOnce)
     }
 
+    /// A fingerprint of the routes with `live_first` to a broker, if there are any.
+    pub(crate) fn live_first(&self, broker: &str) -> Option<u64> {
+        let mut fingerprint = crc32fast::Hasher::new();
+        let mut is_any = false;
+        for route in self.routes.iter().filter(|r| r.live_first && r.goes_to(broker)) {
+            is_any = true;
+            fingerprint.update(route.id.as_str().as_bytes());
+            // No identifier has it.
+            fingerprint.update(b"/");
+        }
+        is_any.then(|| fingerprint.finalize().into())
+    }
+
     /// What is published of a record at one broker, `now`.
     pub(crate) fn publishes<'a>(
         &'a self,
@@ -140,7 +178,7 @@ impl Routes {
     ) -> impl Iterator<Item = Result<Publish, Expired>> + 'a {
         self.routes
             .iter()
-            .filter(|route| route.goes_to(&recipient.broker))
+            .filter(|route| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
             .filter(|route| route.takes(&record.source, &record.reading))
             .map(move |route| self.publish(route, recipient, record, now))
     }
@@ -198,6 +236,14 @@ impl Routes {
 }
 
 impl Route {
+    fn is_of(&self, share: Share) -> bool {
+        match share {
+            Share::All => true,
+            Share::LiveFirst => self.live_first,
+            Share::Ordered => !self.live_first,
+        }
+    }
+
     fn goes_to(&self, broker: &str) -> bool {
         self.to.iter().any(|to| to.as_str() == broker)
     }

@@ -89,6 +89,11 @@ impl Chunk {
         Ok(chunk)
     }
 
+    /// A record alone, which may not be on disk any more.
+    pub(crate) fn of(record: Record) -> Self {
+        Self { base: record.n, end: record.n + 1, records: vec![record], bytes: 0 }
+    }
+
     /// Whether records are missing.
     pub(super) fn is_damaged(&self) -> bool {
         (self.records.len() as u64) < self.end - self.base

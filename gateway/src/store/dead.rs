@@ -3,13 +3,13 @@
 //! They lie in a table of the store file, one row each, and are durable like readings. A letter is
 //! known by its broker, number and topic: one that is written again, because a crash came between
 //! it and the cursor, replaces the first. There are at most [`MAX_LETTERS`] of them, of together at
-//! most [`MAX_BYTES`] and an eighth of the quota; the oldest goes, and is counted.
+//! most [`MAX_BYTES`] and an eighth of the quota. One more is refused, and its reading stays pending:
+//! a broker that takes nothing any more, for want of a permission perhaps, does not lose readings.
 
 use std::collections::BTreeMap;
 
 use proto::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use serde::Serialize;
 use tracing::warn;
 
 use super::record::{self, Names, Record};
@@ -50,14 +50,8 @@ pub(crate) struct DeadLetter {
     pub(crate) record: Record,
 }
 
-/// How many dead letters there are.
-#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
-pub(crate) struct DeadCounts {
-    /// Letters on disk, by broker.
-    pub(crate) kept: BTreeMap<String, u64>,
-    /// Letters that went since the start, because there were too many.
-    pub(crate) evicted: u64,
-}
+/// Letters on disk, by broker.
+pub(crate) type DeadCounts = BTreeMap<String, u64>;
 
 /// The table, and what is in it.
 #[derive(Clone, Debug)]
@@ -77,16 +71,21 @@ impl Letters {
 
     /// Counts what is in the table.
     pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.counts.kept.clear();
+        self.counts.clear();
         self.bytes = 0;
         let mut statement =
             connection.prepare("SELECT broker, count(*), sum(bytes) FROM dead GROUP BY broker")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            self.counts.kept.insert(row.get(0)?, unsigned(row.get(1)?));
+            self.counts.insert(row.get(0)?, unsigned(row.get(1)?));
             self.bytes += unsigned(row.get(2)?);
         }
         Ok(())
+    }
+
+    /// How many letters and bytes there are.
+    pub(super) fn size(&self) -> (u64, u64) {
+        (self.len(), self.bytes)
     }
 
     /// How many there are.
@@ -94,28 +93,23 @@ impl Letters {
         &self.counts
     }
 
-    /// Writes letters in one transaction.
+    /// Writes letters in one transaction; `false` where there would be too many.
     pub(super) fn bury(
         &mut self,
         connection: &mut Connection,
         letters: &[DeadLetter],
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<bool> {
         let mut after = self.clone();
         let transaction = connection.transaction()?;
         for letter in letters {
             after.insert(&transaction, letter)?;
         }
-        while after.bytes > after.most_bytes || after.len() > after.most_letters {
-            let oldest = "DELETE FROM dead WHERE id = (SELECT min(id) FROM dead) \
-                          RETURNING broker, bytes";
-            if !after.delete(&transaction, oldest, [])? {
-                break;
-            }
-            after.counts.evicted += 1;
+        if after.bytes > after.most_bytes || after.len() > after.most_letters {
+            return Ok(false);
         }
         transaction.commit()?;
         *self = after;
-        Ok(())
+        Ok(true)
     }
 
     /// Deletes the letters with these identifiers, as far as they are there.
@@ -136,7 +130,7 @@ impl Letters {
     }
 
     fn len(&self) -> u64 {
-        self.counts.kept.values().sum()
+        self.counts.values().sum()
     }
 
     fn insert(&mut self, connection: &Connection, letter: &DeadLetter) -> rusqlite::Result<()> {
@@ -164,7 +158,7 @@ impl Letters {
                 signed(bytes as u64),
                 record,
             ])?;
-        *self.counts.kept.entry(letter.broker.clone()).or_default() += 1;
+        *self.counts.entry(letter.broker.clone()).or_default() += 1;
         self.bytes += bytes as u64;
         Ok(())
     }
@@ -182,10 +176,10 @@ impl Letters {
             .optional()?;
         let Some((broker, bytes)) = deleted else { return Ok(false) };
         self.bytes = self.bytes.saturating_sub(unsigned(bytes));
-        if let Some(kept) = self.counts.kept.get_mut(&broker) {
+        if let Some(kept) = self.counts.get_mut(&broker) {
             *kept = kept.saturating_sub(1);
             if *kept == 0 {
-                self.counts.kept.remove(&broker);
+                self.counts.remove(&broker);
             }
         }
         Ok(true)
@@ -294,23 +288,25 @@ mod tests {
         let other = DeadLetter { topic: "another".to_owned(), ..letter("a", 1, "") };
         letters.bury(&mut connection, &[other]).unwrap();
         let counts = BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]);
-        assert_eq!(letters.counts().kept, counts);
+        assert_eq!(letters.counts(), &counts);
     }
 
     #[test]
-    fn the_oldest_goes_when_there_are_too_many_or_too_large_ones() {
+    fn one_too_many_or_too_large_is_refused_and_nothing_is_lost() {
         let (mut connection, mut letters) = open();
         letters.most_letters = 3;
-        for n in 1..=5 {
-            letters.bury(&mut connection, &[letter("a", n, "")]).unwrap();
-        }
-        assert_eq!((numbers(&connection), letters.counts().evicted), (vec![3, 4, 5], 2));
+        let three: Vec<_> = (1..=3).map(|n| letter("a", n, "")).collect();
+        assert!(letters.bury(&mut connection, &three).unwrap());
+        assert!(!letters.bury(&mut connection, &[letter("a", 4, "")]).unwrap());
+        assert!(letters.bury(&mut connection, &[letter("a", 3, "again")]).unwrap());
+        assert_eq!((numbers(&connection), letters.size().0), (vec![1, 2, 3], 3));
+        letters.most_letters = 10;
         letters.most_bytes = letters.bytes;
-        letters.bury(&mut connection, &[letter("b", 6, &"x".repeat(20))]).unwrap();
-        assert!(letters.bytes <= letters.most_bytes);
-        assert_eq!(numbers(&connection).last(), Some(&6));
-        assert_eq!(letters.counts().kept["b"], 1);
+        assert!(!letters.bury(&mut connection, &[letter("b", 6, "")]).unwrap());
+        letters.unbury(&mut connection, &[1]).unwrap();
+        assert!(letters.bury(&mut connection, &[letter("b", 6, "")]).unwrap());
         let (bytes, counts) = (letters.bytes, letters.counts().clone());
+        assert_eq!(counts, BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]));
         letters.load(&connection).unwrap();
         assert_eq!((letters.bytes, letters.counts()), (bytes, &counts), "counted anew");
     }

@@ -28,6 +28,7 @@ pub(crate) struct Spool {
 }
 
 /// How far one lane of a broker is.
+#[derive(Clone)]
 pub(crate) struct BrokerCursor {
     index: usize,
     jobs: mpsc::Sender<Job>,

@@ -346,7 +346,15 @@ impl Log for SqliteLog {
                 .with_reserve(|log| log.trim(released, now, true))
                 .and_then(|_| self.with_reserve(bury));
         }
-        done.map_err(|error| if is_full(&error) { self.full() } else { self.failed(error) })
+        match done {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let (letters, bytes) = self.letters.size();
+                Err(StoreError::DeadLettersFull { letters, bytes })
+            }
+            Err(error) if is_full(&error) => Err(self.full()),
+            Err(error) => Err(self.failed(error)),
+        }
     }
 
     fn dead(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError> {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 const NOW: Instant = Instant::ZERO;
 
 fn owner(n: u64) -> Owner {
-    Owner::Ticket(Ticket { lane: 0, n })
+    Owner::Ticket(Ticket { lane: 0, part: 0, n })
 }
 
 fn open(inflight: &mut Inflight, n: u64, qos: QoS) -> Option<u16> {

@@ -7,8 +7,17 @@ use super::super::wire::{Reason, code};
 pub(in crate::broker) struct Ticket {
     /// Which of the caller's queues it comes from.
     pub(in crate::broker) lane: u8,
+    /// Which of the publishes of that number.
+    pub(in crate::broker) part: u8,
     /// Its number there.
     pub(in crate::broker) n: u64,
+}
+
+impl Ticket {
+    /// The same for all publishes of its number.
+    pub(in crate::broker) const fn whole(self) -> Self {
+        Self { part: 0, ..self }
+    }
 }
 
 /// What has happened.

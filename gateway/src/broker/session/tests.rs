@@ -45,7 +45,7 @@ fn kept_options(protocol: Protocol) -> SessionOptions {
 }
 
 fn ticket(n: u64) -> Ticket {
-    Ticket { lane: 3, n }
+    Ticket { lane: 3, part: 0, n }
 }
 
 fn message(n: u64, qos: QoS) -> Publish {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::model::Protocol;
+use super::super::model::{Protocol, Qos, Route};
 use super::super::suggest::nearest;
 use super::super::tree::KeyPath;
 use super::super::values::Id;
@@ -34,6 +34,9 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         if route.response_topic.is_some() {
             check_response_topic(checks, &path, route.to.as_deref());
         }
+        if route.live_first {
+            check_live_first(checks, &path, route);
+        }
         let Some(named) = &route.to else { continue };
         if named.is_empty() && checks.sound([&to]) {
             let problem = checks
@@ -59,6 +62,25 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             }
         }
     }
+}
+
+/// What is under way in a kept session goes out again in its order, so nothing can go first.
+fn check_live_first(checks: &mut Checks<'_>, path: &KeyPath, route: &Route) {
+    let goes_to = |route: &Route, id: &Id| route.to.as_ref().is_none_or(|to| to.contains(id));
+    let routes = &checks.config.routes;
+    let shared = |(id, other): &(&Id, &Route)| {
+        let meets = |broker: &Id| goes_to(route, broker) && goes_to(other, broker);
+        let is_kept = other.qos == Qos::ExactlyOnce && checks.config.brokers.keys().any(meets);
+        is_kept && checks.sound([&KeyPath::of(["routes", id.as_str()]).key("qos")])
+    };
+    let Some((other, _)) = routes.iter().find(shared) else { return };
+    let at = path.key("live_first");
+    let problem = checks
+        .at(&at, "`live_first` for a broker that has a route with `qos = 2`")
+        .expected("expected quality of service 0 or 1 in every route to that broker")
+        .note(format!("routes.{other} has `qos = 2`"))
+        .help("what is under way at quality of service 2 has to go out first and in its order");
+    checks.findings.add(problem);
 }
 
 /// MQTT 3.1.1 has nowhere to put a Response Topic.

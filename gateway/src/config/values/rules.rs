@@ -60,6 +60,16 @@ where
     de.deserialize_any(Bounded { visitor: ByteSizeVisitor, min, max, expected })
 }
 
+/// A number of bytes from `MIN` to `MAX`, where it is there.
+pub(crate) fn size_option<'de, D, const MIN: u64, const MAX: u64>(
+    de: D,
+) -> Result<Option<ByteSize>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    size::<D, MIN, MAX>(de).map(Some)
+}
+
 /// A duration from `MIN` to `MAX` seconds.
 pub(crate) fn span<'de, D, const MIN: u32, const MAX: u32>(de: D) -> Result<Interval, D::Error>
 where

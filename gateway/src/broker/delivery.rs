@@ -1,0 +1,507 @@
+//! Between the store and one broker: which record goes next, how fast, and what became of it.
+//!
+//! Time is an argument and there is no socket, so that a day of outage can be played in a moment;
+//! only the store is waited for. The caller owns the connection: it calls
+//! [`handle_connected`](Delivery::handle_connected) once for each, hands over what arrives, takes a
+//! [`turn`](Delivery::turn) after everything that happens, sends what is in
+//! [`outgoing`](Delivery::outgoing), and tells the [end](Delivery::handle_end).
+//!
+//! There is one rule instead of modes: the store is the only truth, and after any disconnect each
+//! lane goes on from the oldest record that the broker has not acknowledged.
+//!
+//! # Lanes
+//! Readings travel in [lanes](Lane), each in order. A broker without `live_first` routes has one.
+//! With them it has a cursor of its own for their readings: when a connection begins, what waits
+//! becomes the backlog lane, and new readings have a lane that goes first.
+//!
+//! # What a broker does not take
+//! A publish that is refused, too large, or that [ends connections](super::quarantine) again and
+//! again becomes a dead letter: only when that is on disk does its record count as settled.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use proto::{Instant, Timestamp};
+use rumqttc::mqttbytes::QoS;
+use tokio::sync::watch;
+use tracing::{debug, info, warn};
+
+use super::again::{Again, Resend};
+use super::feed::{Feed, Step};
+use super::lane::{Lane, LaneId};
+use super::quarantine::{Quarantine, Verdict};
+use super::rate::Rate;
+use super::session::{Event, Rejection, Session, SessionError, SessionOptions, Ticket};
+use super::status::BrokerStatus;
+use crate::config::{Broker, Id, Protocol};
+use crate::pipeline::{Publish, Recipient, Routes, Share};
+use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
+
+/// Bytes to send that are gathered before they are written.
+const WRITE_AHEAD: usize = 64 * 1024;
+
+/// Why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DeliveryError {
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What one broker gets.
+pub(super) struct Delivery {
+    name: Id,
+    session: Session,
+    /// The highest quality of service of any route.
+    qos: QoS,
+    spool: Spool,
+    head: watch::Receiver<u64>,
+    ordered: CursorLane,
+    live: Option<LiveFirst>,
+    again: Again,
+    rate: Rate,
+    quarantine: Quarantine,
+    /// Publishes of the record that was begun last, the next one at the end.
+    work: Vec<Work>,
+    refused: Vec<Refused>,
+    /// Most publishes that a crash may repeat.
+    window: u64,
+    /// Since when the broker has accepted the connection.
+    connected: Option<Instant>,
+    status: Arc<BrokerStatus>,
+}
+
+/// Tells when there may be more to publish.
+pub(super) struct Changes {
+    head: watch::Receiver<u64>,
+    cursors: (BrokerCursor, Option<BrokerCursor>),
+}
+
+/// A lane, and the cursor that it moves.
+struct CursorLane {
+    cursor: BrokerCursor,
+    lane: Lane,
+}
+
+/// Readings of routes with `live_first`: the open end of their cursor, and its first gap.
+struct LiveFirst {
+    new: CursorLane,
+    backlog: Lane,
+}
+
+struct Work {
+    ticket: Ticket,
+    publish: Publish,
+    /// Whether it may have been sent before.
+    again: bool,
+}
+
+/// A publish that the broker will not take.
+struct Refused {
+    ticket: Ticket,
+    reason: &'static str,
+    detail: String,
+}
+
+/// The key of the cursor for a broker's routes with `live_first`.
+pub(crate) fn live_key(broker: &str) -> String {
+    format!("{broker}/live")
+}
+
+impl Changes {
+    /// Waits until something is stored, or more of what is acknowledged is saved.
+    pub(super) async fn next(&mut self) -> Result<(), StoreError> {
+        let (ordered, live) = &mut self.cursors;
+        let live_saved = async {
+            match live {
+                Some(live) => live.saved_changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.head.changed() => changed.map_err(|_| StoreError::Ended),
+            () = ordered.saved_changed() => Ok(()),
+            () = live_saved => Ok(()),
+        }
+    }
+}
+
+impl Delivery {
+    /// A broker that was not connected yet; `None` if the store does not know its lanes.
+    pub(super) fn new(
+        name: &Id,
+        config: &Broker,
+        gateway: &Id,
+        status_topic: String,
+        spool: Spool,
+        routes: &Arc<Routes>,
+        status: Arc<BrokerStatus>,
+    ) -> Option<Self> {
+        let username = config.username.clone();
+        let password = config.password.as_ref().map(|p| p.expose().to_owned());
+        let qos = routes.highest_qos(name.as_str());
+        let session = Session::new(SessionOptions {
+            protocol: config.protocol,
+            client_id: config.client_id_for(gateway),
+            login: username.map(|name| (name, password.unwrap_or_default())),
+            keep_alive: config.keep_alive.duration(),
+            ack_timeout: config.ack_timeout.duration(),
+            window: config.window,
+            max_packet: usize::try_from(config.max_packet.bytes()).unwrap_or(usize::MAX),
+            qos,
+            status_topic,
+        });
+        let feed = |share| {
+            let recipient = Recipient {
+                broker: name.to_string(),
+                properties: config.protocol == Protocol::V5,
+                user_properties: config.user_properties,
+                share,
+            };
+            Feed::new(spool.clone(), Arc::clone(routes), recipient)
+        };
+        let with_cursor = |key: &str, share| {
+            Some(CursorLane { cursor: spool.cursor(key)?, lane: Lane::new(feed(share)) })
+        };
+        let has_live = routes.live_first(name.as_str()).is_some();
+        let (ordered, live) = match has_live {
+            false => (with_cursor(name.as_str(), Share::All)?, None),
+            true => {
+                let new = with_cursor(&live_key(name.as_str()), Share::LiveFirst)?;
+                let backlog = Lane::new(feed(Share::LiveFirst));
+                (with_cursor(name.as_str(), Share::Ordered)?, Some(LiveFirst { new, backlog }))
+            }
+        };
+        Some(Self {
+            session,
+            qos,
+            head: spool.head(),
+            ordered,
+            live,
+            again: Again::new(feed(Share::All)),
+            rate: Rate::new(config.max_rate, config.max_bandwidth.map(|size| size.bytes())),
+            quarantine: Quarantine::new(config.quarantine_after, config.window),
+            work: Vec::new(),
+            refused: Vec::new(),
+            window: u64::from(config.window),
+            connected: None,
+            status,
+            name: name.clone(),
+            spool,
+        })
+    }
+
+    /// When there may be more to publish, for as long as it [waits](Self::waits_for_more) for that.
+    pub(super) fn changes(&self) -> Changes {
+        let live = self.live.as_ref().map(|live| live.new.cursor.clone());
+        Changes { head: self.head.clone(), cursors: (self.ordered.cursor.clone(), live) }
+    }
+
+    /// The session, for what concerns the connection alone.
+    pub(super) fn session(&mut self) -> &mut Session {
+        &mut self.session
+    }
+
+    /// What is to be sent.
+    pub(super) fn outgoing(&mut self) -> &mut BytesMut {
+        self.session.outgoing()
+    }
+
+    /// Whether more would be published at once.
+    pub(super) fn waits_for_more(&self) -> bool {
+        self.session.is_connected() && self.work.is_empty() && self.quarantine.has_room()
+    }
+
+    /// Takes a request to send something again.
+    pub(super) fn resend(&mut self, resend: Resend) {
+        self.again.push(resend);
+    }
+
+    /// A new transport is there.
+    pub(super) fn handle_connected(&mut self, now: Instant) -> Result<(), SessionError> {
+        self.connected = None;
+        self.session.handle_connected(now)
+    }
+
+    /// Takes bytes from the broker; a turn is due.
+    pub(super) fn handle_bytes(&mut self, now: Instant, bytes: &[u8]) -> Result<(), SessionError> {
+        self.session.handle_bytes(now, bytes)
+    }
+
+    /// Does what there is to do `now`: takes outcomes, publishes, puts away what was refused.
+    pub(super) async fn turn(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<(), DeliveryError> {
+        self.session.handle_timeout(now)?;
+        self.handle_events(now);
+        self.release();
+        self.publish(now, wall).await?;
+        // What is too large is refused at once.
+        self.handle_events(now);
+        self.bury(wall).await?;
+        self.release();
+        Ok(())
+    }
+
+    /// When the next turn is due if nothing happens before.
+    pub(super) fn deadline(&self) -> Instant {
+        let held_back = self.waits_for_more() && !self.is_done();
+        match self.rate.ready_at() {
+            ready if held_back && ready > Instant::ZERO => self.session.deadline().min(ready),
+            _ => self.session.deadline(),
+        }
+    }
+
+    /// The connection has ended: outcomes that came before still count. Returns since when the
+    /// broker had accepted it.
+    pub(super) async fn handle_end(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+    ) -> Result<Option<Instant>, StoreError> {
+        self.handle_events(now);
+        match self.quarantine.handle_end() {
+            Verdict::GoOn => {}
+            Verdict::EndSession => self.session.forget(),
+            Verdict::PutAside(ticket) => {
+                warn!(broker = %self.name, n = ticket.n, "connections end at this reading: it becomes a dead letter");
+                let detail = "connections ended again and again while it was under way".to_owned();
+                self.refused.push(Refused { ticket, reason: "ends_connections", detail });
+            }
+        }
+        self.bury(wall).await?;
+        self.release();
+        Ok(self.connected.take())
+    }
+
+    /// Whether everything that is stored is acknowledged and nothing is under way.
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_done() && self.session.is_idle() && self.work.is_empty()
+    }
+
+    /// Whether everything that is stored is acknowledged.
+    pub(super) fn is_done(&self) -> bool {
+        let head = *self.head.borrow();
+        self.cursors().all(|cursor| cursor.next() >= head)
+    }
+
+    fn handle_events(&mut self, now: Instant) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Connected { resumed } => {
+                    if !resumed {
+                        self.rewind();
+                    }
+                    self.connected = Some(now);
+                    self.status.handle_connected();
+                    self.tell_terms(resumed);
+                }
+                Event::Acknowledged(ticket) => {
+                    self.quarantine.handle_acknowledged(ticket.whole());
+                    self.settle(ticket);
+                }
+                Event::Rejected(ticket, Rejection { reason, detail }) => {
+                    self.refused.push(Refused { ticket, reason, detail });
+                }
+                Event::StatusRejected(Rejection { detail, .. }) => {
+                    warn!(broker = %self.name, detail, "the broker does not take the gateway's status");
+                }
+            }
+        }
+        let (published, acknowledged) = self.session.take_counts();
+        self.status.add(published, acknowledged);
+    }
+
+    /// Every lane goes on from what is not acknowledged.
+    fn rewind(&mut self) {
+        self.work.clear();
+        self.refused.clear();
+        self.quarantine.clear();
+        self.ordered.lane.start(self.ordered.cursor.next(), None);
+        self.again.rewind();
+        let Some(LiveFirst { new, backlog }) = &mut self.live else { return };
+        // With too many gaps, what waits goes out before what comes: later, but not lost.
+        if !new.cursor.skip_to(*self.head.borrow()) {
+            debug!(broker = %self.name, "too many outages at once to let new readings go first");
+        }
+        let progress = new.cursor.progress();
+        new.lane.start(progress.next(), None);
+        let gap = progress.gaps().first().cloned().unwrap_or(0..0);
+        backlog.start(gap.start, Some(gap.end));
+    }
+
+    /// Says what the broker's terms change.
+    fn tell_terms(&self, resumed: bool) {
+        let pending = *self.head.borrow() - self.ordered.cursor.next();
+        info!(broker = %self.name, url = %self.status.url(), pending, resumed, "connected");
+        let terms = self.session.terms();
+        if let Some(client_id) = &terms.client_id {
+            info!(broker = %self.name, client_id, "the broker chose another client identifier");
+        }
+        if terms.max_qos < self.qos {
+            let (to, from) = (terms.max_qos as u8, self.qos as u8);
+            info!(broker = %self.name, from, to, "the broker wants a lower quality of service");
+        }
+        if !terms.retain {
+            warn!(broker = %self.name, "the broker does not retain messages: `retain` is left off");
+        }
+    }
+
+    /// Publishes as long as there is room and something to publish, and the limits allow it.
+    async fn publish(&mut self, now: Instant, wall: Timestamp) -> Result<(), DeliveryError> {
+        while self.session.is_connected() && self.session.outgoing().len() < WRITE_AHEAD {
+            let session = &self.session;
+            if let Some(work) = self.work.pop_if(|work| session.has_room(work.publish.qos)) {
+                let Work { ticket, publish, again } = work;
+                self.rate.take(now, publish.size());
+                self.session.publish(now, ticket, publish, again)?;
+                continue;
+            }
+            let is_held = !self.work.is_empty() || !self.quarantine.has_room();
+            if is_held || self.rate.ready_at() > now || !self.may_publish() {
+                break;
+            }
+            let Some(id) = self.next_lane() else { break };
+            let Some(lane) = self.lane(id) else { break };
+            let Some(step) = lane.next(wall).await? else { break };
+            self.begin(id, step);
+        }
+        Ok(())
+    }
+
+    /// The most urgent lane that has something to send.
+    fn next_lane(&mut self) -> Option<LaneId> {
+        let head = *self.head.borrow_and_update();
+        if let Some(LiveFirst { new, backlog }) = &mut self.live {
+            let floor = new.cursor.floor();
+            new.lane.skip_below(floor);
+            backlog.skip_below(floor);
+        }
+        self.ordered.lane.skip_below(self.ordered.cursor.floor());
+        self.again.stop_if_unwanted();
+        LaneId::BY_URGENCY
+            .into_iter()
+            .find(|id| self.lane(*id).is_some_and(|lane| lane.has_more(head)))
+    }
+
+    fn lane(&mut self, id: LaneId) -> Option<&mut Lane> {
+        match id {
+            LaneId::Live => self.live.as_mut().map(|live| &mut live.new.lane),
+            LaneId::Ordered => Some(&mut self.ordered.lane),
+            LaneId::Backlog => self.live.as_mut().map(|live| &mut live.backlog),
+            LaneId::Again => Some(self.again.lane()),
+        }
+    }
+
+    /// Prepares the publishes of a record.
+    fn begin(&mut self, id: LaneId, step: Step) {
+        let Step { n, publishes, expired } = step;
+        for example in expired {
+            debug!(broker = %self.name, example, "too old to be published");
+            self.status.refused.count("expired", || example);
+        }
+        let outcomes = publishes.len();
+        let again = self.lane(id).is_some_and(|lane| lane.begin(n, outcomes));
+        if id == LaneId::Again {
+            self.again.handle_begin(n, outcomes);
+        }
+        let record = Ticket { lane: id.number(), part: 0, n };
+        self.quarantine.handle_begin(record, outcomes);
+        let parts = publishes.into_iter().zip(0..);
+        self.work.extend(parts.map(|(publish, part)| Work {
+            ticket: Ticket { part, ..record },
+            publish,
+            again,
+        }));
+        self.work.reverse();
+    }
+
+    /// Whether one more record may be published: at most `window` of them are repeated after a
+    /// crash, so no more than that may be ahead of the cursors that are on disk.
+    fn may_publish(&self) -> bool {
+        let unsaved = |c: &BrokerCursor| c.released_count().saturating_sub(c.saved_count());
+        let unsaved: u64 = self.cursors().map(unsaved).sum();
+        let mut exposed = unsaved + self.ordered.lane.under_way();
+        if let Some(LiveFirst { new, backlog }) = &self.live {
+            exposed += new.lane.under_way() + backlog.under_way();
+        }
+        if exposed >= self.window / 2 && unsaved > 0 {
+            self.ordered.cursor.request_save();
+        }
+        exposed < self.window
+    }
+
+    fn settle(&mut self, ticket: Ticket) {
+        let id = LaneId::of(ticket.lane);
+        let lane = id.and_then(|id| self.lane(id));
+        if !lane.is_some_and(|lane| lane.settle(ticket.n)) {
+            debug!(broker = %self.name, n = ticket.n, "an outcome that nothing waits for");
+        }
+        if id == Some(LaneId::Again) {
+            self.again.handle_settled();
+        }
+    }
+
+    /// Puts what was refused on disk, and only then counts it as settled.
+    async fn bury(&mut self, wall: Timestamp) -> Result<(), StoreError> {
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let refused = std::mem::take(&mut self.refused);
+        let mut letters = Vec::with_capacity(refused.len());
+        for Refused { ticket, reason, detail } in &refused {
+            // A reading that was dropped for this broker meanwhile leaves no letter.
+            let Some(record) = self.record(ticket.n).await? else { continue };
+            let lane = LaneId::of(ticket.lane).and_then(|id| self.lane(id));
+            let topic = lane.and_then(|lane| lane.topic_of(&record, ticket.part, wall));
+            letters.push(DeadLetter {
+                id: 0,
+                broker: self.name.to_string(),
+                time: wall,
+                reason: (*reason).to_owned(),
+                detail: detail.clone(),
+                topic: topic.unwrap_or_default(),
+                record,
+            });
+        }
+        self.spool.bury(letters).await?;
+        for Refused { ticket, reason, detail } in refused {
+            debug!(broker = %self.name, n = ticket.n, reason, detail, "a dead letter");
+            self.status.refused.count(reason, || detail);
+            self.quarantine.handle_settled(ticket.whole());
+            if LaneId::of(ticket.lane) == Some(LaneId::Again) {
+                self.again.refuse(ticket.n);
+            }
+            self.settle(ticket);
+        }
+        Ok(())
+    }
+
+    /// A record, as long as it is on disk.
+    async fn record(&self, n: u64) -> Result<Option<Record>, StoreError> {
+        let chunks = self.spool.read(n).await?;
+        let records = chunks.first().map(|chunk| chunk.records.iter());
+        Ok(records.into_iter().flatten().find(|record| record.n == n).cloned())
+    }
+
+    /// Moves the cursors up to what is acknowledged.
+    fn release(&mut self) {
+        self.ordered.cursor.release_open(self.ordered.lane.released());
+        let Some(LiveFirst { new, backlog }) = &mut self.live else { return };
+        new.cursor.release_open(new.lane.released());
+        new.cursor.release_gap(backlog.released());
+        if backlog.is_over()
+            && let Some(gap) = new.cursor.progress().gaps().first()
+        {
+            backlog.start(gap.start, Some(gap.end));
+        }
+    }
+
+    fn cursors(&self) -> impl Iterator<Item = &BrokerCursor> {
+        let live = self.live.as_ref().map(|live| &live.new.cursor);
+        std::iter::once(&self.ordered.cursor).chain(live)
+    }
+}

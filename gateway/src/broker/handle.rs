@@ -1,0 +1,63 @@
+//! What the rest of the gateway holds of a broker.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::again::{Resend, Resent, What};
+use super::status::{BrokerReport, BrokerStatus};
+use super::wire_log::WireEntry;
+
+/// Commands that wait for the broker's task; one more waits at whoever gives it.
+const COMMANDS: usize = 4;
+/// Packets that wait for whoever looks at the wire; more are left out and counted.
+const PACKETS: usize = 1024;
+
+/// A way to look at a broker and to ask things of it.
+#[derive(Clone)]
+pub(crate) struct BrokerHandle {
+    status: Arc<BrokerStatus>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What a broker's task can be asked for.
+pub(super) enum Command {
+    /// To send something again.
+    Resend(Resend),
+    /// To show what goes over the wire.
+    Wire(mpsc::Sender<WireEntry>),
+}
+
+/// The broker's task has ended: the gateway stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway is stopping")]
+pub(crate) struct Stopping;
+
+impl BrokerHandle {
+    /// A handle, and where its commands come out.
+    pub(super) fn new(status: Arc<BrokerStatus>) -> (Self, mpsc::Receiver<Command>) {
+        let (commands, receiver) = mpsc::channel(COMMANDS);
+        (Self { status, commands }, receiver)
+    }
+
+    /// Where the connection stands.
+    pub(crate) fn report(&self) -> BrokerReport {
+        self.status.report()
+    }
+
+    /// Sends something again; resolves when everything is acknowledged or refused, and ends what is
+    /// left of it if it is dropped.
+    pub(crate) async fn resend(&self, what: What) -> Result<Resent, Stopping> {
+        let (done, outcome) = oneshot::channel();
+        let command = Command::Resend(Resend { what, done });
+        self.commands.send(command).await.map_err(|_| Stopping)?;
+        outcome.await.map_err(|_| Stopping)
+    }
+
+    /// The packets that go over the wire from now on, for as long as the receiver is there.
+    pub(crate) async fn wire(&self) -> Result<mpsc::Receiver<WireEntry>, Stopping> {
+        let (sender, packets) = mpsc::channel(PACKETS);
+        self.commands.send(Command::Wire(sender)).await.map_err(|_| Stopping)?;
+        Ok(packets)
+    }
+}

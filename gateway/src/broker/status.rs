@@ -1,0 +1,97 @@
+//! Where a broker's connection stands, for everyone to see.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use serde::Serialize;
+
+use crate::config::{BrokerUrl, BrokerUrls};
+use crate::tally::{Count, Tally};
+
+/// Where it stands, kept by the broker's task.
+#[derive(Debug)]
+pub(crate) struct BrokerStatus {
+    urls: BrokerUrls,
+    /// Which of the addresses is in use.
+    url: AtomicUsize,
+    connected: AtomicBool,
+    connections: AtomicU64,
+    published: AtomicU64,
+    acknowledged: AtomicU64,
+    pub(super) refused: Tally,
+    pub(super) disconnects: Tally,
+}
+
+/// A copy of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct BrokerReport {
+    /// The address that is in use, or that is tried.
+    pub(crate) url: String,
+    /// Whether the broker has accepted the connection.
+    pub(crate) connected: bool,
+    /// Connections since the start.
+    pub(crate) connections: u64,
+    /// Publishes since the start, repeated ones included.
+    pub(crate) published: u64,
+    /// Acknowledgements since the start.
+    pub(crate) acknowledged: u64,
+    /// Readings that were not published, or that the broker did not take.
+    pub(crate) refused: BTreeMap<&'static str, Count>,
+    /// Why connections ended or could not be made.
+    pub(crate) disconnects: BTreeMap<&'static str, Count>,
+}
+
+impl BrokerStatus {
+    pub(super) fn new(urls: BrokerUrls) -> Self {
+        Self {
+            urls,
+            url: AtomicUsize::default(),
+            connected: AtomicBool::default(),
+            connections: AtomicU64::default(),
+            published: AtomicU64::default(),
+            acknowledged: AtomicU64::default(),
+            refused: Tally::default(),
+            disconnects: Tally::default(),
+        }
+    }
+
+    /// The address with this index is tried.
+    pub(super) fn handle_attempt(&self, url: usize) {
+        self.url.store(url, Ordering::Relaxed);
+    }
+
+    /// The address that is in use.
+    pub(super) fn url(&self) -> &BrokerUrl {
+        self.urls.at(self.url.load(Ordering::Relaxed))
+    }
+
+    /// The broker has accepted the connection.
+    pub(super) fn handle_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connection has ended, or was not made.
+    pub(super) fn handle_end(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+    }
+
+    /// So many publishes were made, and acknowledged.
+    pub(super) fn add(&self, published: u64, acknowledged: u64) {
+        self.published.fetch_add(published, Ordering::Relaxed);
+        self.acknowledged.fetch_add(acknowledged, Ordering::Relaxed);
+    }
+
+    /// A copy.
+    pub(crate) fn report(&self) -> BrokerReport {
+        BrokerReport {
+            url: self.url().to_string(),
+            connected: self.connected.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+            published: self.published.load(Ordering::Relaxed),
+            acknowledged: self.acknowledged.load(Ordering::Relaxed),
+            refused: self.refused.snapshot(),
+            disconnects: self.disconnects.snapshot(),
+        }
+    }
+}

@@ -110,6 +110,12 @@ impl Again {
         }
     }
 
+    /// Whether there is no request.
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
+
     /// The lane that the readings travel in.
     pub(super) fn lane(&mut self) -> &mut Lane {
         &mut self.lane

@@ -505,3 +505,6 @@ impl Delivery {
         std::iter::once(&self.ordered.cursor).chain(live)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -537,4 +537,4 @@ fn unasked(_: Unasked) -> SessionError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,7 +5,7 @@
 mod hostile;
 mod kept;
 mod limits;
-mod model;
+pub(in crate::broker) mod model;
 mod pairs;
 mod refusals;
 
@@ -76,14 +76,14 @@ struct Introduction {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Published {
-    id: u16,
-    qos: u8,
-    dup: bool,
-    retain: bool,
-    topic: String,
-    payload: String,
-    properties: Option<v5::PublishProperties>,
+pub(in crate::broker) struct Published {
+    pub(in crate::broker) id: u16,
+    pub(in crate::broker) qos: u8,
+    pub(in crate::broker) dup: bool,
+    pub(in crate::broker) retain: bool,
+    pub(in crate::broker) topic: String,
+    pub(in crate::broker) payload: String,
+    pub(in crate::broker) properties: Option<v5::PublishProperties>,
 }
 
 fn text(bytes: &[u8]) -> String {

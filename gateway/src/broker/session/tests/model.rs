@@ -5,16 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::*;
 
 /// A broker and what it remembers of one client.
-pub(super) struct ModelBroker {
+pub(in crate::broker) struct ModelBroker {
     protocol: Protocol,
     /// Receive Maximum, for MQTT 5.
-    pub(super) receive_maximum: u16,
+    pub(in crate::broker) receive_maximum: u16,
     /// Topic Alias Maximum, for MQTT 5.
-    pub(super) alias_maximum: u16,
+    pub(in crate::broker) alias_maximum: u16,
     /// Messages of quality of service 2 whose PUBREL has not come, while there is a session.
     session: Option<BTreeMap<u16, String>>,
+    /// A payload at which the connection is cut.
+    pub(in crate::broker) poison: Option<String>,
+    /// A payload that is refused, with the reason code.
+    pub(in crate::broker) refused: Option<(String, u8)>,
     /// What subscribers got, in order.
-    pub(super) delivered: Vec<Published>,
+    pub(in crate::broker) delivered: Vec<Published>,
     connection: Option<Connection>,
 }
 
@@ -32,12 +36,14 @@ struct Connection {
 
 impl ModelBroker {
     /// A broker that still knows this client's identifiers from an earlier life.
-    pub(super) fn with_stale_session(protocol: Protocol) -> Self {
+    pub(in crate::broker) fn with_stale_session(protocol: Protocol) -> Self {
         let stale = (1..=20).map(|id| (id, "stale".to_owned())).collect();
         Self {
             protocol,
             receive_maximum: u16::MAX,
             alias_maximum: 0,
+            poison: None,
+            refused: None,
             session: Some(stale),
             delivered: Vec::new(),
             connection: None,
@@ -45,23 +51,23 @@ impl ModelBroker {
     }
 
     /// The broker was started anew, without what it had in memory.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::broker) fn forget(&mut self) {
         self.session = None;
     }
 
-    pub(super) fn connect(&mut self) {
+    pub(in crate::broker) fn connect(&mut self) {
         self.cut();
         self.connection = Some(Connection::default());
     }
 
     /// The connection is gone, with every answer on it.
-    pub(super) fn cut(&mut self) {
+    pub(in crate::broker) fn cut(&mut self) {
         if self.connection.take().is_some_and(|connection| connection.is_clean) {
             self.session = None;
         }
     }
 
-    pub(super) fn handle_bytes(&mut self, bytes: &[u8]) {
+    pub(in crate::broker) fn handle_bytes(&mut self, bytes: &[u8]) {
         let Some(connection) = &mut self.connection else { return };
         connection.input.extend_from_slice(bytes);
         loop {
@@ -126,6 +132,13 @@ impl ModelBroker {
             let most = usize::from(self.receive_maximum);
             assert!(connection.under_way.len() <= most, "Receive Maximum is kept");
         }
+        if self.poison.as_ref() == Some(&publish.payload) {
+            return self.cut();
+        }
+        if let Some((_, reason)) = self.refused.as_ref().filter(|(p, _)| *p == publish.payload) {
+            let id = id.to_be_bytes();
+            return connection.answers.push(vec![PUBACK, 3, id[0], id[1], *reason]);
+        }
         match publish.qos {
             0 => self.delivered.push(publish),
             1 => {
@@ -147,9 +160,13 @@ impl ModelBroker {
         }
     }
 
+    pub(in crate::broker) fn is_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
     /// One of the answers that wait, by a number; in any order, as MQTT 5 §4.6 lets a client expect
     /// nothing across quality of service 1 and 2.
-    pub(super) fn answer(&mut self, pick: u64) -> Option<Vec<u8>> {
+    pub(in crate::broker) fn answer(&mut self, pick: u64) -> Option<Vec<u8>> {
         let connection = self.connection.as_mut()?;
         let count = connection.answers.len() as u64;
         let at = usize::try_from(pick.checked_rem(count)?).unwrap();

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 
 use super::feed::{Feed, Step};
 use super::session::{Session, SessionError, SessionOptions};
-use super::transport::{Transport, TransportError};
+use super::transport::{Transport, TransportError, send};
 use crate::clock;
 use crate::config::{Broker, BrokerUrls, Id};
 use crate::pipeline::{Publish, Routes};
@@ -352,24 +352,6 @@ impl BrokerTask {
     fn is_done(&self) -> bool {
         self.cursor.next() >= *self.head.borrow()
     }
-}
-
-/// Writes some of `outgoing`; once it is empty, what is written is flushed, because TLS and
-/// WebSockets keep some of it back. It goes on where it was if it is dropped.
-async fn send(
-    writer: &mut (impl AsyncWrite + Unpin),
-    outgoing: &mut BytesMut,
-    unflushed: &mut bool,
-) -> io::Result<()> {
-    if outgoing.has_remaining() {
-        writer.write_buf(outgoing).await?;
-        *unflushed = true;
-    }
-    if !outgoing.has_remaining() {
-        writer.flush().await?;
-        *unflushed = false;
-    }
-    Ok(())
 }
 
 /// An error with its causes on one line.

@@ -45,7 +45,7 @@ struct Certificates {
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("TLS cannot begin: {0}")]
+    #[error("TLS cannot begin")]
     Files(#[from] TlsFileError),
     #[error(
         "TLS cannot begin: no certificate can be made for the host `{0}`, set `tls.server_name`"

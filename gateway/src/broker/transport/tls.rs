@@ -26,6 +26,10 @@ use files::TlsFileError;
 
 pub(super) use explain::Situation;
 
+/// The largest TLS record that carries a WebSocket: of a larger one, Mosquitto's library
+/// (libwebsockets) reads the rest only at its next timer.
+const WEBSOCKET_RECORD: usize = 4096;
+
 /// How TLS is done with one broker.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -103,6 +107,9 @@ impl Tls {
             .with_client_cert_resolver(Arc::new(own));
         config.alpn_protocols =
             self.settings.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        if url.scheme().is_websocket() {
+            config.max_fragment_size = Some(WEBSOCKET_RECORD);
+        }
         // Each connection verifies the broker by the certificates of now.
         config.resumption = Resumption::disabled();
         Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name, situation })

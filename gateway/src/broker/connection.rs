@@ -17,7 +17,7 @@ use super::handle::{BrokerHandle, Command};
 use super::session::{Session, SessionError};
 use super::status::BrokerStatus;
 use super::taps::Taps;
-use super::transport::{Transport, TransportError};
+use super::transport::{Transport, TransportError, send};
 use crate::clock;
 use crate::config::{Broker, Id};
 use crate::pipeline::Routes;
@@ -253,24 +253,6 @@ fn tolerate(broker: &Id, error: StoreError) -> Result<Option<Instant>, StoreErro
     }
     warn!(%broker, %error, "a dead letter cannot be kept now");
     Ok(None)
-}
-
-/// Writes some of `outgoing`; once it is empty, what is written is flushed, because TLS and
-/// WebSockets keep some of it back. It goes on where it was if it is dropped.
-async fn send(
-    writer: &mut (impl AsyncWrite + Unpin),
-    outgoing: &mut BytesMut,
-    unflushed: &mut bool,
-) -> io::Result<()> {
-    if outgoing.has_remaining() {
-        writer.write_buf(outgoing).await?;
-        *unflushed = true;
-    }
-    if !outgoing.has_remaining() {
-        writer.flush().await?;
-        *unflushed = false;
-    }
-    Ok(())
 }
 
 /// An error with its causes on one line.

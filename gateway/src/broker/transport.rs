@@ -18,8 +18,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::{Buf as _, BytesMut};
 use proto::Instant;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -176,9 +177,29 @@ impl Transport {
     }
 }
 
+/// Writes some of `outgoing`; once that is empty, what is written is flushed, because TLS and
+/// WebSockets keep some of it back. Dropped in between, it goes on where it was: `unflushed` tells.
+pub(super) async fn send(
+    writer: &mut (impl AsyncWrite + Unpin),
+    outgoing: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    if outgoing.has_remaining() {
+        writer.write_buf(outgoing).await?;
+        *unflushed = true;
+    }
+    if !outgoing.has_remaining() {
+        writer.flush().await?;
+        *unflushed = false;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, BufWriter, duplex};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -217,5 +238,23 @@ mod tests {
             let error = failed.map(drop).unwrap_err();
             assert!(matches!(error, TransportError::Silent(at, _) if at == silent), "{error}");
         }
+    }
+
+    /// As TLS does: bytes stay with the writer until it is flushed, and the way out is narrow.
+    #[tokio::test]
+    async fn what_is_sent_leaves_the_writer_also_if_sending_was_given_up_between() {
+        let (near, mut far) = duplex(10);
+        let mut writer = BufWriter::new(near);
+        let mut outgoing = BytesMut::from(&b"a message of some bytes"[..]);
+        let mut unflushed = false;
+        let given_up = send(&mut writer, &mut outgoing, &mut unflushed).now_or_never();
+        assert!(given_up.is_none() && outgoing.is_empty() && unflushed);
+        let mut received = [0; 23];
+        let (sent, read) = tokio::join!(
+            send(&mut writer, &mut outgoing, &mut unflushed),
+            far.read_exact(&mut received),
+        );
+        assert!(sent.is_ok() && read.is_ok() && !unflushed);
+        assert_eq!(&received, b"a message of some bytes");
     }
 }

@@ -117,3 +117,37 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::*;
+
+    async fn first_answer(answer: &[u8]) -> io::Result<usize> {
+        let (near, mut far) = duplex(64);
+        far.write_all(answer).await.unwrap();
+        drop(far);
+        Explained::new(near, Layer::Plain).read(&mut [0; 64]).await
+    }
+
+    #[tokio::test]
+    async fn the_first_answer_tells_a_port_of_tls() {
+        for answer in [&b"\x15\x03\x01\x00\x02\x02\x46"[..], b""] {
+            let error = first_answer(answer).await.unwrap_err().to_string();
+            assert!(error.contains("write mqtts://"), "{answer:?}: {error}");
+        }
+        // CONNACK.
+        assert_eq!(first_answer(b"\x20\x02\x00\x00").await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn an_end_after_an_answer_is_an_end() {
+        let (near, mut far) = duplex(64);
+        let mut stream = Explained::new(near, Layer::Plain);
+        far.write_all(b"\x20\x02\x00\x00").await.unwrap();
+        drop(far);
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 4);
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0);
+    }
+}

@@ -10,9 +10,9 @@ use crate::config::{BrokerUrl, BrokerUrls};
 /// The addresses of a broker, in turn.
 ///
 /// After any failure the next address is tried at once, until each one has failed; then there is a
-/// pause, and the round begins with the address that worked last, or is next to it in turn. A
-/// connection that did not last is a failure too, so that a broker which takes connections only to
-/// drop them is not stormed.
+/// pause, and the next round begins with the address that worked last. A connection that did not
+/// last is a failure like any other, so that a broker which takes connections only to drop them is
+/// not stormed.
 #[derive(Debug)]
 pub(super) struct Failover {
     urls: BrokerUrls,

@@ -26,6 +26,10 @@ use files::TlsFileError;
 
 pub(super) use explain::Situation;
 
+/// The largest TLS record that carries a WebSocket: of a larger one, Mosquitto's library
+/// (libwebsockets) reads the rest only at its next timer.
+const WEBSOCKET_RECORD: usize = 4096;
+
 /// How TLS is done with one broker.
 #[derive(Debug)]
 pub(super) struct Tls {
@@ -45,7 +49,7 @@ struct Certificates {
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
-    #[error("TLS cannot begin: {0}")]
+    #[error("TLS cannot begin")]
     Files(#[from] TlsFileError),
     #[error(
         "TLS cannot begin: no certificate can be made for the host `{0}`, set `tls.server_name`"
@@ -103,6 +107,9 @@ impl Tls {
             .with_client_cert_resolver(Arc::new(own));
         config.alpn_protocols =
             self.settings.alpn.iter().map(|name| name.clone().into_bytes()).collect();
+        if url.scheme().is_websocket() {
+            config.max_fragment_size = Some(WEBSOCKET_RECORD);
+        }
         // Each connection verifies the broker by the certificates of now.
         config.resumption = Resumption::disabled();
         Ok(Connector { connector: TlsConnector::from(Arc::new(config)), name, situation })

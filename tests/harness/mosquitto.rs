@@ -1,6 +1,7 @@
 //! Mosquitto from Debian, and its command line clients.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -22,7 +23,7 @@ pub(crate) struct Mosquitto {
     log: Lines,
     port: u16,
     door: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// A client that writes down what it gets.
@@ -39,11 +40,20 @@ pub(crate) struct Message {
     pub(crate) qos: u8,
     pub(crate) retained: bool,
     pub(crate) payload: Vec<u8>,
+    /// Content Type, Payload Format Indicator, Message Expiry Interval, Response Topic and user
+    /// properties, of a subscriber that speaks MQTT 5.
+    pub(crate) properties: [String; 5],
 }
 
 impl Mosquitto {
     pub(crate) fn start() -> Self {
-        Self::start_with("", &[])
+        Self::start_at(port(), "", &[])
+    }
+
+    /// With these lines of configuration, after which it can [start again](Self::restart) and knows
+    /// what it knew; what it keeps, it keeps in its folder.
+    pub(crate) fn start_keeping(config: &str) -> Self {
+        Self::start_as(port(), config, "", &[])
     }
 
     /// With a second listener, [`door`](Self::door), that has these lines of configuration, and with
@@ -54,6 +64,10 @@ impl Mosquitto {
 
     /// The same, on a port of the caller's choice.
     pub(crate) fn start_at(door: u16, door_lines: &str, env: &[(&str, &Path)]) -> Self {
+        Self::start_as(door, "", door_lines, env)
+    }
+
+    fn start_as(door: u16, lines: &str, door_lines: &str, env: &[(&str, &Path)]) -> Self {
         let dir = TempDir::new();
         let passwords = dir.join("passwords");
         run(program("mosquitto_passwd", "mosquitto")
@@ -64,24 +78,45 @@ impl Mosquitto {
         // Started by root it would become another user, who cannot read the passwords.
         let mut config = format!(
             "user root\nmax_inflight_messages 0\nallow_anonymous false\npassword_file {}\n\
-             listener {port} 127.0.0.1\n",
-            passwords.display()
+             persistence_location {}/\n{lines}\nlistener {port} 127.0.0.1\n",
+            passwords.display(),
+            dir.path().display()
         );
         if !door_lines.is_empty() {
             config.push_str(&format!("listener {door} 127.0.0.1\n{door_lines}\n"));
         }
         fs::write(dir.join("mosquitto.conf"), config).unwrap();
         let log = Lines::default();
+        let process = Self::launch(&dir, env, &log);
+        let mut mosquitto = Self { process, log, port, door, dir };
+        mosquitto.wait_until_up();
+        mosquitto
+    }
+
+    fn launch(dir: &TempDir, env: &[(&str, &Path)], log: &Lines) -> Running {
         let mut command = program("mosquitto", "mosquitto");
         command.arg("-c").arg(dir.join("mosquitto.conf")).envs(env.iter().copied());
-        let process = Running::start_reading(&mut command, &log);
-        let mut mosquitto = Self { process, log, port, door, _dir: dir };
+        Running::start_reading(&mut command, log)
+    }
+
+    fn wait_until_up(&mut self) {
         wait_for("Mosquitto to answer", || {
-            let running = mosquitto.process.is_running();
-            assert!(running, "Mosquitto has ended: {}", mosquitto.log.text());
-            mosquitto.publish_ready().then_some(())
+            let running = self.process.is_running();
+            assert!(running, "Mosquitto has ended: {}", self.log.text());
+            self.publish_ready().then_some(())
         });
-        mosquitto
+    }
+
+    /// SIGTERM, on which it writes down what it keeps, and starts it again.
+    pub(crate) fn restart(&mut self) {
+        self.process.terminate();
+        self.process.wait();
+        self.process = Self::launch(&self.dir, &[], &self.log);
+        self.wait_until_up();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     fn publish_ready(&self) -> bool {
@@ -97,12 +132,17 @@ impl Mosquitto {
 
     /// The table of this broker in a configuration.
     pub(crate) fn table(&self, name: &str) -> String {
-        table_of(name, &format!("\"{}\"", self.url()))
+        self.table_at(name, self.address())
+    }
+
+    /// The same for a detour that leads to it.
+    pub(crate) fn table_at(&self, name: &str, address: SocketAddr) -> String {
+        table_of(name, &format!("\"mqtt://{address}\""))
     }
 
     /// The address without TLS.
     pub(crate) fn url(&self) -> String {
-        format!("mqtt://127.0.0.1:{}", self.port)
+        format!("mqtt://{}", self.address())
     }
 
     /// The port of the second listener.
@@ -117,10 +157,15 @@ impl Mosquitto {
 
     /// A subscriber that is subscribed, at quality of service 1.
     pub(crate) fn subscribe(&self, filter: &str) -> Subscriber {
+        self.subscribe_with(filter, &["-q", "1"])
+    }
+
+    /// A subscriber with these arguments of `mosquitto_sub`.
+    pub(crate) fn subscribe_with(&self, filter: &str, arguments: &[&str]) -> Subscriber {
         let lines = Lines::default();
         let mut command = program("mosquitto_sub", "mosquitto-clients");
-        command.args(self.client()).args(["-q", "1", "-F", "%t\t%q\t%r\t%x"]);
-        command.args(["-t", filter, "-t", READY]);
+        command.args(self.client()).args(["-F", "%t\t%q\t%r\t%x\t%C\t%F\t%E\t%R\t%P"]);
+        command.args(arguments).args(["-t", filter, "-t", READY]);
         let process = Running::start_reading(&mut command, &lines);
         let subscriber = Subscriber { _process: process, lines };
         wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
@@ -172,7 +217,7 @@ impl Subscriber {
 }
 
 impl Message {
-    /// `topic \t qos \t retain \t hexadecimal`.
+    /// `topic \t qos \t retain \t hexadecimal \t properties`.
     fn parse(line: &str) -> Option<Self> {
         let mut parts = line.split('\t');
         let (topic, qos, retained, hex) =
@@ -183,6 +228,7 @@ impl Message {
             qos: qos.parse().ok()?,
             retained: retained == "1",
             payload: (0..hex.len()).step_by(2).map(byte).collect::<Option<_>>()?,
+            properties: std::array::from_fn(|_| parts.next().unwrap_or_default().to_owned()),
         })
     }
 

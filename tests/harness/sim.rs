@@ -1,6 +1,7 @@
 //! The recording broker and the proxy of the device simulator, for tests without a runtime.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::thread::{self, JoinHandle};
 
@@ -51,6 +52,29 @@ impl Drop for Engine {
 pub(crate) struct Recorder {
     broker: Broker,
     engine: Engine,
+}
+
+/// A proxy on the way to a broker of others; it has the methods of [`Proxy`] too.
+#[derive(Debug)]
+pub(crate) struct Detour {
+    proxy: Proxy,
+    _engine: Engine,
+}
+
+impl Detour {
+    pub(crate) fn start(target: SocketAddr) -> Self {
+        let engine = Engine::start();
+        let proxy = engine.wait(Proxy::start(target)).unwrap();
+        Self { proxy, _engine: engine }
+    }
+}
+
+impl Deref for Detour {
+    type Target = Proxy;
+
+    fn deref(&self) -> &Proxy {
+        &self.proxy
+    }
 }
 
 /// A message with a reading.

@@ -9,5 +9,6 @@ mod coap;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
+mod mqtt5;
 mod publishing;
 mod serial;

@@ -9,7 +9,7 @@ use super::model::ModelBroker;
 use super::*;
 
 const RECORDS: u64 = 60;
-const SEEDS: u64 = 1500;
+const SEEDS: u64 = 600;
 
 /// Which qualities of service the records have.
 #[derive(Clone, Copy, Debug)]

@@ -27,6 +27,10 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// to drop.
 const DROP_SHARE: u64 = 64;
 
+/// The share of the quota over which a batch may not find room however much is released, because
+/// the newest chunk stays.
+const BATCH_SHARE: u64 = 3;
+
 /// The state of the storage thread.
 pub(super) struct Worker<L> {
     log: L,
@@ -104,7 +108,8 @@ impl<L: Log> Worker<L> {
 
     fn append(&mut self, append: Append) -> Result<(), StoreError> {
         let mut outcome = self.commit(&append);
-        if self.policy.when_full == WhenFull::DropOldest {
+        let may_fit = append.batch.data().len() as u64 <= self.policy.quota / BATCH_SHARE;
+        if self.policy.when_full == WhenFull::DropOldest && may_fit {
             while is_full(&outcome) && self.drop_oldest(&append) {
                 outcome = self.commit(&append);
             }
@@ -116,8 +121,8 @@ impl<L: Log> Worker<L> {
             }
             Err(full) if full.is_full() => {
                 debug!(error = %full, records = append.batch.len(), "no room");
-                let waits = self.policy.when_full == WhenFull::Block && !self.shared.is_stopping();
-                if waits && self.blocked.is_none() {
+                let blocks = self.policy.when_full == WhenFull::Block && may_fit;
+                if blocks && !self.shared.is_stopping() && self.blocked.is_none() {
                     self.shared.set_blocked(true);
                     self.blocked = Some(Blocked { append, first: self.log.first() });
                 } else {

@@ -125,7 +125,7 @@ fn worker(log: FailingLog, when_full: WhenFull, limits: Limits) -> Worker<Failin
     let on_disk = 1..log.next();
     let lanes = [Lane::only("b", limits)];
     let shared = Arc::new(Shared::new(known, &lanes, on_disk, Disk::default()));
-    Worker::new(log, shared, Policy { quota: 1, min_free: 0, when_full })
+    Worker::new(log, shared, Policy { quota: 1 << 20, min_free: 0, when_full })
 }
 
 fn at(second: i64) -> Timestamp {
@@ -270,6 +270,19 @@ fn a_disk_that_cannot_be_written_at_all_drops_nothing() {
     worker.append(append).unwrap();
     assert_eq!(outcome.try_recv(), Ok(Err(NotStored::Full)));
     assert_eq!(next(&worker), 1);
+}
+
+#[test]
+fn a_batch_that_would_never_fit_is_refused_and_costs_nothing() {
+    for when_full in [WhenFull::Block, WhenFull::DropOldest] {
+        let log = FailingLog { on_disk: 30, known: 30, ..failing([Fate::Full]) };
+        let mut worker = worker(log, when_full, Limits::default());
+        worker.policy.quota = 100;
+        let (append, mut outcome) = batch();
+        worker.append(append).unwrap();
+        assert_eq!(outcome.try_recv(), Ok(Err(NotStored::Full)));
+        assert_eq!(next(&worker), 1);
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Log for FailingLog {
     fn room(&self) -> Room {
         Room::default()
     }
-    fn bury(&mut self, _: &[DeadLetter], _: u64, _: Timestamp) -> Result<(), StoreError> {
+    fn bury(&mut self, _: &[DeadLetter]) -> Result<(), StoreError> {
         match self.fates.pop_front() {
             Some(_) => Err(failure()),
             None => Ok(()),
@@ -203,6 +203,21 @@ fn a_save_that_fails_does_not_stop_the_brokers_and_is_tried_again() {
     assert_eq!(worker.log.saves, 3);
     worker.save();
     assert_eq!(worker.log.saves, 3, "it is saved");
+}
+
+#[test]
+fn cursors_wait_a_while_for_a_commit_that_saves_them() {
+    let log = FailingLog { on_disk: 30, known: 30, ..FailingLog::default() };
+    let mut worker = worker(log, WhenFull::DropNewest, Limits::default());
+    worker.append(batch().0).unwrap();
+    worker.shared.lanes[0].release(|progress| progress.release_open(5));
+    worker.tick(at(4)).unwrap();
+    assert_eq!(worker.log.saves, 0);
+    worker.tick(at(5)).unwrap();
+    assert_eq!(worker.log.saves, 1);
+    worker.shared.lanes[0].release(|progress| progress.release_open(6));
+    worker.handle(Job::Save).unwrap();
+    assert_eq!(worker.log.saves, 2, "a broker that asks for it does not wait");
 }
 
 #[test]
@@ -323,7 +338,7 @@ fn a_reading_that_is_too_old_is_dropped_though_nothing_arrives() {
 fn dead_letters_are_written_again_after_the_file_was_opened_again() {
     let mut worker = worker(failing([Fate::Works]), WhenFull::DropNewest, Limits::default());
     let (reply, mut done) = oneshot::channel();
-    worker.handle(Job::Bury { letters: Vec::new(), now: at(0), reply }).unwrap();
+    worker.handle(Job::Bury { letters: Vec::new(), reply }).unwrap();
     assert!(done.try_recv().unwrap().is_ok());
     assert_eq!(worker.log.reopened, 1);
 }

@@ -10,3 +10,4 @@ mod fleet;
 #[path = "../harness.rs"]
 mod harness;
 mod kill;
+mod neighbours;

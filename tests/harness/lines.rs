@@ -12,6 +12,16 @@ pub(crate) struct LineClient {
     reader: BufReader<TcpStream>,
 }
 
+/// The half of a client that writes.
+#[derive(Debug)]
+pub(crate) struct LineWriter(TcpStream);
+
+impl LineWriter {
+    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all(bytes)
+    }
+}
+
 impl LineClient {
     pub(crate) fn connect(gateway: SocketAddr) -> io::Result<Self> {
         Self::connect_with(gateway, PATIENCE)
@@ -24,6 +34,11 @@ impl LineClient {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         Ok(Self { reader: BufReader::new(stream.try_clone()?), stream })
+    }
+
+    /// The same connection, to write to it from another thread.
+    pub(crate) fn writer(&self) -> LineWriter {
+        LineWriter(self.stream.try_clone().unwrap())
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod disk;
+mod full;
 #[path = "../harness.rs"]
 mod harness;
 mod malformed;

@@ -145,7 +145,6 @@ impl Intake {
 
     /// Runs until every inlet is gone and what they handed in is settled.
     pub(crate) async fn run(mut self) {
-        let mut submissions = Vec::with_capacity(TURN);
         let mut committing: Option<Committing> = None;
         let mut open = true;
         while open || committing.is_some() || !self.batch.is_empty() {
@@ -156,13 +155,9 @@ impl Intake {
                 committing = Some(self.commit().await);
             }
             tokio::select! {
-                count = self.queue.recv_many(&mut submissions, TURN),
-                    if open && !self.batch.is_full() =>
-                {
-                    open = count > 0;
-                    for submission in submissions.drain(..) {
-                        self.take(submission);
-                    }
+                submission = self.queue.recv(), if open && !self.batch.is_full() => {
+                    open = submission.is_some();
+                    self.take_turn(submission);
                 }
                 (readings, outcome) = Committing::end(&mut committing), if committing.is_some() => {
                     committing = None;
@@ -171,6 +166,17 @@ impl Intake {
                 () = sleep_until(clock::deadline(self.next_commit)),
                     if committing.is_none() && !self.batch.is_empty() => {}
             }
+        }
+    }
+
+    /// Takes the first submission and what waits behind it, until the batch is full.
+    fn take_turn(&mut self, mut submission: Option<Submission>) {
+        let mut taken = 0;
+        while let Some(next) = submission {
+            self.take(next);
+            taken += 1;
+            let goes_on = taken < TURN && !self.batch.is_full();
+            submission = goes_on.then(|| self.queue.try_recv().ok()).flatten();
         }
     }
 

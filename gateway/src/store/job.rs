@@ -44,7 +44,7 @@ pub(super) enum Job {
     /// Delete the cursors of a broker that is not configured; whether there were any.
     Forget { broker: String, reply: Reply<bool> },
     /// Write dead letters.
-    Bury { letters: Vec<DeadLetter>, now: Timestamp, reply: Reply<()> },
+    Bury { letters: Vec<DeadLetter>, reply: Reply<()> },
     /// Read dead letters.
     Dead { after: u64, limit: usize, reply: Reply<Vec<DeadLetter>> },
     /// Delete dead letters.

@@ -82,7 +82,7 @@ impl Lag {
 }
 
 /// Whether the pause since then is over; a clock that was set back ends it too.
-fn has_passed(then: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool {
+pub(super) fn has_passed(then: Option<Timestamp>, pause: Duration, now: Timestamp) -> bool {
     then.is_none_or(|then| now < then || before(now, pause) >= then)
 }
 

@@ -59,13 +59,8 @@ pub(super) trait Log {
     /// What was seen there last.
     fn room(&self) -> Room;
 
-    /// Writes dead letters; may delete records below `released`.
-    fn bury(
-        &mut self,
-        letters: &[DeadLetter],
-        released: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    /// Writes dead letters.
+    fn bury(&mut self, letters: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// The first `limit` dead letters behind the one with the identifier `after`.
     fn dead(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;

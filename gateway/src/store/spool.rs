@@ -135,7 +135,7 @@ impl Spool {
     /// Writes dead letters: they are durable when this resolves. One that was written before, by
     /// broker, number and topic, is replaced.
     pub(crate) async fn bury(&self, letters: Vec<DeadLetter>) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Bury { letters, now: clock::wall(), reply }).await
+        self.ask(|reply| Job::Bury { letters, reply }).await
     }
 
     /// The first `limit` dead letters behind the one with the identifier `after`.

@@ -213,6 +213,21 @@ impl SqliteLog {
         Ok(deleted)
     }
 
+    /// Deletes what every broker has, however young; only after it is saved that they have it, and
+    /// what was dropped for them.
+    fn make_room(
+        &mut self,
+        cursors: &Cursors,
+        released: u64,
+        now: Timestamp,
+    ) -> rusqlite::Result<usize> {
+        if !self.can_trim(released) {
+            return Ok(0);
+        }
+        self.try_save(cursors)?;
+        self.trim(released, now, true)
+    }
+
     /// Next number and cursors, from what the newest chunk and the cursor table say.
     fn recover(&mut self) -> rusqlite::Result<Cursors> {
         let newest = "SELECT base + n FROM chunk ORDER BY base DESC LIMIT 1";
@@ -258,7 +273,7 @@ impl Log for SqliteLog {
             if !is_full(&error) {
                 return Err(self.failed(error));
             }
-            match self.with_reserve(|log| log.trim(released, now, true)) {
+            match self.with_reserve(|log| log.make_room(cursors, released, now)) {
                 Ok(0) => {}
                 Ok(_) => continue,
                 Err(error) if is_full(&error) => {}
@@ -333,20 +348,8 @@ impl Log for SqliteLog {
         self.space.room()
     }
 
-    fn bury(
-        &mut self,
-        letters: &[DeadLetter],
-        released: u64,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let bury = |log: &mut Self| log.letters.bury(&mut log.connection, letters);
-        let mut done = bury(self);
-        if done.as_ref().is_err_and(is_full) {
-            done = self
-                .with_reserve(|log| log.trim(released, now, true))
-                .and_then(|_| self.with_reserve(bury));
-        }
-        match done {
+    fn bury(&mut self, letters: &[DeadLetter]) -> Result<(), StoreError> {
+        match self.with_reserve(|log| log.letters.bury(&mut log.connection, letters)) {
             Ok(true) => Ok(()),
             Ok(false) => {
                 let (letters, bytes) = self.letters.size();

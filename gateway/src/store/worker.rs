@@ -10,7 +10,7 @@ use tracing::{debug, error, warn};
 
 use super::cursor::DropReason;
 use super::job::{Acknowledge, Append, Job, NotStored};
-use super::lag::Lag;
+use super::lag::{Lag, has_passed};
 use super::log::Log;
 use super::shared::{Disk, Shared, Snapshot};
 use super::{Chunk, Policy, StoreError, WhenFull};
@@ -23,9 +23,16 @@ const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the cursors wait for a commit that saves them, or for a broker that needs it, before
+/// they are saved on their own: each of these saves is a sync, and wears out flash.
+const SAVE_PAUSE: Duration = Duration::from_secs(5);
 /// The share of the quota that is dropped at a time when the oldest go, so that not every commit has
 /// to drop.
 const DROP_SHARE: u64 = 64;
+
+/// The share of the quota over which a batch may not find room however much is released, because
+/// the newest chunk stays.
+const BATCH_SHARE: u64 = 3;
 
 /// The state of the storage thread.
 pub(super) struct Worker<L> {
@@ -33,6 +40,8 @@ pub(super) struct Worker<L> {
     shared: Arc<Shared>,
     policy: Policy,
     lag: Lag,
+    /// When the cursors were saved last, or should have been.
+    saved: Option<Timestamp>,
     blocked: Option<Blocked>,
 }
 
@@ -45,7 +54,7 @@ struct Blocked {
 
 impl<L: Log> Worker<L> {
     pub(super) fn new(log: L, shared: Arc<Shared>, policy: Policy) -> Self {
-        Self { log, shared, policy, lag: Lag::default(), blocked: None }
+        Self { log, shared, policy, lag: Lag::default(), saved: None, blocked: None }
     }
 
     /// Works until every sender is gone, then saves the cursors.
@@ -84,9 +93,8 @@ impl<L: Log> Worker<L> {
             Job::Forget { broker, reply } => {
                 let _ = reply.send(self.forget(&broker));
             }
-            Job::Bury { letters, now, reply } => {
-                let released = self.shared.released();
-                let done = self.insist(|log| log.bury(&letters, released, now));
+            Job::Bury { letters, reply } => {
+                let done = self.insist(|log| log.bury(&letters));
                 self.note_disk();
                 let _ = reply.send(done);
             }
@@ -104,7 +112,8 @@ impl<L: Log> Worker<L> {
 
     fn append(&mut self, append: Append) -> Result<(), StoreError> {
         let mut outcome = self.commit(&append);
-        if self.policy.when_full == WhenFull::DropOldest {
+        let may_fit = append.batch.data().len() as u64 <= self.policy.quota / BATCH_SHARE;
+        if self.policy.when_full == WhenFull::DropOldest && may_fit {
             while is_full(&outcome) && self.drop_oldest(&append) {
                 outcome = self.commit(&append);
             }
@@ -116,8 +125,8 @@ impl<L: Log> Worker<L> {
             }
             Err(full) if full.is_full() => {
                 debug!(error = %full, records = append.batch.len(), "no room");
-                let waits = self.policy.when_full == WhenFull::Block && !self.shared.is_stopping();
-                if waits && self.blocked.is_none() {
+                let blocks = self.policy.when_full == WhenFull::Block && may_fit;
+                if blocks && !self.shared.is_stopping() && self.blocked.is_none() {
                     self.shared.set_blocked(true);
                     self.blocked = Some(Blocked { append, first: self.log.first() });
                 } else {
@@ -158,6 +167,7 @@ impl<L: Log> Worker<L> {
         let bytes = batch.data().len() as u64;
         self.shared.handle_commit(batch.into_chunk(base), bytes);
         self.shared.handle_saved(saved);
+        self.saved = Some(now);
         settle(receipts, Ok(()));
         self.enforce(now);
         self.note_disk();
@@ -208,7 +218,8 @@ impl<L: Log> Worker<L> {
             warn!(%error, "cannot tell how much room the disk has");
         }
         self.enforce(now);
-        if !self.shared.is_append_waiting() {
+        if has_passed(self.saved, SAVE_PAUSE, now) && !self.shared.is_append_waiting() {
+            self.saved = Some(now);
             self.save();
         }
         self.note_disk();

@@ -91,7 +91,7 @@ impl Log for FailingLog {
     fn room(&self) -> Room {
         Room::default()
     }
-    fn bury(&mut self, _: &[DeadLetter], _: u64, _: Timestamp) -> Result<(), StoreError> {
+    fn bury(&mut self, _: &[DeadLetter]) -> Result<(), StoreError> {
         match self.fates.pop_front() {
             Some(_) => Err(failure()),
             None => Ok(()),
@@ -125,7 +125,7 @@ fn worker(log: FailingLog, when_full: WhenFull, limits: Limits) -> Worker<Failin
     let on_disk = 1..log.next();
     let lanes = [Lane::only("b", limits)];
     let shared = Arc::new(Shared::new(known, &lanes, on_disk, Disk::default()));
-    Worker::new(log, shared, Policy { quota: 1, min_free: 0, when_full })
+    Worker::new(log, shared, Policy { quota: 1 << 20, min_free: 0, when_full })
 }
 
 fn at(second: i64) -> Timestamp {
@@ -206,6 +206,21 @@ fn a_save_that_fails_does_not_stop_the_brokers_and_is_tried_again() {
 }
 
 #[test]
+fn cursors_wait_a_while_for_a_commit_that_saves_them() {
+    let log = FailingLog { on_disk: 30, known: 30, ..FailingLog::default() };
+    let mut worker = worker(log, WhenFull::DropNewest, Limits::default());
+    worker.append(batch().0).unwrap();
+    worker.shared.lanes[0].release(|progress| progress.release_open(5));
+    worker.tick(at(4)).unwrap();
+    assert_eq!(worker.log.saves, 0);
+    worker.tick(at(5)).unwrap();
+    assert_eq!(worker.log.saves, 1);
+    worker.shared.lanes[0].release(|progress| progress.release_open(6));
+    worker.handle(Job::Save).unwrap();
+    assert_eq!(worker.log.saves, 2, "a broker that asks for it does not wait");
+}
+
+#[test]
 fn a_blocked_batch_waits_until_a_chunk_is_released() {
     let log = FailingLog { on_disk: 30, known: 30, ..failing([Fate::Full, Fate::Full]) };
     let mut worker = worker(log, WhenFull::Block, Limits::default());
@@ -273,6 +288,19 @@ fn a_disk_that_cannot_be_written_at_all_drops_nothing() {
 }
 
 #[test]
+fn a_batch_that_would_never_fit_is_refused_and_costs_nothing() {
+    for when_full in [WhenFull::Block, WhenFull::DropOldest] {
+        let log = FailingLog { on_disk: 30, known: 30, ..failing([Fate::Full]) };
+        let mut worker = worker(log, when_full, Limits::default());
+        worker.policy.quota = 100;
+        let (append, mut outcome) = batch();
+        worker.append(append).unwrap();
+        assert_eq!(outcome.try_recv(), Ok(Err(NotStored::Full)));
+        assert_eq!(next(&worker), 1);
+    }
+}
+
+#[test]
 fn where_dropping_makes_no_room_the_batch_is_refused() {
     let log = FailingLog { on_disk: 30, known: 30, ..failing([Fate::Full; 9]) };
     let mut worker = worker(log, WhenFull::DropOldest, Limits::default());
@@ -310,7 +338,7 @@ fn a_reading_that_is_too_old_is_dropped_though_nothing_arrives() {
 fn dead_letters_are_written_again_after_the_file_was_opened_again() {
     let mut worker = worker(failing([Fate::Works]), WhenFull::DropNewest, Limits::default());
     let (reply, mut done) = oneshot::channel();
-    worker.handle(Job::Bury { letters: Vec::new(), now: at(0), reply }).unwrap();
+    worker.handle(Job::Bury { letters: Vec::new(), reply }).unwrap();
     assert!(done.try_recv().unwrap().is_ok());
     assert_eq!(worker.log.reopened, 1);
 }

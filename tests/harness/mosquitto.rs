@@ -12,7 +12,7 @@ use super::temp::{TempDir, port};
 const USER: &str = "greenhouse";
 const PASSWORD: &str = "correct horse";
 /// A retained message that tells a subscriber that it is subscribed.
-const READY: &str = "harness/ready";
+pub(super) const READY: &str = "harness/ready";
 
 /// A broker that wants a user and a password.
 #[derive(Debug)]
@@ -89,18 +89,23 @@ impl Mosquitto {
 
     /// A subscriber that is subscribed, at quality of service 1.
     pub(crate) fn subscribe(&self, filter: &str) -> Subscriber {
-        let lines = Lines::default();
-        let mut command = program("mosquitto_sub", "mosquitto-clients");
-        command.args(self.client()).args(["-q", "1", "-F", "%t\t%q\t%r\t%x"]);
-        command.args(["-t", filter, "-t", READY]);
-        let process = Running::start_reading(&mut command, &lines);
-        let subscriber = Subscriber { _process: process, lines };
-        wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
-        subscriber
+        Subscriber::start(&self.client(), filter)
     }
 }
 
 impl Subscriber {
+    /// Subscribes with these further arguments, and waits until that is done.
+    pub(super) fn start(client: &[String], filter: &str) -> Self {
+        let lines = Lines::default();
+        let mut command = program("mosquitto_sub", "mosquitto-clients");
+        command.args(client).args(["-q", "1", "-F", "%t\t%q\t%r\t%x"]);
+        command.args(["-t", filter, "-t", READY]);
+        let process = Running::start_reading(&mut command, &lines);
+        let subscriber = Self { _process: process, lines };
+        wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
+        subscriber
+    }
+
     /// What came until now.
     pub(crate) fn all(&self) -> Vec<Message> {
         self.lines.since(0).iter().filter_map(|line| Message::parse(line)).collect()

@@ -13,6 +13,8 @@
     reason = "each test program uses a part of this, and a test may panic"
 )]
 
+#[path = "harness/aedes.rs"]
+pub(crate) mod aedes;
 #[path = "harness/clock.rs"]
 pub(crate) mod clock;
 #[path = "harness/coap.rs"]
@@ -25,6 +27,8 @@ pub(crate) mod gateway;
 pub(crate) mod lines;
 #[path = "harness/mosquitto.rs"]
 pub(crate) mod mosquitto;
+#[path = "harness/nats.rs"]
+pub(crate) mod nats;
 #[path = "harness/process.rs"]
 pub(crate) mod process;
 #[path = "harness/serial.rs"]

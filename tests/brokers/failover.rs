@@ -1,15 +1,13 @@
 //! A broker with several addresses.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use crate::config;
-use crate::harness::clock::{pace, wait_until};
+use crate::harness::clock::wait_until;
 use crate::harness::gateway::Gateway;
-use crate::harness::lines::LineClient;
 use crate::harness::mosquitto::{Mosquitto, Subscriber, table_of};
 use crate::harness::temp::port;
+use crate::traffic::traffic;
 
 fn urls(brokers: &[&Mosquitto]) -> String {
     let urls: Vec<_> = brokers.iter().map(|broker| format!("\"{}\"", broker.url())).collect();
@@ -27,25 +25,13 @@ fn everything_acknowledged_arrives_at_one_of_the_brokers_when_the_one_in_use_is_
     let (mut one, other) = (Mosquitto::start(), Mosquitto::start());
     let seen = [one.subscribe("r/#"), other.subscribe("r/#")];
     let gateway = Gateway::start(&config(&table_of("b", &urls(&[&one, &other]))));
-    let address = gateway.address("lines");
-    let (acknowledged, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut client = LineClient::connect(address).unwrap();
-            while !stop.load(Ordering::Relaxed) {
-                let value = acknowledged.load(Ordering::Relaxed);
-                assert_eq!(client.ask(&format!(r#"{{"device":"d","v":{value}}}"#)).unwrap(), "ok");
-                acknowledged.store(value + 1, Ordering::Relaxed);
-                pace();
-            }
-        });
+    let acknowledged = traffic(&gateway, || {
         wait_until("traffic", || values(&seen[0]).len() as u64 >= BEFORE);
         assert_eq!(gateway.status()["brokers"]["b"]["url"], one.url());
         one.kill();
         wait_until("traffic elsewhere", || values(&seen[1]).len() as u64 >= AFTER);
-        stop.store(true, Ordering::Relaxed);
     });
-    let all: BTreeSet<u64> = (0..acknowledged.load(Ordering::Relaxed)).collect();
+    let all: BTreeSet<u64> = (0..acknowledged).collect();
     wait_until("nothing to wait", || gateway.count("/store/pending/b") == 0);
     let arrived = || &values(&seen[0]) | &values(&seen[1]);
     wait_until("every reading", || arrived() == all);

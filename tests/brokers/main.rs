@@ -1,16 +1,17 @@
-//! The way to a broker: TLS, WebSockets, several addresses. The far end is Mosquitto, the
+//! Brokers of every kind, and every way to them: TLS, WebSockets, several addresses, a cluster. The
 //! certificates are OpenSSL's.
-//!
-//! Needs Debian's mosquitto, mosquitto-clients and openssl.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod aedes;
 mod authority;
 mod failover;
 #[path = "../harness.rs"]
 mod harness;
+mod nats;
 mod tls;
 mod tls_files;
+mod traffic;
 mod websocket;
 
 use harness::gateway::Gateway;

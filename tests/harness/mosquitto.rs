@@ -14,7 +14,7 @@ use super::temp::{TempDir, port};
 const USER: &str = "greenhouse";
 const PASSWORD: &str = "correct horse";
 /// A retained message that tells a subscriber that it is subscribed.
-const READY: &str = "harness/ready";
+pub(super) const READY: &str = "harness/ready";
 
 /// A broker that wants a user and a password.
 #[derive(Debug)]
@@ -162,14 +162,7 @@ impl Mosquitto {
 
     /// A subscriber with these arguments of `mosquitto_sub`.
     pub(crate) fn subscribe_with(&self, filter: &str, arguments: &[&str]) -> Subscriber {
-        let lines = Lines::default();
-        let mut command = program("mosquitto_sub", "mosquitto-clients");
-        command.args(self.client()).args(["-F", "%t\t%q\t%r\t%x\t%C\t%F\t%E\t%R\t%P"]);
-        command.args(arguments).args(["-t", filter, "-t", READY]);
-        let process = Running::start_reading(&mut command, &lines);
-        let subscriber = Subscriber { _process: process, lines };
-        wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
-        subscriber
+        Subscriber::start(&self.client(), filter, arguments)
     }
 }
 
@@ -182,6 +175,18 @@ pub(crate) fn table_of(name: &str, url: &str) -> String {
 }
 
 impl Subscriber {
+    /// Subscribes with these arguments of `mosquitto_sub`, and waits until that is done.
+    pub(super) fn start(client: &[String], filter: &str, arguments: &[&str]) -> Self {
+        let lines = Lines::default();
+        let mut command = program("mosquitto_sub", "mosquitto-clients");
+        command.args(client).args(["-F", "%t\t%q\t%r\t%x\t%C\t%F\t%E\t%R\t%P"]);
+        command.args(arguments).args(["-t", filter, "-t", READY]);
+        let process = Running::start_reading(&mut command, &lines);
+        let subscriber = Self { _process: process, lines };
+        wait_for("a subscription", || subscriber.all().into_iter().find(|m| m.topic == READY));
+        subscriber
+    }
+
     /// What came until now.
     pub(crate) fn all(&self) -> Vec<Message> {
         self.lines.since(0).iter().filter_map(|line| Message::parse(line)).collect()

@@ -263,7 +263,10 @@ impl Delivery {
         wall: Timestamp,
     ) -> Result<Option<Instant>, StoreError> {
         self.handle_events(now);
-        match self.quarantine.handle_end() {
+        let connected = self.connected.take();
+        // What was never accepted has not shown any reading to the broker.
+        let verdict = connected.map_or(Verdict::GoOn, |_| self.quarantine.handle_end());
+        match verdict {
             Verdict::GoOn => {}
             Verdict::EndSession => self.session.forget(),
             Verdict::PutAside(ticket) => {
@@ -274,7 +277,7 @@ impl Delivery {
         }
         self.bury(wall).await?;
         self.release();
-        Ok(self.connected.take())
+        Ok(connected)
     }
 
     /// Whether everything that is stored is acknowledged and nothing is under way.

@@ -236,6 +236,29 @@ async fn a_reading_that_ends_connections_becomes_a_dead_letter_and_the_others_go
 }
 
 #[tokio::test]
+async fn connections_that_are_not_accepted_make_no_reading_suspect() {
+    let mut site = Site::new("window = 1", "");
+    site.store(1, 0..3).await;
+    site.connect().await;
+    while site.broker.delivered.len() < 2 {
+        site.exchange().await;
+    }
+    site.store(1, 3..4).await;
+    // The last one is under way when the broker goes, and then nobody answers for a while.
+    site.delivery.turn(site.now, site.wall()).await.unwrap();
+    site.cut().await;
+    for _ in 0..50 {
+        site.delivery.handle_connected(site.now).unwrap();
+        site.cut().await;
+    }
+    site.connect().await;
+    site.settle().await;
+    assert_eq!(site.spool.dead(0, 10).await.unwrap(), []);
+    let arrived: BTreeSet<u64> = site.arrived()["d0"].iter().copied().collect();
+    assert_eq!(arrived, (0..4).collect());
+}
+
+#[tokio::test]
 async fn what_the_broker_refuses_is_a_dead_letter_and_can_be_sent_again() {
     const NOT_AUTHORIZED: u8 = 0x87;
     let mut site = Site::new(r#"protocol = "5""#, "");

@@ -41,3 +41,7 @@ audit:
 update-golden:
     UPDATE=1 cargo test -p gateway --test config --locked
     git --no-pager diff --stat
+
+# Looks for inputs that break a check: `just fuzz senml 60`; needs a nightly compiler and cargo-fuzz
+fuzz target seconds="60":
+    fuzz/run {{target}} {{seconds}}

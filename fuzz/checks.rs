@@ -1,0 +1,175 @@
+//! What has to hold for any input: used by the fuzz targets, and by `proto/tests/corpora.rs`, which
+//! replays the inputs that they found.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "each target uses one, and a check may panic"
+)]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proto::coap::{
+    Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Output, Request,
+    Response,
+};
+use proto::{Instant, Timestamp, senml};
+
+/// A view that accepts a datagram shows what `coap-lite` reads in it.
+pub fn coap_message(data: &[u8]) {
+    let Ok(message) = Message::parse(data) else { return };
+    let oracle = coap_lite::Packet::from_bytes(data).expect("we are not laxer than coap-lite");
+    assert_eq!(message.message_id(), oracle.header.message_id);
+    assert_eq!(&*message.token(), oracle.get_token());
+    assert_eq!(message.payload(), oracle.payload);
+    let mut seen = 0;
+    for (number, value) in message.options() {
+        assert!(number.0 >= seen, "options come in order");
+        seen = number.0;
+        let number = coap_lite::CoapOption::from(number.0);
+        let values = oracle.get_option(number).expect("an option that coap-lite has too");
+        assert!(values.iter().any(|other| other == value));
+    }
+}
+
+/// Two endpoints and a network that does what the input says: it delivers, drops, repeats and
+/// changes datagrams, and makes some of its own. Every request ends at most once, every message is
+/// handed over at most once, and what is asked of an endpoint comes to an end.
+pub fn coap_endpoint(data: &[u8]) {
+    let mut input = Input(data);
+    let config = EndpointConfig { max_peers: 4, max_requests: 8, ..EndpointConfig::default() };
+    let mut ends = [End::new(&config, 1), End::new(&config, 2)];
+    let mut now = Instant::ZERO;
+    let mut network: Vec<(usize, Vec<u8>)> = Vec::new();
+    while let Some(operation) = input.byte() {
+        let at = usize::from(operation >> 7);
+        let end = &mut ends[at];
+        match operation & 0x07 {
+            0 => now = now + Duration::from_millis(u64::from(input.byte().unwrap_or(0)).pow(2)),
+            1 => {
+                let request =
+                    Request::new(if operation & 8 == 0 { Method::Get } else { Method::Post });
+                let request = request.path("a/b").payload(vec![0; usize::from(operation >> 4)]);
+                if let Ok(id) = end.endpoint.request(now, 1 - at, request) {
+                    end.open.insert(id);
+                }
+            }
+            2 => {
+                if let Some(exchange) = end.exchanges.pop() {
+                    end.endpoint.respond(now, exchange, Response::new(Code::CONTENT));
+                }
+            }
+            3 if !network.is_empty() => {
+                let index = usize::from(input.byte().unwrap_or(0)) % network.len();
+                let (to, mut datagram) = network[index].clone();
+                // One in four is repeated, one in four is changed.
+                if operation & 0x30 != 0 {
+                    network.swap_remove(index);
+                }
+                if operation & 0x30 == 0x10 {
+                    let bit = usize::from(input.byte().unwrap_or(0));
+                    let len = datagram.len();
+                    datagram[bit / 8 % len] ^= 1 << (bit % 8);
+                }
+                ends[to].endpoint.handle_datagram(now, 1 - to, &datagram, Delivery::Unicast);
+            }
+            4 => {
+                let len = usize::from(input.byte().unwrap_or(0) % 64);
+                let group =
+                    if operation & 8 == 0 { Delivery::Unicast } else { Delivery::Multicast };
+                let from = 2 + usize::from(operation >> 4 & 7);
+                end.endpoint.handle_datagram(now, from, input.take(len), group);
+            }
+            5 if !network.is_empty() => drop(network.swap_remove(0)),
+            6 => {
+                if let Some(id) = end.open.first().copied() {
+                    end.endpoint.cancel(now, id);
+                }
+            }
+            _ => end.endpoint.handle_timeout(now),
+        }
+        for (at, end) in ends.iter_mut().enumerate() {
+            end.drain(now, at, &mut network);
+        }
+        network.truncate(64);
+    }
+}
+
+struct End {
+    endpoint: Endpoint<usize>,
+    open: BTreeSet<proto::coap::RequestId>,
+    exchanges: Vec<ExchangeId>,
+}
+
+impl End {
+    fn new(config: &EndpointConfig, seed: u64) -> Self {
+        let endpoint = Endpoint::new(config.clone(), seed);
+        Self { endpoint, open: BTreeSet::new(), exchanges: Vec::new() }
+    }
+
+    fn drain(&mut self, now: Instant, at: usize, network: &mut Vec<(usize, Vec<u8>)>) {
+        for _ in 0..10_000 {
+            match self.endpoint.poll_output() {
+                Output::Transmit { to, datagram } => {
+                    Message::parse(&datagram).expect("what is sent is a message");
+                    if to == 1 - at {
+                        network.push((to, datagram));
+                    }
+                }
+                Output::Event(Event::Request { exchange, .. }) => {
+                    assert!(!self.exchanges.contains(&exchange), "handed over twice");
+                    self.exchanges.push(exchange);
+                }
+                Output::Event(Event::Response { id, .. } | Event::Failed { id, .. }) => {
+                    assert!(self.open.remove(&id), "a request ends once");
+                }
+                Output::Event(Event::Malformed { .. }) => {}
+                Output::Wait(Some(at)) if at <= now => self.endpoint.handle_timeout(now),
+                Output::Wait(_) => return,
+            }
+        }
+        panic!("the endpoint never comes to rest");
+    }
+}
+
+struct Input<'a>(&'a [u8]);
+
+impl<'a> Input<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (&first, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(first)
+    }
+
+    fn take(&mut self, len: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+}
+
+/// What was decoded and encoded decodes again, and from then on stays as it is. The first time a
+/// relative time becomes an absolute one, and a decimal the nearest float in CBOR.
+pub fn senml(data: &[u8]) {
+    let now = Timestamp::from_nanos(1_795_214_340_000_000_000);
+    for decoded in [senml::json::decode(data, now), senml::cbor::decode(data, now)] {
+        // A pack of base fields alone has no records, and cannot be written.
+        let Some(records) = decoded.ok().filter(|records| !records.is_empty()) else { continue };
+        let json = |records: &[_]| {
+            let text = senml::json::encode(records);
+            senml::json::decode(text.as_bytes(), now).expect("our own JSON")
+        };
+        let again = json(&records);
+        assert_eq!(again.len(), records.len());
+        assert_eq!(json(&again), again);
+        let cbor = |records: &[_]| {
+            senml::cbor::decode(&senml::cbor::encode(records), now).expect("our own CBOR")
+        };
+        let again = cbor(&records);
+        assert_eq!(again.len(), records.len());
+        assert_eq!(cbor(&again), again);
+    }
+}

@@ -1,0 +1,30 @@
+//! Replays what the fuzz targets in `fuzz/` have found worth keeping.
+
+#[path = "../../fuzz/checks.rs"]
+mod checks;
+
+fn replay(corpus: &str, check: impl Fn(&[u8])) {
+    let mut inputs = 0;
+    for line in corpus.lines() {
+        let byte = |at: usize| u8::from_str_radix(&line[at..at + 2], 16).expect("hexadecimal");
+        let input: Vec<u8> = (0..line.len()).step_by(2).map(byte).collect();
+        check(&input);
+        inputs += 1;
+    }
+    assert!(inputs > 100, "{inputs} inputs");
+}
+
+#[test]
+fn coap_messages() {
+    replay(include_str!("../../fuzz/corpora/coap_message.hex"), checks::coap_message);
+}
+
+#[test]
+fn coap_endpoints() {
+    replay(include_str!("../../fuzz/corpora/coap_endpoint.hex"), checks::coap_endpoint);
+}
+
+#[test]
+fn senml_packs() {
+    replay(include_str!("../../fuzz/corpora/senml.hex"), checks::senml);
+}

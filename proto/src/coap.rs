@@ -14,6 +14,7 @@
 //! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).
 
 mod arena;
+mod check;
 mod code;
 mod config;
 mod dedup;

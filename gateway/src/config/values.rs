@@ -29,8 +29,8 @@ pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
 pub(crate) use rules::{
-    Address, address, addresses, client_id, filled, filled_list, filled_option, path, path_option,
-    separator, size, span, span_ms, whole,
+    Address, address, addresses, any_addresses, client_id, filled, filled_list, filled_option,
+    path, path_option, separator, size, span, span_ms, whole,
 };
 pub(crate) use secret::Secret;
 

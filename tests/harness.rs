@@ -17,6 +17,8 @@
 pub(crate) mod clock;
 #[path = "harness/coap.rs"]
 pub(crate) mod coap;
+#[path = "harness/coap_tcp.rs"]
+pub(crate) mod coap_tcp;
 #[path = "harness/gateway.rs"]
 pub(crate) mod gateway;
 #[path = "harness/lines.rs"]

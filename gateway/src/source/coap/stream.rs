@@ -27,7 +27,7 @@ use crate::source::Context;
 const READ_BYTES: usize = 8192;
 /// How long a client may take to close its side. Closing before it has would throw away what it
 /// was sent last, where it is still sending.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(3);
 
 /// A client.
 pub(super) struct Connection {

@@ -330,7 +330,9 @@ impl StreamEndpoint {
 
     /// Whether the peer has to say something, and did (RFC 8323 §3.3, §3.4).
     fn check_peer(&mut self) {
-        if !self.expects_life() {
+        // One that is not read has no way to show that it is there; why it is not read has an end
+        // of its own.
+        if !self.wants_bytes() {
             return;
         }
         match &mut self.peer {
@@ -348,12 +350,6 @@ impl StreamEndpoint {
         }
     }
 
-    /// Whether a silent peer is worth asking: one that is not read has no way to answer, and that
-    /// it is not read has another end.
-    fn expects_life(&self) -> bool {
-        self.wants_bytes()
-    }
-
     fn next_due(&self) -> Option<Instant> {
         if self.phase == Phase::Closed {
             return None;
@@ -363,7 +359,7 @@ impl StreamEndpoint {
             Phase::Releasing { until } => Some(until),
             Phase::Open | Phase::Draining(_) | Phase::Flushing(_) | Phase::Closed => None,
         };
-        let heard = self.expects_life().then(|| match self.peer {
+        let heard = self.wants_bytes().then(|| match self.peer {
             Peer::Unknown { csm_due } => csm_due,
             Peer::Known { pinged: Some(at), .. } => at + self.config.pong_timeout,
             Peer::Known { heard, pinged: None, .. } => heard + self.config.idle_timeout,

@@ -11,7 +11,7 @@ use serde_json::Value;
 const GATEWAY: &str = env!("CARGO_BIN_EXE_gateway");
 /// Whatever hangs is killed.
 const WATCHDOG: [&str; 3] = ["-k", "5", "60"];
-const TRANSPORTS: [&str; 4] = ["coap", "udp", "tcp", "serial"];
+const TRANSPORTS: [&str; 5] = ["coap", "coap+tcp", "udp", "tcp", "serial"];
 
 /// A folder for temporary files of one test, which must be empty again at its end.
 struct Temporary(PathBuf);
@@ -62,7 +62,7 @@ fn every_transport_delivers_what_it_sends() {
             panic!("{name}: {stdout}");
         };
         assert!(sent > 0 && arrived == sent, "{name}: {stdout}");
-        let has_answers = ["coap", "tcp"].contains(&name);
+        let has_answers = ["coap", "coap+tcp", "tcp"].contains(&name);
         assert_eq!(acknowledged, has_answers.then_some(sent), "{name}: {stdout}");
     }
     let arrivals = stdout.lines().filter(|line| line.contains("Z  demo/")).count();

@@ -19,6 +19,8 @@ pub(crate) mod aedes;
 pub(crate) mod clock;
 #[path = "harness/coap.rs"]
 pub(crate) mod coap;
+#[path = "harness/coap_tcp.rs"]
+pub(crate) mod coap_tcp;
 #[path = "harness/disk.rs"]
 pub(crate) mod disk;
 #[path = "harness/gateway.rs"]

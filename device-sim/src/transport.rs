@@ -7,6 +7,8 @@
 //! A new one is a file here and a variant of [`Uplink`] with its arms.
 
 mod coap;
+mod coap_tcp;
+mod reconnect;
 mod serial;
 mod tcp;
 mod udp;
@@ -18,6 +20,7 @@ use proto::{Instant, Reading};
 use tokio_util::sync::CancellationToken;
 
 pub use coap::CoapUplink;
+pub use coap_tcp::CoapTcpUplink;
 pub use serial::{SerialPort, SerialUplink};
 pub use tcp::TcpUplink;
 pub use udp::UdpUplink;
@@ -35,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub enum Uplink {
     /// Confirmable requests.
     Coap(CoapUplink),
+    /// Requests over a connection.
+    CoapTcp(CoapTcpUplink),
     /// Datagrams.
     Udp(UdpUplink),
     /// Lines over a connection.
@@ -73,6 +78,7 @@ impl Uplink {
     pub const fn via(&self) -> Via {
         match self {
             Self::Coap(_) => Via::Coap,
+            Self::CoapTcp(_) => Via::CoapTcp,
             Self::Udp(_) => Via::Udp,
             Self::Tcp(_) => Via::Tcp,
             Self::Serial(_) => Via::Serial,
@@ -92,6 +98,10 @@ impl Uplink {
     ) -> Result<Option<SerialPort>, TransportError> {
         match self {
             Self::Coap(uplink) => uplink.run(device, surroundings, stop).await.map(|()| None),
+            Self::CoapTcp(uplink) => {
+                uplink.run(device, surroundings, stop).await;
+                Ok(None)
+            }
             Self::Udp(uplink) => uplink.run(device, surroundings, stop).await.map(|()| None),
             Self::Tcp(uplink) => {
                 uplink.run(device, surroundings, stop).await;

@@ -10,6 +10,9 @@ use serde::Serialize;
 pub enum Via {
     /// Confirmable CoAP requests, each acknowledged.
     Coap,
+    /// CoAP requests over a connection, each acknowledged.
+    #[serde(rename = "coap+tcp")]
+    CoapTcp,
     /// Datagrams, without an answer.
     Udp,
     /// Lines over a connection, each with a reply line.
@@ -20,12 +23,13 @@ pub enum Via {
 
 impl Via {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Coap, Self::Udp, Self::Tcp, Self::Serial];
+    pub const ALL: [Self; 5] = [Self::Coap, Self::CoapTcp, Self::Udp, Self::Tcp, Self::Serial];
 
     /// Its name in scenarios and reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Coap => "coap",
+            Self::CoapTcp => "coap+tcp",
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Serial => "serial",
@@ -35,7 +39,7 @@ impl Via {
     /// Whether a device is told that its reading was taken.
     pub const fn acknowledges(self) -> bool {
         match self {
-            Self::Coap | Self::Tcp => true,
+            Self::Coap | Self::CoapTcp | Self::Tcp => true,
             Self::Udp | Self::Serial => false,
         }
     }

@@ -1,8 +1,8 @@
 //! `gateway demo`: the whole way from device to broker in one process, on loopback.
 //!
 //! ```text
-//! simulated devices ─ coap, udp, tcp, serial ─► gateway ─ mqtt ─► recording broker ─► display
-//!         └────────── sent, acknowledged ──► ledger ◄── arrived ───────────┘
+//! simulated devices ─ coap, coap+tcp, udp, tcp, serial ─► gateway ─ mqtt ─► recording broker ─► display
+//!         └──────────── sent, acknowledged ──► ledger ◄── arrived ───────────────┘
 //! ```
 //!
 //! The gateway is the real one, with a configuration that went through the normal loader; all that is

@@ -3,6 +3,7 @@
 //! A new kind is a file here, a variant of [`Source`] with its arms, and a variant of
 //! [`Link`].
 
+mod clients;
 mod coap;
 mod serial;
 mod tcp;
@@ -11,7 +12,7 @@ mod udp;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -47,7 +48,7 @@ pub(crate) enum Source {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SourceError {
     #[error("source `{name}` cannot listen on {address}: {hint}")]
-    Bind { name: String, address: SocketAddr, hint: &'static str, source: io::Error },
+    Bind { name: String, address: SocketAddr, hint: String, source: io::Error },
 }
 
 impl Source {
@@ -161,16 +162,17 @@ impl Context {
         self.status.refused.count("not_stored", || why.to_string());
     }
 
-    fn bind_error(&self, address: SocketAddr, source: io::Error) -> SourceError {
+    fn bind_error(&self, key: &str, address: SocketAddr, source: io::Error) -> SourceError {
         let kind = source.kind();
         let hint = if kind == io::ErrorKind::AddrInUse {
-            "another program has it; stop that, or choose another port in `link.bind`"
+            format!("another program has it; stop that, or choose another port in `{key}`")
         } else if kind == io::ErrorKind::PermissionDenied {
-            "ports below 1024 need a privilege; choose a higher port in `link.bind`"
+            format!("ports below 1024 need a privilege; choose a higher port in `{key}`")
         } else if kind == io::ErrorKind::AddrNotAvailable {
             "this machine does not have that address; see `ip address`, or use 0.0.0.0 or [::]"
+                .to_owned()
         } else {
-            "see the cause"
+            "see the cause".to_owned()
         };
         SourceError::Bind { name: self.name.to_string(), address, hint, source }
     }
@@ -181,6 +183,8 @@ impl Context {
 pub(crate) struct SourceStatus {
     up: AtomicBool,
     addresses: OnceLock<Vec<SocketAddr>>,
+    tcp_addresses: OnceLock<Vec<SocketAddr>>,
+    clients: OnceLock<AtomicUsize>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -196,6 +200,10 @@ pub(crate) struct SourceReport {
     /// Where it listens: the ports are the real ones, also where the configuration says 0. Empty
     /// for a serial port.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// Where a CoAP source listens for TCP beside that.
+    pub(crate) tcp_addresses: Vec<SocketAddr>,
+    /// Clients that are connected now; none where they do not connect.
+    pub(crate) clients: Option<usize>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -214,6 +222,8 @@ impl SourceStatus {
         SourceReport {
             up: self.up.load(Ordering::Relaxed),
             addresses: self.addresses.get().cloned().unwrap_or_default(),
+            tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
+            clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -227,6 +237,16 @@ impl SourceStatus {
         // A source is opened once, so nothing was set before.
         let _ = self.addresses.set(addresses);
         self.set_up(true);
+    }
+
+    /// The same for the TCP side of a source that has one beside its UDP side.
+    fn set_listening_for_tcp(&self, addresses: Vec<SocketAddr>) {
+        let _ = self.tcp_addresses.set(addresses);
+    }
+
+    /// So many clients are connected.
+    fn set_clients(&self, clients: usize) {
+        self.clients.get_or_init(AtomicUsize::default).store(clients, Ordering::Relaxed);
     }
 
     fn set_up(&self, up: bool) {

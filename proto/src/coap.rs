@@ -1,10 +1,11 @@
-//! CoAP messaging (RFC 7252) as state machines without socket, clock and random source.
+//! CoAP messaging (RFC 7252, RFC 8323) as state machines without socket, clock and random source.
 //!
 //! | Part | What it is |
 //! |---|---|
 //! | [`Message`] | a checked view of a datagram; [`Malformed`] says what is wrong with one |
 //! | [`Request`], [`Response`] | what messages carry, owned, with all options as (number, value) |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
+//! | [`StreamEndpoint`] | the same over a connection (RFC 8323): framing, signalling, matching, limits |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
 //! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
@@ -14,6 +15,7 @@
 //! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).
 
 mod arena;
+mod check;
 mod code;
 mod config;
 mod dedup;
@@ -31,6 +33,7 @@ mod peers;
 mod request;
 mod response;
 mod stats;
+mod tcp;
 mod timers;
 mod token;
 mod transmission;
@@ -46,4 +49,8 @@ pub use options::Options;
 pub use request::{Request, UriFault, check_segment};
 pub use response::Response;
 pub use stats::Stats;
+pub use tcp::{
+    Capabilities, CloseReason, Release, StreamConfig, StreamEndpoint, StreamEvent, StreamFault,
+    StreamOutput, StreamStats,
+};
 pub use token::Token;

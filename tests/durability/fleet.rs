@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::harness::clock::{Deadline, pace, wait_until};
 use crate::harness::coap::Node;
+use crate::harness::coap_tcp::{StreamNode, stream_request};
 use crate::harness::gateway::Gateway;
 use crate::harness::lines::LineClient;
 use crate::harness::sim::Reading;
@@ -15,7 +16,7 @@ use crate::harness::temp::port;
 
 /// Values of one device; those of the next begin behind them.
 const VALUES: u64 = 1_000_000;
-/// Lines that a TCP device sends before it reads their replies.
+/// Lines or requests that a device with a connection sends before it reads their answers.
 const PIPELINED: u64 = 8;
 /// How long a device waits for one answer, restarts of the gateway included.
 const ANSWER: Duration = Duration::from_secs(20);
@@ -23,6 +24,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 /// A gateway with a CoAP and a TCP source on ports that it keeps over restarts.
 pub(crate) struct Site {
     pub(crate) gateway: Gateway,
+    /// For UDP and TCP.
     coap: SocketAddr,
     tcp: SocketAddr,
 }
@@ -36,7 +38,7 @@ impl Site {
         let gateway = Gateway::start(&format!(
             r#"
 [sources.nodes]
-link = {{ type = "coap", bind = ["{coap}"], separate_after = "1900ms" }}
+link = {{ type = "coap", bind = ["{coap}"], tcp = ["{coap}"], separate_after = "1900ms" }}
 [sources.lines]
 link = {{ type = "tcp", bind = "{tcp}", reply = true }}
 decode = {{ type = "senml" }}
@@ -196,7 +198,54 @@ fn send_lines(
     Ok(())
 }
 
-/// The devices of most tests: three CoAP nodes and two TCP clients, while `during` runs.
+/// A CoAP node with a connection: some requests together, and those again where it breaks.
+fn coap_tcp_device(address: SocketAddr, number: u64, load: &Load) -> Ledger {
+    let mut ledger = Ledger::new("stream", number);
+    let mut next = 1;
+    while load.goes_on() {
+        pace();
+        let Ok(mut node) = StreamNode::connect_with(address, ANSWER) else { continue };
+        while load.goes_on() {
+            pace();
+            if send_requests(&mut node, &mut ledger, &mut next, load).is_err() {
+                break;
+            }
+        }
+    }
+    ledger
+}
+
+fn send_requests(
+    node: &mut StreamNode,
+    ledger: &mut Ledger,
+    next: &mut u64,
+    load: &Load,
+) -> io::Result<()> {
+    let end = *next + PIPELINED;
+    let path = format!("r/{}/v", ledger.device);
+    let request = |sequence: u64| {
+        let value = ledger.value(sequence).to_string();
+        stream_request(&sequence.to_be_bytes(), &path, None, value.as_bytes())
+    };
+    let requests: Vec<u8> = (*next..end).flat_map(request).collect();
+    ledger.sent = ledger.sent.max(end - 1);
+    node.send(&requests)?;
+    for _ in *next..end {
+        let received = node.receive()?;
+        if received.code == "2.04" {
+            let token = received.token.try_into().expect("it is one of ours");
+            ledger.acknowledged.push(u64::from_be_bytes(token));
+            load.count(1);
+        } else {
+            assert_eq!(received.code, "5.03", "{received:?}");
+        }
+    }
+    *next = end;
+    Ok(())
+}
+
+/// The devices of most tests, while `during` runs: three CoAP nodes, two more over TCP, and two
+/// clients that send lines.
 pub(crate) fn run_fleet(site: &mut Site, during: impl FnOnce(&mut Gateway, &Load)) -> Vec<Ledger> {
     let load = Load::default();
     let (coap, tcp) = (site.coap, site.tcp);
@@ -204,12 +253,18 @@ pub(crate) fn run_fleet(site: &mut Site, during: impl FnOnce(&mut Gateway, &Load
         let load = &load;
         let nodes = [1, 2, 3].map(|number| scope.spawn(move || coap_device(coap, number, load)));
         let clients = [4, 5].map(|number| scope.spawn(move || tcp_device(tcp, number, load)));
+        let streams = [6, 7].map(|number| scope.spawn(move || coap_tcp_device(coap, number, load)));
         {
             let _stop = StopOnDrop(load);
             load.wait_for_more(1);
             during(&mut site.gateway, load);
         }
-        nodes.into_iter().chain(clients).map(|device| device.join().unwrap()).collect()
+        nodes
+            .into_iter()
+            .chain(clients)
+            .chain(streams)
+            .map(|device| device.join().unwrap())
+            .collect()
     })
 }
 

@@ -97,7 +97,7 @@ impl Node {
     }
 }
 
-fn answer(message: &Message<'_>, separate: bool, sent: u32) -> Answer {
+pub(crate) fn answer(message: &Message<'_>, separate: bool, sent: u32) -> Answer {
     let number = |value: &[u8]| value.iter().fold(0, |sum, &byte| sum << 8 | u32::from(byte));
     let max_age = message.options().find(|(option, _)| option.0 == 14);
     Answer {

@@ -110,6 +110,13 @@ impl Gateway {
         })
     }
 
+    /// Where a CoAP source listens for TCP.
+    pub(crate) fn tcp_address(&self, source: &str) -> SocketAddr {
+        let status = self.status();
+        let address = status["sources"][source]["tcp_addresses"][0].as_str();
+        address.and_then(|address| address.parse().ok()).unwrap_or_else(|| panic!("{status}"))
+    }
+
     /// The log of this start.
     pub(crate) fn log_entries(&self) -> Vec<Value> {
         self.log.since(self.begin).iter().filter_map(|l| serde_json::from_str(l).ok()).collect()
@@ -161,9 +168,13 @@ impl Gateway {
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn terminate(&mut self) -> ExitStatus {
-        let mut process = self.process.take().expect("it runs");
-        process.terminate();
-        process.wait()
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.process.take().expect("it runs").wait()
     }
 }
 

@@ -7,6 +7,7 @@ use proto::coap::{Message, MessageType};
 
 use crate::harness::clock::{PATIENCE, wait_until};
 use crate::harness::coap::{Node, acknowledgement, request};
+use crate::harness::coap_tcp::StreamNode;
 use crate::harness::gateway::Gateway;
 use crate::harness::lines::LineClient;
 use crate::harness::process::program;
@@ -21,7 +22,7 @@ fn a_full_store_refuses_keeps_and_recovers() {
 [store]
 quota = "1MiB"
 [sources.nodes]
-link = {{ type = "coap", bind = ["127.0.0.1:0"] }}
+link = {{ type = "coap", bind = ["127.0.0.1:0"], tcp = ["127.0.0.1:0"] }}
 [sources.lines]
 device = "tcp"
 link = {{ type = "tcp", bind = "127.0.0.1:0", reply = true }}
@@ -51,8 +52,11 @@ max_backoff = "1s"
     let refused = refused.expect("1 MiB is full after 4 MB");
     assert_eq!((refused.code.as_str(), refused.max_age), ("5.03", Some(30)));
     assert_eq!(refused.payload, b"the store is full");
+    let mut stream = StreamNode::connect(gateway.tcp_address("nodes")).unwrap();
+    let large = "x".repeat(5000);
+    assert_eq!(stream.post("r/stream/v", None, large.as_bytes()).unwrap(), refused);
     assert!(accepted.len() > 200, "only {} readings fit into 1 MiB", accepted.len());
-    assert_eq!(client.ask(&"x".repeat(5000)).unwrap(), "error: the store is full");
+    assert_eq!(client.ask(&large).unwrap(), "error: the store is full");
     assert!(gateway.count("/store/full") >= 2);
     assert!(gateway.count("/dropped/store_full/count") >= 2);
 

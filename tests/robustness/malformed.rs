@@ -6,8 +6,9 @@ use std::time::Duration;
 use proto::Rng;
 use serde_json::json;
 
-use crate::harness::clock::wait_until;
+use crate::harness::clock::{PATIENCE, wait_until};
 use crate::harness::coap::{Node, request};
+use crate::harness::coap_tcp::{StreamNode, stream_request};
 use crate::harness::gateway::Gateway;
 use crate::harness::lines::LineClient;
 use crate::harness::serial::Cable;
@@ -20,6 +21,10 @@ const ROUND: usize = 100;
 /// How much more memory the gateway may occupy after all of them: far more than any buffer takes,
 /// and far less than they would add up to if each left something behind.
 const GROWTH_KIB: u64 = 16 * 1024;
+
+/// A CoAP server over both transports.
+const COAP_TCP: &str =
+    "link = { type = \"coap\", bind = [\"127.0.0.1:0\"], tcp = [\"127.0.0.1:0\"] }";
 
 /// rtl_433, as in its documentation.
 const JSON: &[u8] = br#"{"time":"2019-08-29 08:38:19","model":"Nexus-TH","id":42,"channel":2,"battery_ok":1,"temperature_C":20.5,"humidity":83}"#;
@@ -203,4 +208,85 @@ fn malformed_coap_messages_are_counted() {
     let refused = &status["sources"]["x"]["refused"];
     assert!(refused["malformed"]["count"].as_u64() > Some(50), "{status}");
     assert!(refused["syntax"]["count"].as_u64() > Some(0), "{status}");
+}
+
+#[test]
+fn malformed_coap_streams_are_counted() {
+    let (mut gateway, broker) = start(COAP_TCP);
+    let address = gateway.tcp_address("x");
+    let golden = [
+        stream_request(b"\x01\x02", "r", Some(110), SENML_JSON),
+        stream_request(b"", "r", Some(112), SENML_CBOR),
+        stream_request(b"token", "r", Some(50), JSON),
+        stream_request(b"t", "r/th-1/temp", None, b"21.5"),
+        // A Ping, a Release and an Abort.
+        b"\x01\xe2\x42".to_vec(),
+        b"\x20\xe4\x21\x3c".to_vec(),
+        b"\x40\xe5\xffwhy".to_vec(),
+    ];
+    let inputs = malformed(&golden.each_ref().map(Vec::as_slice), 5);
+    let mut node = StreamNode::connect(address).unwrap();
+    survive(
+        &mut gateway,
+        &broker,
+        &inputs,
+        |input| {
+            // After an Abort the rest of a connection is lost, so each has one of its own; it ends
+            // within a message, or goes on with one that is none.
+            let mut garbler = StreamNode::connect(address).unwrap();
+            garbler.send(input).unwrap();
+        },
+        |round| {
+            let answer = node.post("r/valid/round", None, round.to_string().as_bytes());
+            assert_eq!(answer.unwrap().code, "2.04");
+        },
+    );
+    wait_until("the others to be gone", || gateway.count("/sources/x/clients") == 1);
+    assert!(gateway.count("/sources/x/refused/malformed/count") > 50, "{}", gateway.status());
+}
+
+#[test]
+fn a_coap_client_that_breaks_the_protocol_is_told_why() {
+    let (gateway, _broker) = start(COAP_TCP);
+    let address = gateway.tcp_address("x");
+    for (stream, why) in [
+        (&b"\x01\x43\x7f"[..], "the first message is not a CSM"),
+        // RFC 8323 §3.2: four gigabytes are to follow, and some of them do.
+        (&[&b"\x00\xe1\xf0\xff\xff\xff\xff"[..], &[0; 20_000]].concat(), "Max-Message-Size"),
+        (b"\x00\xe1\x09", "token length"),
+        (b"\x00\xe1\x00\x20", "reserved class"),
+        (b"\x10\xe1\x10", "unrecognised critical option 1"),
+    ] {
+        let mut node = StreamNode::connect_silently(address, PATIENCE).unwrap();
+        node.send(stream).unwrap();
+        assert_eq!(node.receive().unwrap().code, "7.01");
+        let abort = node.receive().unwrap();
+        assert!(abort.code == "7.05" && abort.text().contains(why), "{abort:?}");
+        assert!(node.is_closed());
+        // Cutting off one that still sends could take with it what it was told.
+        assert_eq!(gateway.count("/sources/x/clients"), 1);
+        node.send(&[0; 1000]).unwrap();
+        drop(node);
+        wait_until("it to be gone", || gateway.count("/sources/x/clients") == 0);
+    }
+    assert_eq!(gateway.count("/sources/x/refused/malformed/count"), 5);
+}
+
+#[test]
+fn a_coap_client_that_reads_nothing_costs_no_memory() {
+    /// Far more than all buffers on the way hold.
+    const BYTES: usize = 256 << 20;
+    let (gateway, _broker) = start(COAP_TCP);
+    let address = gateway.tcp_address("x");
+    let mut other = StreamNode::connect(address).unwrap();
+    let before = gateway.memory_kib();
+    let mut slow = StreamNode::connect(address).unwrap();
+    slow.set_write_timeout(Duration::from_secs(1));
+    // GET /.well-known/core, whose answer is longer than the question.
+    let ask = b"\xd1\x04\x01t\xbb.well-known\x04core".repeat(1000);
+    let sent = (0..BYTES / ask.len()).take_while(|_| slow.send(&ask).is_ok()).count();
+    assert!(sent < BYTES / ask.len(), "the gateway stops reading");
+    let growth = gateway.memory_kib().saturating_sub(before);
+    assert!(growth < GROWTH_KIB, "{growth} KiB");
+    assert_eq!(other.post("r/a/b", None, b"1").unwrap().code, "2.04");
 }

@@ -1,6 +1,6 @@
 """Posts readings from several aiocoap contexts at once and prints the code of each answer.
 
-post.py ADDRESS:PORT CONTEXTS POSTS
+post.py SCHEME://ADDRESS:PORT CONTEXTS POSTS
 """
 
 import asyncio
@@ -10,14 +10,14 @@ import sys
 import aiocoap
 
 
-async def node(address, number, posts):
+async def node(server, number, posts):
     context = await aiocoap.Context.create_client_context()
 
     async def post(i):
         payload = json.dumps({"device": f"aiocoap-{number}", f"p{i}": number * 1000 + i})
         request = aiocoap.Message(
             code=aiocoap.POST,
-            uri=f"coap://{address}/r",
+            uri=f"{server}/r",
             payload=payload.encode(),
             content_format=50,
         )
@@ -29,8 +29,8 @@ async def node(address, number, posts):
 
 
 async def main():
-    address, contexts, posts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    await asyncio.gather(*(node(address, number, posts) for number in range(contexts)))
+    server, contexts, posts = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    await asyncio.gather(*(node(server, number, posts) for number in range(contexts)))
 
 
 asyncio.run(main())

@@ -49,18 +49,6 @@ impl CoapUplink {
         Node { uplink: self, device, surroundings, socket, endpoint, open }.run(stop).await;
         Ok(())
     }
-
-    fn request(&self, readings: &[Reading]) -> Request {
-        let request = Request::new(Method::Post).path(&self.path);
-        let request = match self.payload {
-            Payload::SenmlJson => request.content_format(SENML_JSON),
-            Payload::SenmlCbor => request.content_format(SENML_CBOR),
-            Payload::Json => request.content_format(JSON),
-            // Text without a number of its own is what a payload is by default.
-            Payload::Keyvalue | Payload::Csv => request,
-        };
-        request.payload(self.payload.encode(readings))
-    }
 }
 
 /// A device with its socket. The endpoint's `max_queue` bounds what is open.
@@ -106,7 +94,7 @@ impl Node {
     /// Makes a request of each report that is due.
     fn report(&mut self) {
         while let Some(readings) = self.surroundings.take_due(&mut self.device, Via::Coap) {
-            let request = self.uplink.request(&readings);
+            let request = report(&self.uplink.path, self.uplink.payload, &readings);
             let now = self.surroundings.now();
             match self.endpoint.request(now, self.uplink.gateway, request) {
                 Ok(id) => drop(self.open.insert(id, readings)),
@@ -151,7 +139,21 @@ impl Node {
     }
 }
 
-fn is_taken(device: &str, response: &Response) -> bool {
+/// The request that hands in readings, over UDP and TCP alike.
+pub(super) fn report(path: &str, payload: Payload, readings: &[Reading]) -> Request {
+    let request = Request::new(Method::Post).path(path);
+    let request = match payload {
+        Payload::SenmlJson => request.content_format(SENML_JSON),
+        Payload::SenmlCbor => request.content_format(SENML_CBOR),
+        Payload::Json => request.content_format(JSON),
+        // Text without a number of its own is what a payload is by default.
+        Payload::Keyvalue | Payload::Csv => request,
+    };
+    request.payload(payload.encode(readings))
+}
+
+/// Whether a response says that the readings were taken.
+pub(super) fn is_taken(device: &str, response: &Response) -> bool {
     let is_taken = response.code.is_success();
     if !is_taken {
         let why = String::from_utf8_lossy(&response.payload);

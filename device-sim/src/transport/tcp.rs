@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use proto::{Instant, Reading};
@@ -12,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::sync::CancellationToken;
 
+use super::reconnect::Reconnect;
 use super::{PATIENCE, Surroundings};
 use crate::Via;
 use crate::device::Device;
@@ -23,10 +23,6 @@ const TAKEN: &str = "ok";
 const MAX_REPLY: usize = 1024;
 /// Lines without a reply; then nothing more is written until one comes.
 const MAX_OPEN: usize = 256;
-/// The pause before the first attempt to connect again; it doubles.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause between attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Lines over a connection.
 #[derive(Clone, Copy, Debug)]
@@ -46,26 +42,13 @@ impl TcpUplink {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) {
-        let mut pause = FIRST_PAUSE;
-        while !stop.is_cancelled() {
-            let Some(connected) = stop.run_until_cancelled(TcpStream::connect(self.gateway)).await
-            else {
-                return;
-            };
+        let mut reconnect = Reconnect::new(self.gateway);
+        while let Some(stream) = reconnect.next(device.id(), &surroundings, &stop).await {
             let mut open = VecDeque::new();
-            let served = match connected {
-                Ok(stream) => {
-                    pause = FIRST_PAUSE;
-                    self.serve(stream, &mut device, &surroundings, &stop, &mut open).await
-                }
-                Err(error) => Err(error),
-            };
+            let served = self.serve(stream, &mut device, &surroundings, &stop, &mut open).await;
             open.iter().for_each(|readings| surroundings.ledger.handle_refused(readings));
             if let Err(error) = served {
                 tracing::debug!(device = device.id(), %error, "no connection");
-                let again = surroundings.now() + pause;
-                let _ = stop.run_until_cancelled(surroundings.clock.sleep_until(again)).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }

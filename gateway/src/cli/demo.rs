@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     /// End after this time, such as 10s; without it, on q or Ctrl-C
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<Interval>,
-    /// How many devices, spread over CoAP, UDP, TCP and serial ports
+    /// How many devices, spread over CoAP (UDP and TCP), UDP, TCP and serial ports
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     devices: u16,
     /// How often each device reports, 10ms or more

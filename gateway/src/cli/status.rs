@@ -60,18 +60,20 @@ fn table(status: &Value) -> String {
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
         let up = if at("up") == "true" { "up" } else { "down" };
-        let addresses = status.pointer(&format!("/sources/{name}/addresses"));
-        let addresses: Vec<_> = addresses
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let addresses = |key: &str| {
+            let addresses = status.pointer(&format!("/sources/{name}/{key}"));
+            let addresses = addresses.and_then(Value::as_array).into_iter().flatten();
+            addresses.filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+        };
+        let (addresses, tcp) = (addresses("addresses"), addresses("tcp_addresses"));
         let on = if addresses.is_empty() { "" } else { " on " };
+        let and_tcp = if tcp.is_empty() { "" } else { ", TCP " };
+        let clients = status.pointer(&format!("/sources/{name}/clients"));
+        let clients = clients.and_then(Value::as_u64);
+        let clients = clients.map_or_else(String::new, |clients| format!("{clients} clients, "));
         let _ = writeln!(
             out,
-            "source   {name}: {up}{on}{}, {} messages, {} readings, {} reconnects",
-            addresses.join(" "),
+            "source   {name}: {up}{on}{addresses}{and_tcp}{tcp}, {clients}{} messages, {} readings, {} reconnects",
             at("messages"),
             at("readings"),
             at("reconnects")

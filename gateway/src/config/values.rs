@@ -34,8 +34,9 @@ pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
 pub(crate) use named_file::NamedFile;
 pub(crate) use rules::{
-    Address, address, addresses, alpn, client_id, filled, filled_list, filled_option, path,
-    path_option, separator, size, size_option, span, span_ms, span_option, whole, whole_option,
+    Address, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
+    filled_option, path, path_option, separator, size, size_option, span, span_ms, span_option,
+    whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

@@ -8,8 +8,8 @@ use device_sim::device::{Channel, Device, DeviceConfig, Schedule};
 use device_sim::payload::Payload;
 use device_sim::signal::Signal;
 use device_sim::transport::{
-    CoapUplink, SerialPort, SerialUplink, Surroundings, TcpUplink, TransportError, UdpUplink,
-    Uplink,
+    CoapTcpUplink, CoapUplink, SerialPort, SerialUplink, Surroundings, TcpUplink, TransportError,
+    UdpUplink, Uplink,
 };
 use proto::{Instant, Rng, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -90,6 +90,13 @@ fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
             ];
             (format!("th-{number:02}"), payload, channels)
         }
+        Via::CoapTcp => {
+            let channels = vec![
+                channel("co2", "ppm", 0, walk(620.0, 15.0, 400.0, 2000.0)),
+                channel("noise", "dB", 1, sine(42.0, 6.0, 1.5)),
+            ];
+            (format!("room-{number:02}"), Payload::SenmlCbor, channels)
+        }
         Via::Udp => {
             let channels = vec![
                 channel("wind", "m/s", 1, walk(6.0, 1.5, 0.0, 25.0)),
@@ -133,11 +140,15 @@ impl Fleet {
         gateway: &Report,
         surroundings: &Surroundings,
     ) -> Result<Self, DemoError> {
-        let address = |source: &'static str| -> Result<SocketAddr, DemoError> {
-            let addresses = gateway.sources.get(source).map(|source| source.addresses.as_slice());
-            addresses.and_then(<[_]>::first).copied().ok_or(DemoError::NoAddress(source))
+        let source =
+            |name: &'static str| gateway.sources.get(name).ok_or(DemoError::NoAddress(name));
+        let first = |name, addresses: &[SocketAddr]| {
+            addresses.first().copied().ok_or(DemoError::NoAddress(name))
         };
-        let (coap, udp, tcp) = (address("coap")?, address("udp")?, address("tcp")?);
+        let coap = first("coap", &source("coap")?.addresses)?;
+        let coap_tcp = first("coap", &source("coap")?.tcp_addresses)?;
+        let udp = first("udp", &source("udp")?.addresses)?;
+        let tcp = first("tcp", &source("tcp")?.addresses)?;
         let stop = CancellationToken::new();
         let mut devices = Supervisor::new();
         let mut ports = ports.into_iter();
@@ -145,6 +156,10 @@ impl Fleet {
             let uplink = match via {
                 Via::Coap => {
                     Uplink::Coap(CoapUplink { gateway: coap, path: "r".to_owned(), payload, seed })
+                }
+                Via::CoapTcp => {
+                    let (gateway, path) = (coap_tcp, "r".to_owned());
+                    Uplink::CoapTcp(CoapTcpUplink { gateway, path, payload })
                 }
                 Via::Udp => Uplink::Udp(UdpUplink { gateway: udp, payload }),
                 Via::Tcp => Uplink::Tcp(TcpUplink { gateway: tcp, payload }),

@@ -6,7 +6,7 @@
 //!  sent    acknowledged    arrived    on the way    lost    duplicates    per second
 //!   ...
 //!
-//!  via     device    trend         last values                              seen
+//!  via      device    trend         last values                              seen
 //!  ...
 //!
 //!  arrivals
@@ -30,7 +30,7 @@ const LEAST_LOG: u16 = 4;
 /// Columns of the trend where there is room for no more.
 const LEAST_TREND: u16 = 10;
 /// Columns of a line of the table besides the trend.
-const TABLE_WIDTH: u16 = 69;
+const TABLE_WIDTH: u16 = 70;
 /// Heights of the trend, from low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Where in `2026-11-20T22:39:00.123Z` the time of day is.
@@ -42,7 +42,7 @@ pub(super) struct Palette {
     strong: Style,
     dim: Style,
     bad: Style,
-    vias: [Style; 4],
+    vias: [Style; 5],
 }
 
 impl Palette {
@@ -52,22 +52,23 @@ impl Palette {
         let dim = base.add_modifier(Modifier::DIM);
         if !colour {
             let bad = strong.add_modifier(Modifier::REVERSED);
-            return Self { title: strong, strong, dim, bad, vias: [base; 4] };
+            return Self { title: strong, strong, dim, bad, vias: [base; 5] };
         }
         Self {
             title: strong.fg(Color::Cyan),
             strong,
             dim,
             bad: strong.fg(Color::Red),
-            vias: [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta]
+            vias: [Color::Cyan, Color::Blue, Color::Yellow, Color::Green, Color::Magenta]
                 .map(|colour| base.fg(colour)),
         }
     }
 
     fn via(&self, via: Via) -> Style {
-        let [coap, udp, tcp, serial] = self.vias;
+        let [coap, coap_tcp, udp, tcp, serial] = self.vias;
         match via {
             Via::Coap => coap,
+            Via::CoapTcp => coap_tcp,
             Via::Udp => udp,
             Via::Tcp => tcp,
             Via::Serial => serial,
@@ -146,7 +147,7 @@ fn counter_lines<'a>(
 fn device_lines<'a>(board: &Board, now: Instant, area: Rect, palette: &Palette) -> Vec<Line<'a>> {
     let trend = usize::from(area.width.saturating_sub(TABLE_WIDTH).clamp(LEAST_TREND, 24));
     let heading = format!(
-        " {:<8}{:<10}{:<width$}{:<43}{:>5}",
+        " {:<9}{:<10}{:<width$}{:<43}{:>5}",
         "via",
         "device",
         "trend",
@@ -169,7 +170,7 @@ fn device_lines<'a>(board: &Board, now: Instant, area: Rect, palette: &Palette) 
 fn device_line<'a>(row: &DeviceRow, now: Instant, trend: usize, palette: &Palette) -> Line<'a> {
     let via = palette.via(row.via);
     let mut spans = vec![
-        Span::styled(format!(" {:<8}", row.via), via),
+        Span::styled(format!(" {:<9}", row.via), via),
         Span::styled(format!("{:<10}", row.id), palette.strong),
         Span::styled(format!("{:>trend$}  ", bars(row, trend)), via),
     ];

@@ -34,7 +34,7 @@ id = "demo"
 state_dir = {state_dir}
 
 [sources.coap]
-link = {{ type = "coap", bind = ["127.0.0.1:0"] }}
+link = {{ type = "coap", bind = ["127.0.0.1:0"], tcp = ["127.0.0.1:0"] }}
 
 [sources.udp]
 link = {{ type = "udp", bind = "127.0.0.1:0" }}

@@ -1,33 +1,33 @@
-//! A CoAP server (RFC 7252): nodes post readings, and are answered when they are on disk.
+//! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
-//! [`resources`] says what a request means; this is the loop around the endpoint, one for each
-//! address.
+//! [`resources`] says what a request means, [`submissions`] answers it when its readings are on
+//! disk; this is the loop around the endpoint, one for each UDP address, and [`stream`] the one
+//! for each TCP connection.
 
 mod resources;
+mod stream;
+mod submissions;
 
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use proto::coap::{Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Output};
+use proto::coap::{Delivery, Endpoint, EndpointConfig, Event, Output};
 use proto::{Instant, Timestamp};
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use self::resources::{Action, accepted, busy, handle, not_stored};
+use self::resources::accepted;
+use self::stream::Connection;
+use self::submissions::Submissions;
+use super::clients::{Clients, listen};
 use super::udp::bind_udp;
 use super::{Context, SourceError};
 use crate::clock;
 use crate::config::CoapLink;
-use crate::pipeline::Receipt;
-use crate::store::{KEEP, NotStored, Origin, Spool, StoreError};
+use crate::store::{KEEP, Origin, Spool, StoreError};
 use crate::supervisor::Supervisor;
 
 /// The largest datagram there is.
@@ -43,6 +43,7 @@ const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 pub(crate) struct CoapSource {
     context: Arc<Context>,
     sockets: Vec<UdpSocket>,
+    clients: Option<Clients>,
     separate_after: Duration,
     spool: Spool,
     seed: u64,
@@ -59,15 +60,19 @@ impl CoapSource {
         let mut addresses = Vec::new();
         for &bind in &link.bind {
             let socket = bind_udp(bind, RECEIVE_BUFFER);
-            let socket = socket.map_err(|source| context.bind_error(bind, source))?;
+            let socket = socket.map_err(|source| context.bind_error("link.bind", bind, source))?;
             let address = socket.local_addr().unwrap_or(bind);
             info!(source = %context.name, %address, "listening for CoAP");
             addresses.push(address);
             sockets.push(socket);
         }
         context.status.set_listening(addresses);
+        let clients = match link.tcp.as_slice() {
+            [] => None,
+            tcp => Some(Clients::new(listen_all(&context, tcp)?, link.max_clients)),
+        };
         let separate_after = link.separate_after.duration();
-        Ok(Self { context: context.into(), sockets, separate_after, spool, seed })
+        Ok(Self { context: context.into(), sockets, clients, separate_after, spool, seed })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -103,12 +108,37 @@ impl CoapSource {
                 context: Arc::clone(&self.context),
                 socket,
                 endpoint,
-                receipts: FuturesUnordered::new(),
+                submissions: Submissions::new(Arc::clone(&self.context)),
             };
             servers.start(format!("coap {}", self.context.name), server.run(stop.clone()));
         }
+        if let Some(clients) = self.clients {
+            let context = self.context;
+            servers.start(format!("coap+tcp {}", context.name), async move {
+                let serve = |stream, peer| {
+                    Connection::new(Arc::clone(&context), peer).run(stream, stop.clone())
+                };
+                clients.run(&context, &stop, serve).await;
+            });
+        }
         while servers.next_end().await.is_some() {}
     }
+}
+
+/// Sockets for clients that connect.
+fn listen_all(context: &Context, tcp: &[SocketAddr]) -> Result<Vec<TcpListener>, SourceError> {
+    let mut listeners = Vec::new();
+    let mut addresses = Vec::new();
+    for &bind in tcp {
+        let listener = listen(bind);
+        let listener = listener.map_err(|source| context.bind_error("link.tcp", bind, source))?;
+        let address = listener.local_addr().unwrap_or(bind);
+        info!(source = %context.name, %address, "listening for CoAP over TCP");
+        addresses.push(address);
+        listeners.push(listener);
+    }
+    context.status.set_listening_for_tcp(addresses);
+    Ok(listeners)
 }
 
 /// The messages whose readings are on disk and that may still be retransmitted.
@@ -138,22 +168,7 @@ struct Server {
     context: Arc<Context>,
     socket: UdpSocket,
     endpoint: Endpoint<SocketAddr>,
-    receipts: FuturesUnordered<Settling>,
-}
-
-/// A request whose readings are on their way to the disk.
-struct Settling {
-    exchange: ExchangeId,
-    receipt: Receipt,
-}
-
-impl Future for Settling {
-    type Output = (ExchangeId, Result<(), NotStored>);
-
-    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.receipt).poll(task));
-        Poll::Ready((self.exchange, outcome.unwrap_or(Err(NotStored::Failed))))
-    }
+    submissions: Submissions,
 }
 
 impl Server {
@@ -162,18 +177,14 @@ impl Server {
         loop {
             let wait = self.drain().await;
             let stopping = stop.is_cancelled();
-            if stopping && self.receipts.is_empty() {
+            if stopping && self.submissions.is_empty() {
                 return;
             }
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {}
-                settled = self.receipts.next(), if !self.receipts.is_empty() => {
-                    if let Some(settled) = settled {
-                        self.handle_settled(settled);
-                    }
-                    // The receipts of a commit come together.
-                    while let Some(Some(settled)) = self.receipts.next().now_or_never() {
-                        self.handle_settled(settled);
+                settled = self.submissions.settled(), if !self.submissions.is_empty() => {
+                    for (exchange, response) in settled {
+                        self.endpoint.respond(clock::now(), exchange, response);
                     }
                 }
                 // An error is one of an earlier datagram (ICMP), which reading takes away.
@@ -218,23 +229,12 @@ impl Server {
         let now = clock::now();
         match event {
             Event::Request { exchange, from, message_id, token, request, .. } => {
-                let response = match handle(&self.context, from, &request) {
-                    Action::Respond(response) => response,
-                    Action::Submit(readings) => {
-                        let origin = Origin { peer: from, message_id, token: token.to_vec() };
-                        match self.context.inlet.try_submit(readings, Some(origin)) {
-                            Ok(receipt) => {
-                                self.receipts.push(Settling { exchange, receipt });
-                                return;
-                            }
-                            Err(why) => {
-                                self.context.refuse("busy", from, why, b"");
-                                busy()
-                            }
-                        }
-                    }
-                };
-                self.endpoint.respond(now, exchange, response);
+                let origin = Origin { peer: from, message_id, token: token.to_vec() };
+                let origin = Some(origin);
+                let answer = self.submissions.handle_request(exchange, from, &request, origin);
+                if let Some(response) = answer {
+                    self.endpoint.respond(now, exchange, response);
+                }
             }
             Event::Malformed { from, fault } => {
                 self.context.refuse("malformed", from, fault, b"");
@@ -242,16 +242,5 @@ impl Server {
             // This endpoint makes no requests.
             Event::Response { .. } | Event::Failed { .. } => {}
         }
-    }
-
-    fn handle_settled(&mut self, (exchange, outcome): (ExchangeId, Result<(), NotStored>)) {
-        let response = match outcome {
-            Ok(()) => accepted(),
-            Err(why) => {
-                self.context.not_stored(why);
-                not_stored(why)
-            }
-        };
-        self.endpoint.respond(clock::now(), exchange, response);
     }
 }

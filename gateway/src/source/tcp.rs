@@ -9,49 +9,43 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
+use super::clients::{Clients, listen};
 use super::{Context, SourceError};
 use crate::config::TcpLink;
 use crate::frame::{FrameError, LineFramer};
 use crate::pipeline::Receipt;
 use crate::store::NotStored;
-use crate::supervisor::Supervisor;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 8192;
 /// Lines of one client that wait for their reply; then it is not read until one is settled.
 const PENDING_REPLIES: usize = 512;
-/// The pause after a client could not be accepted.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// A client that takes no replies for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A TCP listener.
 pub(crate) struct TcpSource {
     context: Arc<Context>,
-    listener: TcpListener,
+    clients: Clients,
     reply: bool,
-    max_clients: usize,
 }
 
 impl TcpSource {
     pub(super) fn open(context: Context, link: &TcpLink) -> Result<Self, SourceError> {
-        let listen = || {
-            let listener = std::net::TcpListener::bind(link.bind)?;
-            listener.set_nonblocking(true)?;
-            TcpListener::from_std(listener)
-        };
-        let listener = listen().map_err(|source| context.bind_error(link.bind, source))?;
+        let listener = listen(link.bind);
+        let listener =
+            listener.map_err(|source| context.bind_error("link.bind", link.bind, source))?;
         let address = listener.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for TCP");
         context.status.set_listening(vec![address]);
-        let max_clients = usize::from(link.max_clients);
-        Ok(Self { context: context.into(), listener, reply: link.reply, max_clients })
+        let clients = Clients::new(vec![listener], link.max_clients);
+        Ok(Self { context: context.into(), clients, reply: link.reply })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -59,33 +53,11 @@ impl TcpSource {
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
-        let mut clients: Supervisor<()> = Supervisor::new();
-        let mut count = 0;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = clients.next_end(), if !clients.is_empty() => count -= 1,
-                accepted = self.listener.accept() => match accepted {
-                    Ok((_, peer)) if count >= self.max_clients => {
-                        let why = "too many clients at a time; see `link.max_clients`";
-                        self.context.refuse("too_many_clients", peer, why, b"");
-                    }
-                    Ok((stream, peer)) => {
-                        count += 1;
-                        let context = Arc::clone(&self.context);
-                        let client = Client { context, peer, reply: self.reply };
-                        clients.start(format!("tcp client {peer}"), client.run(stream, stop.clone()));
-                    }
-                    // Out of descriptors, most likely: those in use come back.
-                    Err(error) => {
-                        warn!(source = %self.context.name, %error, "cannot accept a client");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        // Clients end by themselves once their receipts are settled.
-        while clients.next_end().await.is_some() {}
+        let Self { context, clients, reply } = self;
+        let serve = |stream, peer| {
+            Client { context: Arc::clone(&context), peer, reply }.run(stream, stop.clone())
+        };
+        clients.run(&context, &stop, serve).await;
     }
 }
 
@@ -105,7 +77,6 @@ enum Reply {
 impl Client {
     async fn run(self, mut stream: TcpStream, stop: CancellationToken) {
         debug!(source = %self.context.name, peer = %self.peer, "connected");
-        let _ = stream.set_nodelay(true);
         let mut framer = LineFramer::new(self.context.max_frame);
         let (reader, writer) = stream.split();
         if let Err(error) = self.serve(reader, writer, &mut framer, stop).await {

@@ -38,7 +38,7 @@ impl UdpSource {
     ) -> Result<Self, SourceError> {
         let receive_buffer = usize::try_from(link.receive_buffer.bytes()).unwrap_or(usize::MAX);
         let socket = bind_udp(link.bind, receive_buffer);
-        let socket = socket.map_err(|source| context.bind_error(link.bind, source))?;
+        let socket = socket.map_err(|source| context.bind_error("link.bind", link.bind, source))?;
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
         context.status.set_listening(vec![address]);

@@ -15,7 +15,7 @@ pub enum CodeKind {
     Request,
     /// 2.00–5.31
     Response,
-    /// Classes 1, 6 and 7
+    /// Classes 1, 6 and 7; over a connection class 7 is signalling (RFC 8323 §5.1)
     Reserved,
 }
 
@@ -73,6 +73,17 @@ impl Code {
     pub const GATEWAY_TIMEOUT: Self = Self::new(5, 4);
     /// 5.05 Proxying Not Supported
     pub const PROXYING_NOT_SUPPORTED: Self = Self::new(5, 5);
+
+    /// 7.01 CSM, Capabilities and Settings (RFC 8323 §5.3)
+    pub const CSM: Self = Self::new(7, 1);
+    /// 7.02 Ping (RFC 8323 §5.4)
+    pub const PING: Self = Self::new(7, 2);
+    /// 7.03 Pong (RFC 8323 §5.4)
+    pub const PONG: Self = Self::new(7, 3);
+    /// 7.04 Release (RFC 8323 §5.5)
+    pub const RELEASE: Self = Self::new(7, 4);
+    /// 7.05 Abort (RFC 8323 §5.6)
+    pub const ABORT: Self = Self::new(7, 5);
 
     /// The code `class.detail`; only the lowest three and five bits count.
     pub const fn new(class: u8, detail: u8) -> Self {

@@ -103,6 +103,12 @@ pub enum FailReason {
     /// Given up with [`cancel`](super::Endpoint::cancel).
     #[error("the request was cancelled")]
     Cancelled,
+    /// The peer gave the connection up at once (RFC 8323 §5.6).
+    #[error("the peer aborted the connection")]
+    Aborted,
+    /// The connection ended before the response came (RFC 8323 §3.4).
+    #[error("the connection was lost")]
+    ConnectionLost,
 }
 
 /// Why a request was not taken.
@@ -120,7 +126,10 @@ pub enum RequestError {
     /// Larger than `max_message`.
     #[error("the message would be larger than {limit} bytes, send less at once")]
     TooLarge {
-        /// `max_message` of the endpoint.
+        /// `max_message` of the endpoint, or the Max-Message-Size of the connection's peer.
         limit: usize,
     },
+    /// The connection has ended or is about to.
+    #[error("the connection is closing, open another one")]
+    Closing,
 }

@@ -44,7 +44,7 @@ pub enum Fault {
     #[error("option length 15 is reserved")]
     ReservedLength,
     /// RFC 7252 §3.1
-    #[error("an option is longer than the datagram")]
+    #[error("an option is longer than the message")]
     OptionTruncated,
     /// RFC 7252 §3.1
     #[error("the option deltas add up to more than 65535")]

@@ -111,7 +111,13 @@ pub struct MessageOptions<'a> {
     number: u16,
 }
 
-impl MessageOptions<'_> {
+impl<'a> MessageOptions<'a> {
+    /// Checks what follows the token of a message; the options, and the payload after them.
+    pub(super) fn parse(body: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
+        let (options, payload) = split_payload(body)?;
+        Ok((Self { rest: options, number: 0 }, payload))
+    }
+
     /// Bytes that the options take in the datagram: no value is longer.
     pub(super) const fn encoded_len(&self) -> usize {
         self.rest.len()

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Message, OptionNumber};
+use super::{MessageOptions, OptionNumber};
 
 /// The most critical options that a diagnostic names.
 const MAX_NAMED: usize = 8;
@@ -97,15 +97,15 @@ impl Options {
     /// outside its definition (§5.4.3), or if it is repeated and must not be (§5.4.5). Critical
     /// ones among them are the error, elective ones are left out. An elective option without a
     /// definition here is kept for whoever knows it.
-    pub(super) fn from_message(
-        message: &Message<'_>,
+    pub(super) fn recognise(
+        received: MessageOptions<'_>,
         recognised: &[OptionNumber],
     ) -> Result<Self, Unrecognised> {
         let mut options = Self::new();
-        options.values.reserve_exact(message.options().encoded_len());
+        options.values.reserve_exact(received.encoded_len());
         let mut unrecognised = Unrecognised { numbers: Vec::new() };
         let mut previous = None;
-        for (number, value) in message.options() {
+        for (number, value) in received {
             let repeated = previous.replace(number) == Some(number);
             let as_defined = number.definition().is_none_or(|definition| {
                 definition.length.contains(&value.len()) && (definition.repeatable || !repeated)

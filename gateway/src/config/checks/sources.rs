@@ -49,6 +49,10 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     };
                     claims.push((bind, Claim::Address(Protocol::Udp, *address)));
                 }
+                for (index, address) in coap.tcp.iter().enumerate() {
+                    let bind = link.key("tcp").index(index);
+                    claims.push((bind, Claim::Address(Protocol::Tcp, *address)));
+                }
             }
         }
     }

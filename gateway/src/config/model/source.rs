@@ -57,11 +57,11 @@ pub(crate) enum Link {
     /// decode = { type = "json", device = "device" }
     /// ```
     Tcp(TcpLink),
-    /// A CoAP server (RFC 7252): `/r` takes packs, `/r/{device}/{name}` takes plain values.
+    /// A CoAP server (RFC 7252, RFC 8323): `/r` takes packs, `/r/{device}/{name}` takes plain values.
     ///
     /// ```toml
     /// [sources.node-lan]
-    /// link = { type = "coap", bind = ["192.0.2.10:5684"] }
+    /// link = { type = "coap", bind = ["192.0.2.10:5684"], tcp = ["192.0.2.10:5684"] }
     /// ```
     Coap(CoapLink),
 }
@@ -128,10 +128,22 @@ pub(crate) struct TcpLink {
 /// A CoAP server.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct CoapLink {
-    /// Addresses and ports to listen on.
+    /// Addresses and ports to listen on for UDP.
     #[serde(default = "default_coap_bind", deserialize_with = "values::addresses")]
     #[schemars(with = "Vec<values::Address>", length(min = 1))]
     pub(crate) bind: Vec<SocketAddr>,
+    /// Addresses and ports to accept TCP connections on (RFC 8323), such as `["[::]:5683"]`, with
+    /// the same resources; without it, none are.
+    #[serde(default, deserialize_with = "values::any_addresses")]
+    #[schemars(with = "Vec<values::Address>")]
+    pub(crate) tcp: Vec<SocketAddr>,
+    /// Most TCP clients at a time, 1 to 65535; one more is closed at once and counted.
+    #[serde(
+        default = "default_max_coap_clients",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_clients: u16,
     /// Longest wait for the disk before an empty acknowledgement tells the device that its answer
     /// follows: 0ms to 1900ms, below CoAP's ACK_TIMEOUT of 2 s (RFC 7252 §4.8).
     #[serde(
@@ -234,6 +246,10 @@ const fn default_max_clients() -> u16 {
 
 fn default_coap_bind() -> Vec<SocketAddr> {
     vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, 5683))]
+}
+
+const fn default_max_coap_clients() -> u16 {
+    256
 }
 
 const fn default_separate_after() -> Interval {

@@ -158,7 +158,7 @@ pub(crate) fn filled_option<'de, D: Deserializer<'de>>(de: D) -> Result<Option<S
 
 /// At least one text, none of them empty.
 pub(crate) fn filled_list<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::Error> {
-    de.deserialize_seq(ListOf(FILLED))
+    de.deserialize_seq(ListOf { rule: FILLED, least: 1 })
 }
 
 /// A path that is not empty.
@@ -178,7 +178,12 @@ pub(crate) fn address<'de, D: Deserializer<'de>>(de: D) -> Result<SocketAddr, D:
 
 /// At least one address and port.
 pub(crate) fn addresses<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<SocketAddr>, D::Error> {
-    de.deserialize_seq(ListOf(ADDRESS))
+    de.deserialize_seq(ListOf { rule: ADDRESS, least: 1 })
+}
+
+/// Any number of addresses and ports.
+pub(crate) fn any_addresses<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<SocketAddr>, D::Error> {
+    de.deserialize_seq(ListOf { rule: ADDRESS, least: 0 })
 }
 
 /// An MQTT client identifier in which `{gateway}` is the only field.
@@ -281,8 +286,11 @@ impl<'de, T> DeserializeSeed<'de> for Rule<T> {
     }
 }
 
-/// At least one value of a rule.
-struct ListOf<T>(Rule<T>);
+/// Values of a rule, at least so many.
+struct ListOf<T> {
+    rule: Rule<T>,
+    least: usize,
+}
 
 impl<'de, T> Visitor<'de> for ListOf<T> {
     type Value = Vec<T>;
@@ -292,12 +300,12 @@ impl<'de, T> Visitor<'de> for ListOf<T> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-        let Rule { expected, parse } = self.0;
+        let Rule { expected, parse } = self.rule;
         let mut values = Vec::new();
         while let Some(value) = seq.next_element_seed(Rule { expected, parse })? {
             values.push(value);
         }
-        if values.is_empty() {
+        if values.len() < self.least {
             return Err(A::Error::invalid_length(0, &"expected at least one element"));
         }
         Ok(values)

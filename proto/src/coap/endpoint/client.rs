@@ -281,7 +281,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
 
     /// The response in a message, unless it has a critical option that is not recognised.
     fn read_response(&self, message: &Message<'_>) -> Option<Response> {
-        let options = Options::from_message(message, self.config.response_options).ok()?;
+        let options = Options::recognise(message.options(), self.config.response_options).ok()?;
         Some(Response { code: message.code(), options, payload: message.payload().to_vec() })
     }
 }

@@ -1,19 +1,19 @@
 //! The server's role: requests in, responses out (RFC 7252 §5.2).
 
 use alloc::boxed::Box;
-use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
 
 use super::super::arena::Key;
+use super::super::check::{Refusal, check_request};
 use super::super::dedup::State;
 use super::super::encode;
 use super::super::timers::Timer;
 use super::super::transmission::{Owner, Schedule, Transmission};
 use super::super::{
-    Code, CodeKind, Delivery, Event, ExchangeId, Message, MessageType, Method, OptionNumber,
-    Options, Output, Request, Response, Token,
+    Code, CodeKind, Delivery, Event, ExchangeId, Message, MessageType, Options, Output, Response,
+    Token,
 };
 use super::Endpoint;
 use crate::Instant;
@@ -28,13 +28,6 @@ pub(super) struct Delayed {
     peer: Key,
     token: Token,
     response: Response,
-}
-
-/// Why a request does not reach the caller.
-struct Refusal {
-    response: Response,
-    /// Whether a Non-confirmable request is rejected in silence (RFC 7252 §5.4.1).
-    silent_if_non_confirmable: bool,
 }
 
 impl<P: Copy + Ord + Debug> Endpoint<P> {
@@ -114,11 +107,13 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         if let Some(state) = self.find_duplicate(now, peer, message) {
             return self.handle_duplicate(from, message.kind(), message.message_id(), &state);
         }
-        let request = match self.check(message) {
+        let confirmable = message.kind() == MessageType::Confirmable;
+        let (code, options, payload) = (message.code(), message.options(), message.payload());
+        let recognised = self.config.request_options;
+        let request = match check_request(code, options, payload, confirmable, recognised) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(now, from, message, delivery, &refusal),
         };
-        let confirmable = request.confirmable;
         let Some(exchange) = self.open_exchange(now, from, message, delivery) else {
             self.stats.refused_busy += 1;
             if confirmable {
@@ -155,33 +150,6 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     pub(super) fn end_separate_response(&mut self, now: Instant, peer: Key, message_id: u16) {
         self.end_transmission(peer, message_id);
         self.peers.release(now, peer);
-    }
-
-    /// Turns a message into a request, or says what to answer instead.
-    fn check(&self, message: &Message<'_>) -> Result<Request, Refusal> {
-        let refusal = |code, text: &str| Refusal {
-            response: Response::new(code).diagnostic(text),
-            silent_if_non_confirmable: false,
-        };
-        let Some(method) = Method::from_code(message.code()) else {
-            return Err(refusal(Code::METHOD_NOT_ALLOWED, "unknown method"));
-        };
-        let options = Options::from_message(message, self.config.request_options).map_err(
-            |unrecognised| Refusal {
-                silent_if_non_confirmable: true,
-                ..refusal(Code::BAD_OPTION, &unrecognised.to_string())
-            },
-        )?;
-        // RFC 7252 §5.10.2
-        if options.first(OptionNumber::PROXY_URI).is_some()
-            || options.first(OptionNumber::PROXY_SCHEME).is_some()
-        {
-            return Err(refusal(Code::PROXYING_NOT_SUPPORTED, "this is not a proxy"));
-        }
-        let confirmable = message.kind() == MessageType::Confirmable;
-        let request = Request { method, options, payload: Vec::new(), confirmable };
-        request.check_uri().map_err(|fault| refusal(Code::BAD_REQUEST, &fault.to_string()))?;
-        Ok(Request { payload: message.payload().to_vec(), ..request })
     }
 
     /// Answers a request that does not reach the caller. It leaves no entry: when it comes again,

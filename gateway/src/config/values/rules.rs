@@ -193,7 +193,7 @@ pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
 
 /// At least one protocol identifier for ALPN.
 pub(crate) fn alpn<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::Error> {
-    de.deserialize_seq(ListOf(ALPN))
+    de.deserialize_seq(ListOf { rule: ALPN, least: 1 })
 }
 
 /// A character that can stand between columns.

@@ -263,7 +263,7 @@ impl BrokerTask {
                 }
                 deadline = deadline.min(stalled);
             }
-            let waits_for_records = self.session.is_connected() && self.work.is_empty();
+            let waits_for_records = self.has_room() && self.work.is_empty();
             tokio::select! {
                 read = reader.read_buf(&mut incoming) => {
                     if read.map_err(ConnectionError::Broken)? == 0 {
@@ -360,7 +360,7 @@ impl BrokerTask {
     /// Publishes as long as there is room, and records, and the crash window allows it.
     async fn publish(&mut self, now: Instant) -> Result<(), ConnectionError> {
         let wall = clock::wall();
-        while self.session.is_connected() && self.session.outgoing().len() < WRITE_AHEAD {
+        while self.has_room() && self.session.outgoing().len() < WRITE_AHEAD {
             if let Some((n, publish)) = self.work.pop_if(|(_, p)| self.session.has_room(p.qos)) {
                 let again = n < self.published;
                 self.session.publish(now, Ticket { lane: LANE, n }, publish, again)?;
@@ -393,6 +393,11 @@ impl BrokerTask {
             self.work.extend(publishes.into_iter().rev().map(|publish| (n, publish)));
         }
         Ok(())
+    }
+
+    /// Whether it is worth looking for records: without room an acknowledgement wakes the task.
+    fn has_room(&self) -> bool {
+        self.session.has_room(QoS::AtLeastOnce)
     }
 
     /// Whether one more record may be published: at most `window` of them are repeated after a

@@ -132,6 +132,7 @@ fn a_broker_that_can_less_gets_less() {
     wait_until("three messages", || all.at("l/a").len() == 3);
     assert!(all.at("l/a").iter().all(|message| message.qos == 1));
     assert!(all.at(&format!("l/{long}")).is_empty());
+    gateway.wait_for_count("/brokers/local/refused/packet_too_large/count", 1);
     let status = gateway.status();
     let broker = &status["brokers"]["local"];
     assert_eq!(broker["refused"]["packet_too_large"]["count"], 1, "{status}");

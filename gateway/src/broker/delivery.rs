@@ -210,7 +210,7 @@ impl Delivery {
 
     /// Whether more would be published at once.
     pub(super) fn waits_for_more(&self) -> bool {
-        self.session.is_connected() && self.work.is_empty() && self.quarantine.has_room()
+        self.session.has_room(self.qos) && self.work.is_empty() && self.quarantine.has_room()
     }
 
     /// Takes a request to send something again.

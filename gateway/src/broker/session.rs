@@ -21,6 +21,8 @@
 
 mod error;
 mod event;
+mod opening;
+mod patience;
 mod terms;
 mod writer;
 
@@ -32,19 +34,17 @@ use proto::Instant;
 use rumqttc::mqttbytes::QoS;
 
 use super::inflight::{Again, Inflight, Owner, Step, Unasked};
-use super::wire::{self, Ack, ConnAck, Connect, Incoming, Will, code};
+use super::wire::{self, Ack, Incoming};
 use super::wire_log::{Direction, WireEntry};
 use crate::config::Protocol;
 use crate::pipeline::Publish;
 
 pub(super) use error::SessionError;
 pub(super) use event::{Event, Rejection, Ticket};
+use opening::Memory;
 use terms::MAX_EXACTLY_ONCE;
 pub(super) use terms::Terms;
 use writer::{Sending, Writer};
-
-/// How long the broker keeps the session of a gateway that does not come back, in seconds.
-const SESSION_EXPIRY: u32 = 24 * 60 * 60;
 
 /// How to introduce the gateway to the broker.
 #[derive(Clone, Debug)]
@@ -74,17 +74,6 @@ enum State {
     Connected,
     /// DISCONNECT is written.
     Closing,
-}
-
-/// What the broker may hold of a session that is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Memory {
-    /// Identifiers that we do not know.
-    Stale,
-    /// Nothing.
-    Empty,
-    /// What we hold.
-    Ours,
 }
 
 /// One client of one broker.
@@ -126,41 +115,6 @@ impl Session {
             acknowledged: 0,
             options,
         }
-    }
-
-    /// A new transport is there: introduces the gateway. What was under way on the last one is over.
-    pub(super) fn handle_connected(&mut self, now: Instant) -> Result<(), SessionError> {
-        self.state = State::Connecting;
-        self.terms = Terms::of(&self.options);
-        self.incoming.clear();
-        self.writer.reset();
-        self.last_received = now;
-        (self.ping_sent, self.status_due) = (None, None);
-        match self.memory {
-            Memory::Ours => self.inflight.suspend(now),
-            Memory::Stale | Memory::Empty => self.inflight.clear(),
-        }
-        let options = &self.options;
-        let will = Will {
-            topic: &options.status_topic,
-            payload: "offline",
-            qos: self.will.0,
-            retain: self.will.1,
-        };
-        let connect = Connect {
-            protocol: options.protocol,
-            client_id: &options.client_id,
-            login: options.login.as_ref(),
-            keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            clean: match options.protocol {
-                _ if !self.keeps() => true,
-                Protocol::V4 => self.memory == Memory::Stale,
-                Protocol::V5 => self.memory != Memory::Ours,
-            },
-            session_expiry: if self.keeps() { SESSION_EXPIRY } else { 0 },
-            will: (!self.discards()).then_some(will),
-        };
-        Ok(self.writer.connect(now, &connect)?)
     }
 
     /// Takes bytes from the broker.
@@ -218,50 +172,6 @@ impl Session {
         }
     }
 
-    fn handle_connack(&mut self, now: Instant, ack: ConnAck) -> Result<(), SessionError> {
-        let ConnAck { session_present, reason, limits } = ack;
-        if !reason.is_success() {
-            // MQTT 5 §3.2.2.3.4 and §3.2.2.3.5: a last will that the broker cannot keep is refused.
-            match reason.code {
-                code::RETAIN_NOT_SUPPORTED => self.will.1 = false,
-                code::QOS_NOT_SUPPORTED => self.will.0 = QoS::AtMostOnce,
-                _ => {}
-            }
-            return Err(SessionError::Refused { protocol: self.options.protocol, reason });
-        }
-        if self.discards() {
-            self.memory = Memory::Empty;
-            return self.disconnect(now);
-        }
-        let terms = Terms::agree(&self.options, &limits);
-        if terms.max_qos == QoS::AtMostOnce && self.options.qos != QoS::AtMostOnce {
-            return Err(SessionError::QosTooLow);
-        }
-        let resumed = match self.memory {
-            Memory::Ours => session_present,
-            // With MQTT 5 it was asked not to have one (MQTT 5 §3.1.2.4).
-            _ if session_present && self.keeps() && self.options.protocol == Protocol::V5 => {
-                return Err(SessionError::Unexpected("CONNACK with a session after Clean Start"));
-            }
-            // With 3.1.1 it can be one of ours that broke off before CONNACK: nothing is in it.
-            Memory::Stale | Memory::Empty => false,
-        };
-        if !resumed {
-            self.inflight.clear();
-        }
-        if self.keeps() {
-            self.memory = Memory::Ours;
-        }
-        if let Some(client_id) = &terms.client_id {
-            self.options.client_id.clone_from(client_id);
-        }
-        self.writer.aliases.reset(limits.alias_maximum);
-        self.terms = terms;
-        self.state = State::Connected;
-        self.events.push_back(Event::Connected { resumed });
-        self.publish_status(now, "online")
-    }
-
     /// An acknowledgement after which the identifier is free.
     fn handle_end(&mut self, now: Instant, ack: Ack, step: Step) -> Result<(), SessionError> {
         let Ack { id, reason } = ack;
@@ -287,62 +197,6 @@ impl Session {
             }
         }
         self.send_waiting(now)
-    }
-
-    /// Looks at the clock: pings, and notices a broker that does not answer.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), SessionError> {
-        let patience = self.options.ack_timeout;
-        match self.state {
-            State::Disconnected => return Ok(()),
-            State::Connecting | State::Closing => {
-                return match now - self.waiting_since() >= patience {
-                    true => Err(SessionError::Silent(patience)),
-                    false => Ok(()),
-                };
-            }
-            State::Connected => {}
-        }
-        let overdue = |since: Option<Instant>| since.is_some_and(|since| now - since >= patience);
-        if overdue(self.inflight.oldest()) {
-            return Err(SessionError::Unacknowledged(patience));
-        }
-        if overdue(self.silent_since()) {
-            return Err(SessionError::Silent(patience));
-        }
-        if self.ping_sent.is_none() && now >= self.next_ping() {
-            self.writer.pingreq(now)?;
-            self.ping_sent = Some(now);
-        }
-        Ok(())
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
-    pub(super) fn deadline(&self) -> Instant {
-        let patience = self.options.ack_timeout;
-        if self.state != State::Connected {
-            return self.waiting_since() + patience;
-        }
-        let waits = [self.inflight.oldest(), self.silent_since()];
-        let answer = waits.into_iter().flatten().min().map(|since| since + patience);
-        match (self.ping_sent, answer) {
-            (Some(_), Some(answer)) => answer,
-            (_, Some(answer)) => answer.min(self.next_ping()),
-            (_, None) => self.next_ping(),
-        }
-    }
-
-    /// Since when CONNECT waits for an answer, or DISCONNECT to be sent.
-    fn waiting_since(&self) -> Instant {
-        self.writer.last_sent.max(self.last_received)
-    }
-
-    fn next_ping(&self) -> Instant {
-        self.writer.last_sent.min(self.last_received) + self.terms.keep_alive
-    }
-
-    /// Since when nothing has come although a ping asks for it.
-    fn silent_since(&self) -> Option<Instant> {
-        self.ping_sent.map(|sent| sent.max(self.last_received))
     }
 
     /// What it means that the broker has closed the connection now.
@@ -518,16 +372,6 @@ impl Session {
     /// The next packet that went over the wire, in either direction.
     pub(super) fn poll_wire(&mut self) -> Option<WireEntry> {
         self.writer.log.poll()
-    }
-
-    /// Whether the session outlives its connections.
-    fn keeps(&self) -> bool {
-        self.options.qos == QoS::ExactlyOnce
-    }
-
-    /// Whether this connection is only there to make the broker forget an earlier session.
-    fn discards(&self) -> bool {
-        self.keeps() && self.options.protocol == Protocol::V4 && self.memory == Memory::Stale
     }
 }
 

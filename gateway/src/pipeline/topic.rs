@@ -95,6 +95,9 @@ pub(super) fn mqtt_text(text: &str) -> String {
 /// Control characters and Unicode's non-characters, for which a broker may end the connection
 /// (MQTT 5 §1.5.4).
 fn is_refused(c: char) -> bool {
+    if matches!(c, ' '..='~') {
+        return false;
+    }
     let code = u32::from(c);
     c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
 }

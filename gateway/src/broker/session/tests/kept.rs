@@ -1,5 +1,6 @@
 //! A session that outlives its connections (MQTT 5 §3.1.2.4, §3.1.2.11.2, §4.4).
 
+use super::super::opening::SESSION_EXPIRY;
 use super::*;
 
 /// Makes a new connection; what the session sends on it before and after CONNACK.

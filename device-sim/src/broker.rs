@@ -174,7 +174,7 @@ impl Broker {
     /// reserved meanwhile.
     ///
     /// # Errors
-    /// When somebody took the port in the instant before it was reserved.
+    /// When the system does not close the port.
     pub async fn down(&self) -> io::Result<()> {
         self.command(Command::Down).await
     }

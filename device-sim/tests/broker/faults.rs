@@ -1,5 +1,7 @@
 //! Every switch of the broker's misbehaviour.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use device_sim::broker::{Broker, CutAfter, DropPubacks, QoS, Refusal};
@@ -93,6 +95,33 @@ async fn broker_that_is_down_refuses_tcp_and_comes_back_with_its_sessions() {
     client.subscribe("r", QoS::AtMostOnce).await;
     assert_eq!(client.receive_publish().await.payload, "kept");
     assert_eq!(broker.counts().wills, 0);
+}
+
+#[tokio::test]
+async fn broker_goes_down_while_other_threads_start_processes() {
+    let broker = broker().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let forks: Vec<_> = (0..2)
+        .map(|_| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(std::process::Command::new("true").status().unwrap().success());
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        broker.down().await.unwrap();
+        let refused = TcpStream::connect(broker.address()).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        broker.up().await.unwrap();
+        Raw::join(broker.address(), "a").await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for fork in forks {
+        fork.join().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@
 //! # Ok(()) }
 //! ```
 
+mod announced;
 mod config;
 mod connection;
 mod core;
@@ -49,6 +50,8 @@ mod listener;
 mod mailbox;
 mod message;
 mod outbound;
+mod properties;
+mod reason;
 mod record;
 mod retained;
 mod session;
@@ -64,9 +67,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use announced::Announced;
 pub use config::{BrokerConfig, Limits, Login};
 pub use counts::Counts;
-pub use faults::{CutAfter, DropPubacks, Faults, Refusal};
+pub use faults::{CutAfter, Faults, Matching, Switch, SwitchError, Which};
+pub use properties::Properties;
+pub use reason::{Reason, UnknownReason};
 pub use record::{Recorded, Recording};
 pub use rumqttc::mqttbytes::QoS;
 

@@ -2,7 +2,7 @@
 //!
 //! This is the seam between the protocol and its two versions: everything behind it speaks
 //! [`Incoming`] and [`Outgoing`] and knows no packet layout. A [`Decoder`] belongs to one connection
-//! and learns from CONNECT which version that speaks; [`encode`] is told. Both versions are parsed
+//! and learns from CONNECT which version that speaks; [`encode()`] is told. Both versions are parsed
 //! by the same code, which takes nothing that the specification forbids: reserved bits, wrong
 //! lengths, strings with U+0000, invalid topics and filters, properties that are out of place, out
 //! of range or doubled. No public codec does: that of `rumqttc`, for one, loses binary passwords,

@@ -151,7 +151,9 @@ fn members_of_a_shared_subscription_take_turns() {
     rig.join_5(A, "a");
     rig.open(B, kept("b"));
     rig.join_5(C, "c");
-    rig.publish(C, retained("t", "old", QoS::AtMostOnce));
+    for topic in ["t", "$share/g/t"] {
+        rig.publish(C, retained(topic, "old", QoS::AtMostOnce));
+    }
     for id in [A, B] {
         let outputs = rig.subscribe(id, "$share/g/t", QoS::AtLeastOnce);
         assert_eq!(outputs.len(), 1, "no retained messages");
@@ -242,10 +244,10 @@ fn publisher_over_the_announced_receive_maximum_is_disconnected() {
     rig.packet(A, one(1));
     rig.packet(A, two(2));
     rig.core.handle_acknowledged(A, 1);
-    rig.packet(A, one(1));
+    rig.packet(A, one(3));
     rig.packet(A, publish(message("t", "x", QoS::ExactlyOnce), true, 2));
     assert_eq!(rig.core.counts_mut().violations, 0, "a repetition is not one more");
-    assert_eq!(rig.packet(A, one(3)), disconnected(A, Reason::ReceiveMaximumExceeded));
+    assert_eq!(rig.packet(A, one(4)), disconnected(A, Reason::ReceiveMaximumExceeded));
 }
 
 #[test]

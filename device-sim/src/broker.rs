@@ -1,9 +1,15 @@
 //! A small MQTT broker for tests and demos: it records what arrives and can misbehave on purpose.
 //!
-//! It speaks MQTT 3.1.1 completely: QoS 0, 1 and 2, retained messages, wills, kept sessions,
-//! takeover of a client id and keep-alive; a client that breaks the protocol is disconnected. A
-//! CONNECT of another version is refused with code 1. Nothing is stored on disk and there is no
-//! TLS: it is no broker for production.
+//! It speaks MQTT 3.1.1 and 5, also with each other: QoS 0, 1 and 2, retained messages, wills, kept
+//! sessions, takeover of a client id, keep-alive, shared subscriptions; of MQTT 5 also session
+//! expiry, will delay, message expiry, properties, topic aliases from the client, subscription
+//! options and identifiers, receive maximum and maximum packet size both ways, and reason codes
+//! everywhere. It sends no topic aliases, and an enhanced authentication is refused. A client that
+//! breaks the protocol is disconnected; a CONNECT of another version is refused with code 1. Nothing
+//! is stored on disk and there is no TLS: it is no broker for production.
+//!
+//! [`Faults`] makes it misbehave, while it runs; each of its methods is a switch that
+//! `device-sim broker` also takes as a line of text ([`Switch`]).
 //!
 //! One task, the hub, owns the protocol state: a pure core that knows no socket and no clock. Each
 //! connection is a task that decodes what it reads into batches of packets for the hub, and that
@@ -11,7 +17,7 @@
 //! tasks, the [`Broker`] owns hub and listener, and dropping it ends them all.
 //!
 //! ```text
-//! socket ─► connection ─ decode ─► events ─► hub: core ─► withhold ─► mailbox ─► connection ─► socket
+//! socket ─► connection ─ decode ─► events ─► hub: core ─► withhold ─► encode ─► mailbox ─► connection ─► socket
 //!                                                  └────► recorder
 //! ```
 //!
@@ -38,6 +44,7 @@
 //! # Ok(()) }
 //! ```
 
+mod announced;
 mod config;
 mod connection;
 mod core;
@@ -49,6 +56,8 @@ mod listener;
 mod mailbox;
 mod message;
 mod outbound;
+mod properties;
+mod reason;
 mod record;
 mod retained;
 mod session;
@@ -64,9 +73,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
+pub use announced::Announced;
 pub use config::{BrokerConfig, Limits, Login};
 pub use counts::Counts;
-pub use faults::{CutAfter, DropPubacks, Faults, Refusal};
+pub use faults::{CutAfter, Faults, Matching, Switch, SwitchError, Which};
+pub use properties::Properties;
+pub use reason::{Reason, UnknownReason};
 pub use record::{Recorded, Recording};
 pub use rumqttc::mqttbytes::QoS;
 
@@ -174,7 +186,7 @@ impl Broker {
     /// reserved meanwhile.
     ///
     /// # Errors
-    /// When somebody took the port in the instant before it was reserved.
+    /// When the system does not close the port.
     pub async fn down(&self) -> io::Result<()> {
         self.command(Command::Down).await
     }

@@ -17,9 +17,11 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Runs a small MQTT 3.1.1 broker that counts or prints what it receives.
+    /// Runs a small MQTT broker that counts or prints what it receives, and misbehaves on request.
     ///
-    /// It is meant for tests and demos: nothing is stored on disk and there is no TLS.
+    /// It speaks MQTT 3.1.1 and 5 and is meant for tests and demos: nothing is stored on disk and
+    /// there is no TLS.
+    #[command(after_long_help = broker::manual())]
     Broker(broker::Options),
 }
 

@@ -108,7 +108,7 @@ impl Proxy {
     /// connections stay.
     ///
     /// # Errors
-    /// When the port was lost to another program.
+    /// When the system does not close or open the port.
     pub async fn refuse(&self, on: bool) -> io::Result<()> {
         let ended = || io::Error::other("the proxy has ended");
         let (done, answer) = oneshot::channel();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use device_sim::broker::DropPubacks;
+use device_sim::broker::Which;
 use proto::Rng;
 
 use crate::fleet::{Site, check, keep_on, repetitions, run_fleet, wait_until_delivered};
@@ -73,9 +73,9 @@ fn nothing_is_lost_when_acknowledgements_are_dropped_reordered_and_late() {
         faults.reorder_pubacks(7);
         faults.delay_pubacks(Duration::from_millis(30));
         load.wait_for_more(500);
-        faults.drop_pubacks(DropPubacks::EveryNth(150));
+        faults.drop_pubacks(Which::EveryNth(150));
         wait_until("dropped acknowledgements", || broker.counts().pubacks_dropped >= 4);
-        faults.drop_pubacks(DropPubacks::All);
+        faults.drop_pubacks(Which::All);
         let connects = broker.counts().connects;
         wait_until("two more connections", || broker.counts().connects >= connects + 2);
         faults.clear();

@@ -11,9 +11,6 @@ use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-use super::clock::wait_until;
-use super::temp::port;
-
 /// A thread that turns the wheels of what was started on it.
 #[derive(Debug)]
 struct Engine {
@@ -90,22 +87,16 @@ pub(crate) struct Reading {
 impl Recorder {
     pub(crate) fn start() -> Self {
         let engine = Engine::start();
-        // A port that nobody takes while the broker is down.
-        let bind = format!("127.0.0.1:{}", port());
-        let config = BrokerConfig { bind, ..BrokerConfig::default() };
-        let broker = engine.wait(Broker::start(config)).unwrap();
+        let broker = engine.wait(Broker::start(BrokerConfig::default())).unwrap();
         Self { broker, engine }
     }
 
     pub(crate) fn down(&self) {
-        // It is down in any case; that it cannot keep the port closed at once is no harm, and
-        // happens because another test's process, while it is being started, holds a copy of every
-        // descriptor.
-        let _ = self.engine.wait(self.broker.down());
+        self.engine.wait(self.broker.down()).unwrap();
     }
 
     pub(crate) fn up(&self) {
-        wait_until("the port to be free", || self.engine.wait(self.broker.up()).is_ok());
+        self.engine.wait(self.broker.up()).unwrap();
     }
 
     /// A proxy in front of it.

@@ -52,11 +52,12 @@ impl fmt::Debug for Login {
 /// The limits of a broker, and what happens there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest packet in bytes, without its fixed header; a longer one closes the connection.
+    /// Longest packet in bytes, without its fixed header; a longer one closes the connection. MQTT 5
+    /// clients are told.
     pub max_packet: usize,
     /// Connections at a time; one more is accepted and closed.
     pub max_connections: usize,
-    /// Sessions, connected or kept; one more gets CONNACK 3, server unavailable.
+    /// Sessions, connected or kept; one more is refused: server unavailable.
     pub max_sessions: usize,
     /// Subscriptions of one session; one more gets SUBACK failure.
     pub max_subscriptions: usize,
@@ -70,6 +71,8 @@ pub struct Limits {
     /// is dropped and counted. With so many bytes unsent nothing more is read from that client,
     /// which its keep-alive takes for silence.
     pub max_unsent: usize,
+    /// Topic aliases of one MQTT 5 client, which is told; a higher one closes the connection.
+    pub max_topic_aliases: u16,
     /// How long a connection may take to send its CONNECT.
     pub connect_timeout: Duration,
 }
@@ -85,6 +88,7 @@ impl Default for Limits {
             max_inflight: 1000,
             max_queued: 100_000,
             max_unsent: 4 << 20,
+            max_topic_aliases: 100,
             connect_timeout: Duration::from_secs(10),
         }
     }

@@ -11,12 +11,12 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::core::ConnectionId;
-use super::faults::FaultPlan;
+use super::faults::{Cut, FaultPlan};
 use super::fuse::Fuse;
 use super::hub::{Batch, Event};
 use super::mailbox::Mailbox;
-use super::wire::{self, Incoming, Violation};
-use super::{Faults, Limits};
+use super::wire::{Decoder, Incoming, Violation};
+use super::{Announced, Faults, Limits};
 use crate::clock::Clock;
 
 /// Room for the first read; a connection that fills it gets twice as much for the next one.
@@ -37,6 +37,8 @@ pub(super) struct Connection {
     pub(super) plan: watch::Receiver<FaultPlan>,
     /// What the plan said when the connection was accepted.
     pub(super) cut_all: u64,
+    /// What a client of MQTT 5 is told.
+    pub(super) announced: Announced,
     pub(super) limits: Limits,
     pub(super) clock: Clock,
 }
@@ -54,7 +56,7 @@ enum End {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Packets,
-    /// The client broke the protocol; nothing behind that has a meaning.
+    /// The client broke the protocol, or a fault says goodbye: nothing behind that has a meaning.
     Nothing,
     Cut,
 }
@@ -78,7 +80,8 @@ impl Connection {
     async fn serve(&mut self, stream: &mut TcpStream) -> io::Result<End> {
         stream.set_nodelay(true)?;
         let (mut reader, mut writer) = stream.split();
-        let (mut input, mut output) = (Input::new(), BytesMut::new());
+        let decoder = Decoder::new(self.limits.max_packet, self.announced);
+        let (mut input, mut output) = (Input::new(decoder), BytesMut::new());
         let mut fuse = Fuse::default();
         let mut reading = Reading::Packets;
         loop {
@@ -90,7 +93,15 @@ impl Connection {
                 fuse.handle_plan(&plan);
                 plan.stall
             };
-            if reading == Reading::Cut || self.claims_cut(&mut fuse) {
+            match self.claim_cut(&mut fuse) {
+                Some(Cut { goodbye: Some(reason), .. }) => {
+                    self.tell(Event::Goodbye(self.id, reason)).await?;
+                    reading = Reading::Nothing;
+                }
+                Some(_) => reading = Reading::Cut,
+                None => {}
+            }
+            if reading == Reading::Cut {
                 return Ok(End::Cut);
             }
             if self.mailbox.take(&mut output) {
@@ -111,7 +122,7 @@ impl Connection {
                     if received == 0 {
                         return Ok(End::Closed);
                     }
-                    reading = self.handle_received(&mut input.bytes, received, &mut fuse).await?;
+                    reading = self.handle_received(&mut input, received, &mut fuse).await?;
                 }
             }
         }
@@ -120,45 +131,54 @@ impl Connection {
     /// Hands the packets that `received` more bytes complete to the hub.
     async fn handle_received(
         &self,
-        input: &mut BytesMut,
+        input: &mut Input,
         received: usize,
         fuse: &mut Fuse,
     ) -> io::Result<Reading> {
         let (id, at) = (self.id, self.clock.now());
+        // What was switched before these bytes were sent counts for them.
+        fuse.handle_plan(&self.plan.borrow());
         let beyond = fuse.handle_received(received);
-        let mut reading = Reading::Packets;
-        if self.claims_cut(fuse) {
-            reading = Reading::Cut;
-            input.truncate(input.len() - beyond);
+        let mut cut = self.claim_cut(fuse);
+        if cut.is_some() {
+            input.bytes.truncate(input.bytes.len() - beyond);
         }
-        let (packets, violation) = self.decode(input, fuse, &mut reading);
+        let (packets, violation) = self.decode(input, fuse, &mut cut);
         if !packets.is_empty() {
             let permit = self.batches.clone().acquire_owned().await.map_err(io::Error::other)?;
             self.tell(Event::Packets(id, Batch { at, packets, permit })).await?;
         }
         if let Some(violation) = violation {
             self.tell(Event::Violated(id, violation)).await?;
-            reading = Reading::Nothing;
+            return Ok(Reading::Nothing);
         }
-        Ok(reading)
+        match cut {
+            None => Ok(Reading::Packets),
+            Some(Cut { goodbye: None, .. }) => Ok(Reading::Cut),
+            Some(Cut { goodbye: Some(reason), .. }) => {
+                self.tell(Event::Goodbye(id, reason)).await?;
+                Ok(Reading::Nothing)
+            }
+        }
     }
 
+    /// The packets that are complete, up to a violation or to the cut that is due among them.
     fn decode(
         &self,
-        input: &mut BytesMut,
+        input: &mut Input,
         fuse: &mut Fuse,
-        reading: &mut Reading,
+        cut: &mut Option<Cut>,
     ) -> (Vec<Incoming>, Option<Violation>) {
         let mut packets = Vec::new();
         loop {
-            match wire::decode(input, self.limits.max_packet) {
+            match input.decoder.decode(&mut input.bytes) {
                 Ok(Some(packet)) => packets.push(packet),
                 Ok(None) => return (packets, None),
                 Err(violation) => return (packets, Some(violation)),
             }
             fuse.handle_packet();
-            if self.claims_cut(fuse) {
-                *reading = Reading::Cut;
+            if let claimed @ Some(_) = self.claim_cut(fuse) {
+                *cut = claimed;
                 return (packets, None);
             }
         }
@@ -175,7 +195,7 @@ impl Connection {
     ) -> io::Result<End> {
         let sendable = fuse.sendable(output.len());
         fuse.handle_sent(sendable);
-        let cut = self.claims_cut(fuse);
+        let cut = self.claim_cut(fuse).is_some();
         let rest = async {
             writer.write_all(output.get(..sendable).unwrap_or_default()).await?;
             if !cut {
@@ -187,14 +207,12 @@ impl Connection {
         tokio::time::timeout(LINGER, rest).await.unwrap_or(Ok(End::Closed))
     }
 
-    /// Whether the cut is due here; one that another connection was faster to get is forgotten.
-    fn claims_cut(&self, fuse: &mut Fuse) -> bool {
-        let Some(switched) = fuse.poll_cut() else { return false };
-        let claimed = self.faults.claim_cut(switched);
-        if !claimed {
-            fuse.disarm();
-        }
-        claimed
+    /// The cut that is due here; one that another connection was faster to get is forgotten, and
+    /// so is one that was taken.
+    fn claim_cut(&self, fuse: &mut Fuse) -> Option<Cut> {
+        let switched = fuse.poll_cut()?;
+        fuse.disarm();
+        self.faults.claim_cut(switched)
     }
 
     /// Whether the client takes less than it gets, so that nothing more should be read from it.
@@ -211,11 +229,12 @@ impl Connection {
 struct Input {
     bytes: BytesMut,
     room: usize,
+    decoder: Decoder,
 }
 
 impl Input {
-    fn new() -> Self {
-        Self { bytes: BytesMut::new(), room: FIRST_READ }
+    fn new(decoder: Decoder) -> Self {
+        Self { bytes: BytesMut::new(), room: FIRST_READ, decoder }
     }
 
     async fn read(&mut self, reader: &mut ReadHalf<'_>) -> io::Result<usize> {

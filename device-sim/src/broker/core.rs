@@ -6,24 +6,31 @@
 //! or that [`Core::handle_closed`] reports is forgotten at once; whatever still arrives for it is
 //! ignored.
 
+mod conduct;
 mod connect;
+mod ending;
 mod publish;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::Instant;
-use rumqttc::mqttbytes::v4::ConnectReturnCode;
 
+use self::ending::Ending;
+use self::timers::{Timer, Timers};
+use super::faults::FaultPlan;
 use super::retained::Retained;
 use super::session::{Session, SessionId};
-use super::subscriptions::Subscriptions;
-use super::wire::{Incoming, Outgoing, Violation, Will};
-use super::{Counts, Limits, Login, QoS, Recorded};
+use super::subscriptions::{Selected, Subscriptions};
+use super::wire::{Ack, Incoming, Outgoing, Version, Violation, Will};
+use super::{Announced, Counts, Limits, Login, Reason, Recorded};
+
+pub(super) use self::conduct::Conduct;
 
 /// Names a connection; never used again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -44,9 +51,9 @@ pub(super) enum Output {
 pub(super) struct Core {
     limits: Limits,
     login: Option<Login>,
-    refusal: Option<ConnectReturnCode>,
+    conduct: Conduct,
     connections: BTreeMap<ConnectionId, Connection>,
-    timers: BTreeSet<(Instant, ConnectionId)>,
+    timers: Timers,
     sessions: BTreeMap<SessionId, Session>,
     clients: BTreeMap<Arc<str>, SessionId>,
     subscriptions: Subscriptions,
@@ -57,7 +64,7 @@ pub(super) struct Core {
     /// The latest time that was handed in.
     now: Instant,
     output: VecDeque<Output>,
-    selected: Vec<(SessionId, QoS)>,
+    selected: Vec<Selected>,
 }
 
 struct Connection {
@@ -65,36 +72,35 @@ struct Connection {
     heard: Instant,
     /// Its entry in `timers`: never later than its deadline.
     timer: Option<Instant>,
+    /// What it is told and held to, if it speaks MQTT 5.
+    announced: Announced,
 }
 
 enum Phase {
     /// TCP is open and CONNECT is due.
     Opened,
+    /// A fault keeps the broker from answering.
+    Ignored,
     Connected(Connected),
 }
 
 struct Connected {
     session: SessionId,
+    version: Version,
     keep_alive: Option<Duration>,
     will: Option<Will>,
-}
-
-/// What happens to the will when a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
-    /// The client said DISCONNECT, or the broker itself is gone: no will (§3.14.4).
-    Clean,
-    /// Everything else (§3.1.2.5).
-    Abrupt,
+    /// Publishes that are not acknowledged yet, while there is a receive maximum
+    /// (MQTT 5 §3.2.2.3.3).
+    receiving: BTreeSet<u16>,
 }
 
 impl Core {
     pub(super) fn new(limits: Limits, login: Option<Login>) -> Self {
         Self {
             login,
-            refusal: None,
+            conduct: Conduct::default(),
             connections: BTreeMap::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             sessions: BTreeMap::new(),
             clients: BTreeMap::new(),
             subscriptions: Subscriptions::default(),
@@ -109,16 +115,17 @@ impl Core {
         }
     }
 
-    /// Answers every CONNECT with `code` from now on, or decides by itself again.
-    pub(super) fn set_refusal(&mut self, code: Option<ConnectReturnCode>) {
-        self.refusal = code;
+    /// Misbehaves from now on as the plan says.
+    pub(super) fn handle_plan(&mut self, plan: &FaultPlan) {
+        self.conduct.handle_plan(plan);
     }
 
     /// A TCP connection was opened.
-    pub(super) fn handle_opened(&mut self, now: Instant, id: ConnectionId) {
+    pub(super) fn handle_opened(&mut self, now: Instant, id: ConnectionId, announced: Announced) {
         self.now = self.now.max(now);
         self.counts.accepted += 1;
-        self.connections.insert(id, Connection { phase: Phase::Opened, heard: now, timer: None });
+        let phase = Phase::Opened;
+        self.connections.insert(id, Connection { phase, heard: now, timer: None, announced });
         self.arm(id);
     }
 
@@ -129,9 +136,10 @@ impl Core {
         connection.heard = connection.heard.max(now);
         let handled = match &connection.phase {
             Phase::Opened => self.handle_first(id, packet),
+            Phase::Ignored => return,
             Phase::Connected(connected) => {
-                let session = connected.session;
-                self.handle_next(now, id, session, packet)
+                let (session, version) = (connected.session, connected.version);
+                self.handle_next(now, id, session, version, packet)
             }
         };
         if let Err(violation) = handled {
@@ -139,13 +147,45 @@ impl Core {
         }
     }
 
-    /// The client broke the protocol: the connection is closed (§4.8 [MQTT-4.8.0-1]).
+    /// The client broke the protocol: the connection is closed (MQTT 3.1.1 §4.8 [MQTT-4.8.0-1],
+    /// MQTT 5 §4.13 [MQTT-4.13.1-1]).
     pub(super) fn handle_violation(&mut self, now: Instant, id: ConnectionId, why: &Violation) {
         self.now = self.now.max(now);
         if self.connections.contains_key(&id) {
             tracing::warn!(connection = id.0, client = self.client(id), %why, "closing");
             self.counts.violations += 1;
-            self.close(id, Ending::Abrupt);
+            self.close_because(id, why.reason());
+        }
+    }
+
+    /// A fault ends the connection.
+    pub(super) fn handle_goodbye(&mut self, now: Instant, id: ConnectionId, reason: Reason) {
+        self.now = self.now.max(now);
+        if self.connections.contains_key(&id) {
+            self.counts.disconnects += 1;
+            self.close_because(id, reason);
+        }
+    }
+
+    /// An answer that ends an exchange has left: PUBACK, PUBCOMP or a PUBREC with an error.
+    pub(super) fn handle_acknowledged(&mut self, id: ConnectionId, packet_id: u16) {
+        let connection = self.connections.get_mut(&id);
+        if let Some(Phase::Connected(connected)) = connection.map(|found| &mut found.phase) {
+            connected.receiving.remove(&packet_id);
+        }
+    }
+
+    /// A PUBLISH is longer than its receiver takes: it is dropped as if it was delivered
+    /// (MQTT 5 §3.1.2.11.4 [MQTT-3.1.2-24, -25]).
+    pub(super) fn handle_undeliverable(&mut self, id: ConnectionId, packet_id: u16) {
+        self.counts.dropped_oversize += 1;
+        let connection = self.connections.get(&id);
+        if let Some(Phase::Connected(connected)) = connection.map(|found| &found.phase) {
+            let session = connected.session;
+            if let Some(session) = self.sessions.get_mut(&session) {
+                session.outbound.handle_undeliverable(packet_id);
+            }
+            self.transmit(session);
         }
     }
 
@@ -155,23 +195,15 @@ impl Core {
         self.detach(id, Ending::Abrupt);
     }
 
-    /// Closes every connection that was silent for too long (§3.1.2.10 [MQTT-3.1.2-24]).
+    /// Closes every connection that was silent for too long (§3.1.2.10 [MQTT-3.1.2-24]), ends the
+    /// sessions and publishes the wills whose time has come.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        while let Some(&(at, id)) = self.timers.first()
-            && at <= now
-        {
-            self.timers.pop_first();
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.timer = None;
-            }
-            match self.deadline(id) {
-                Some(deadline) if deadline <= now => {
-                    tracing::warn!(connection = id.0, client = self.client(id), "silent: closing");
-                    self.counts.timeouts += 1;
-                    self.close(id, Ending::Abrupt);
-                }
-                Some(_) | None => self.arm(id),
+        while let Some(timer) = self.timers.pop_due(now) {
+            match timer {
+                Timer::Silence(id) => self.handle_silence(now, id),
+                Timer::Will(session) => self.publish_will(session),
+                Timer::Session(session) => self.end_session(session),
             }
         }
     }
@@ -194,6 +226,7 @@ impl Core {
     /// The broker lost its state: no connection, session or retained message is left.
     pub(super) fn handle_amnesia(&mut self) {
         self.handle_outage();
+        self.timers.clear();
         self.sessions.clear();
         self.clients.clear();
         self.subscriptions = Subscriptions::default();
@@ -202,7 +235,7 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub(super) fn poll_timeout(&self) -> Instant {
-        self.timers.first().map_or(Instant::FAR_FUTURE, |&(at, _)| at)
+        self.timers.next()
     }
 
     /// The next thing to do.
@@ -216,13 +249,34 @@ impl Core {
         &mut self.counts
     }
 
+    fn handle_silence(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.timer = None;
+        }
+        match self.deadline(id) {
+            Some(deadline) if deadline <= now => {
+                tracing::warn!(connection = id.0, client = self.client(id), "silent: closing");
+                self.counts.timeouts += 1;
+                self.close_because(id, Reason::KeepAliveTimeout);
+            }
+            Some(_) | None => self.arm(id),
+        }
+    }
+
     fn handle_first(&mut self, id: ConnectionId, packet: Incoming) -> Result<(), Violation> {
         match packet {
+            Incoming::Connect(_) | Incoming::UnsupportedLevel(_) if self.conduct.silence => {
+                self.counts.unanswered += 1;
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.phase = Phase::Ignored;
+                }
+                self.arm(id);
+            }
             Incoming::Connect(connect) => self.handle_connect(id, *connect),
             Incoming::UnsupportedLevel(_) => {
-                self.refuse(id, ConnectReturnCode::RefusedProtocolVersion);
+                self.refuse(id, Reason::UnsupportedProtocolVersion);
             }
-            Incoming::Publish { .. }
+            Incoming::Publish(_)
             | Incoming::PubAck(_)
             | Incoming::PubRec(_)
             | Incoming::PubRel(_)
@@ -230,7 +284,7 @@ impl Core {
             | Incoming::Subscribe { .. }
             | Incoming::Unsubscribe { .. }
             | Incoming::PingReq
-            | Incoming::Disconnect => return Err(Violation::NotConnected),
+            | Incoming::Disconnect { .. } => return Err(Violation::NotConnected),
         }
         Ok(())
     }
@@ -240,32 +294,34 @@ impl Core {
         now: Instant,
         id: ConnectionId,
         session: SessionId,
+        version: Version,
         packet: Incoming,
     ) -> Result<(), Violation> {
         match packet {
-            Incoming::Publish { message, dup, packet_id } => {
-                self.handle_publish(now, id, session, &message, dup, packet_id);
+            Incoming::Publish(publish) => {
+                self.handle_publish(now, id, session, version, publish)?
             }
-            Incoming::PubRel(packet_id) => self.handle_pubrel(id, session, packet_id),
-            Incoming::PubAck(packet_id) => {
-                self.outbound(session, |outbound| outbound.handle_puback(packet_id))?;
+            Incoming::PubRel(Ack { packet_id, .. }) => self.handle_pubrel(id, session, packet_id),
+            Incoming::PubAck(ack) => {
+                self.outbound(session, |outbound| outbound.handle_puback(ack))?;
             }
-            Incoming::PubRec(packet_id) => {
-                let answer =
-                    self.outbound(session, |outbound| outbound.handle_pubrec(packet_id))?;
-                self.output.extend(answer.map(|packet| Output::Send(id, packet)));
+            Incoming::PubRec(ack) => {
+                let answer = self.outbound(session, |outbound| outbound.handle_pubrec(ack))?;
+                self.output.extend(answer.flatten().map(|packet| Output::Send(id, packet)));
             }
-            Incoming::PubComp(packet_id) => {
-                self.outbound(session, |outbound| outbound.handle_pubcomp(packet_id))?;
+            Incoming::PubComp(ack) => {
+                self.outbound(session, |outbound| outbound.handle_pubcomp(ack))?;
             }
-            Incoming::Subscribe { packet_id, filters } => {
-                self.handle_subscribe(id, session, packet_id, filters);
+            Incoming::Subscribe { packet_id, requests } => {
+                self.handle_subscribe(id, session, packet_id, requests);
             }
             Incoming::Unsubscribe { packet_id, filters } => {
                 self.handle_unsubscribe(id, session, packet_id, &filters);
             }
             Incoming::PingReq => self.output.push_back(Output::Send(id, Outgoing::PingResp)),
-            Incoming::Disconnect => self.close(id, Ending::Clean),
+            Incoming::Disconnect { reason, session_expiry } => {
+                self.handle_disconnect(id, session, reason, session_expiry)?;
+            }
             Incoming::Connect(_) | Incoming::UnsupportedLevel(_) => {
                 return Err(Violation::SecondConnect);
             }
@@ -273,44 +329,12 @@ impl Core {
         Ok(())
     }
 
-    fn close(&mut self, id: ConnectionId, ending: Ending) {
-        self.output.push_back(Output::Close(id));
-        self.detach(id, ending);
-    }
-
-    /// Forgets a connection, ends its session if it is a clean one, and publishes its will.
-    fn detach(&mut self, id: ConnectionId, ending: Ending) {
-        let Some(connection) = self.connections.remove(&id) else { return };
-        if let Some(timer) = connection.timer {
-            self.timers.remove(&(timer, id));
-        }
-        let Phase::Connected(connected) = connection.phase else { return };
-        let Some(session) = self.sessions.get_mut(&connected.session) else { return };
-        session.connection = None;
-        self.counts.connected -= 1;
-        let client = session.client.clone();
-        if session.clean {
-            self.end_session(connected.session);
-        }
-        if let Some(will) = connected.will.filter(|_| ending == Ending::Abrupt) {
-            self.publish_will(client, &will);
-        }
-    }
-
-    fn end_session(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else { return };
-        self.clients.remove(&session.client);
-        for filter in &session.filters {
-            self.subscriptions.remove(filter, id);
-        }
-    }
-
     fn client(&self, id: ConnectionId) -> &str {
         match self.connections.get(&id).map(|connection| &connection.phase) {
             Some(Phase::Connected(connected)) => {
                 self.sessions.get(&connected.session).map_or("", |session| &session.client)
             }
-            Some(Phase::Opened) | None => "",
+            Some(Phase::Opened | Phase::Ignored) | None => "",
         }
     }
 
@@ -318,6 +342,7 @@ impl Core {
         let connection = self.connections.get(&id)?;
         match &connection.phase {
             Phase::Opened => Some(connection.heard + self.limits.connect_timeout),
+            Phase::Ignored => None,
             Phase::Connected(connected) => {
                 connected.keep_alive.map(|keep_alive| connection.heard + keep_alive * 3 / 2)
             }
@@ -327,12 +352,10 @@ impl Core {
     fn arm(&mut self, id: ConnectionId) {
         let deadline = self.deadline(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Some(timer) = connection.timer.take() {
-            self.timers.remove(&(timer, id));
-        }
+        self.timers.remove(connection.timer.take(), Timer::Silence(id));
         if let Some(deadline) = deadline {
             connection.timer = Some(deadline);
-            self.timers.insert((deadline, id));
+            self.timers.insert(deadline, Timer::Silence(id));
         }
     }
 }

@@ -19,9 +19,9 @@ pub(super) struct Fuse {
 impl Fuse {
     /// Takes over what the plan says, and counts anew when it was switched.
     pub(super) fn handle_plan(&mut self, plan: &FaultPlan) {
-        if plan.cut_switched != self.switched {
-            let cut = plan.cut.map(|cut| cut.after);
-            *self = Self { switched: plan.cut_switched, cut, ..Self::default() };
+        if plan.cut.switched() != self.switched {
+            let cut = plan.cut.value().map(|cut| cut.after);
+            *self = Self { switched: plan.cut.switched(), cut, ..Self::default() };
         }
     }
 
@@ -80,7 +80,7 @@ fn at_most(n: usize, limit: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::{DropPubacks, Faults};
+    use crate::broker::{Faults, Which};
 
     fn fuse(faults: &Faults) -> Fuse {
         let mut fuse = Fuse::default();
@@ -95,10 +95,10 @@ mod tests {
         let mut fuse = fuse(&faults);
         fuse.handle_packet();
         let reached = fuse.poll_cut().unwrap();
-        assert!(faults.claim_cut(reached));
-        assert!(faults.claim_cut(reached), "each connection can");
+        assert!(faults.claim_cut(reached).is_some());
+        assert!(faults.claim_cut(reached).is_some(), "each connection can");
         faults.cut_each(CutAfter::Packets(100));
-        assert!(!faults.claim_cut(reached));
+        assert!(faults.claim_cut(reached).is_none());
     }
 
     #[test]
@@ -106,8 +106,8 @@ mod tests {
         let faults = Faults::new();
         faults.cut_once(CutAfter::Bytes(0));
         let reached = fuse(&faults).poll_cut().unwrap();
-        assert!(faults.claim_cut(reached));
-        assert!(!faults.claim_cut(reached));
+        assert!(faults.claim_cut(reached).is_some());
+        assert!(faults.claim_cut(reached).is_none());
         assert_eq!(fuse(&faults).poll_cut(), None, "later connections are spared");
     }
 
@@ -131,7 +131,7 @@ mod tests {
         faults.cut_each(CutAfter::SentBytes(10));
         let mut fuse = fuse(&faults);
         fuse.handle_sent(8);
-        faults.drop_pubacks(DropPubacks::All);
+        faults.drop_pubacks(Which::All);
         fuse.handle_plan(&faults.watch().borrow());
         assert_eq!(fuse.sendable(5), 2);
     }

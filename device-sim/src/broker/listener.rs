@@ -73,9 +73,9 @@ impl Listener {
 
     async fn handle_accepted(&mut self, stream: TcpStream) {
         let plan = self.faults.watch();
-        let (turn_away, cut_all) = {
+        let (turn_away, cut_all, announced) = {
             let plan = plan.borrow();
-            (plan.turn_away, plan.cut_all)
+            (plan.turn_away, plan.cut_all, plan.announced.within(&self.limits))
         };
         let full = self.connections.len() >= self.limits.max_connections;
         if full || turn_away {
@@ -87,7 +87,7 @@ impl Listener {
         let id = ConnectionId(self.next_id);
         self.next_id += 1;
         let mailbox = Arc::new(Mailbox::default());
-        if self.hub.send(Event::Opened(id, mailbox.clone())).await.is_err() {
+        if self.hub.send(Event::Opened(id, mailbox.clone(), announced)).await.is_err() {
             return;
         }
         let connection = Connection {
@@ -98,6 +98,7 @@ impl Listener {
             faults: self.faults.clone(),
             plan,
             cut_all,
+            announced,
             limits: self.limits,
             clock: self.clock,
         };

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use proto::Instant;
 use tokio::sync::mpsc;
 
-use super::QoS;
+use super::{Properties, QoS};
 
 /// A message as it arrived, before anything was done with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,10 @@ pub struct Recorded {
     pub topic: Arc<str>,
     /// The content.
     pub payload: Bytes,
+    /// What an MQTT 5 publisher said about it; `None` without any.
+    pub properties: Option<Arc<Properties>>,
+    /// With which an MQTT 5 publisher set or told the topic.
+    pub topic_alias: Option<u16>,
     /// The quality of service that the publisher chose.
     pub qos: QoS,
     /// Whether the publisher asked to retain it.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use proto::Instant;
+
 use super::message::Message;
 use super::topic;
 
@@ -33,13 +35,15 @@ impl Retained {
         true
     }
 
-    /// The messages whose topics `filter` selects.
-    pub(super) fn select(&self, filter: &str) -> Vec<Message> {
+    /// The messages whose topics `filter` selects and whose time is not over
+    /// (MQTT 5 §3.3.2.3.3).
+    pub(super) fn select(&self, filter: &str, now: Instant) -> Vec<Message> {
+        let lives = |message: &&Message| !message.is_expired(now);
         if topic::is_exact(filter) {
-            return self.messages.get(filter).into_iter().cloned().collect();
+            return self.messages.get(filter).into_iter().filter(lives).cloned().collect();
         }
         let selected = self.messages.iter().filter(|(name, _)| topic::matches(filter, name));
-        selected.map(|(_, message)| message.clone()).collect()
+        selected.map(|(_, message)| message).filter(lives).cloned().collect()
     }
 }
 
@@ -48,9 +52,10 @@ mod tests {
     use super::*;
     use crate::broker::QoS;
 
+    const NOW: Instant = Instant::ZERO;
+
     fn message(topic: &str, payload: &'static str) -> Message {
-        let (topic, payload) = (topic.into(), payload.into());
-        Message { topic, payload, qos: QoS::AtMostOnce, retain: true }
+        Message { retain: true, ..Message::new(topic, payload, QoS::AtMostOnce) }
     }
 
     #[test]
@@ -59,10 +64,10 @@ mod tests {
         let mut retained = Retained::new(10);
         assert!(retained.store(&message("a", "1")));
         assert!(retained.store(&message("a", "2")));
-        assert_eq!(retained.select("a"), [message("a", "2")]);
-        assert_eq!(retained.select("+"), [message("a", "2")]);
+        assert_eq!(retained.select("a", NOW), [message("a", "2")]);
+        assert_eq!(retained.select("+", NOW), [message("a", "2")]);
         assert!(retained.store(&message("a", "")));
-        assert!(retained.select("#").is_empty());
+        assert!(retained.select("#", NOW).is_empty());
     }
 
     #[test]
@@ -71,7 +76,7 @@ mod tests {
         assert!(retained.store(&message("a", "1")));
         assert!(!retained.store(&message("b", "1")));
         assert!(retained.store(&message("a", "2")));
-        assert_eq!(retained.select("#"), [message("a", "2")]);
+        assert_eq!(retained.select("#", NOW), [message("a", "2")]);
     }
 
     #[test]
@@ -79,7 +84,18 @@ mod tests {
         // MQTT 3.1.1 §4.7.2 [MQTT-4.7.2-1]
         let mut retained = Retained::new(10);
         assert!(retained.store(&message("$a/b", "1")));
-        assert!(retained.select("#").is_empty());
-        assert_eq!(retained.select("$a/#"), [message("$a/b", "1")]);
+        assert!(retained.select("#", NOW).is_empty());
+        assert_eq!(retained.select("$a/#", NOW), [message("$a/b", "1")]);
+    }
+    #[test]
+    fn message_whose_time_is_over_is_not_selected() {
+        // MQTT 5 §3.3.2.3.3 [MQTT-3.3.2-5]
+        let mut retained = Retained::new(10);
+        let expires = Instant::from_micros(1_000_000);
+        assert!(retained.store(&Message { expires, ..message("a", "1") }));
+        for filter in ["a", "#"] {
+            assert_eq!(retained.select(filter, Instant::from_micros(999_999)).len(), 1);
+            assert!(retained.select(filter, expires).is_empty());
+        }
     }
 }

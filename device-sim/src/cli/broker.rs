@@ -1,13 +1,17 @@
 //! `device-sim broker`.
 
+mod control;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
-use device_sim::broker::{Broker, BrokerConfig, Counts, Login, Recording};
+use clap::{Args, ValueEnum};
+use device_sim::broker::{Broker, BrokerConfig, Counts, Login, Recording, Switch};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
+use self::control::{Order, Outcome};
 use super::print::{self, Format, Printed};
 
 /// How long the last lines may take to be printed.
@@ -34,6 +38,30 @@ pub(crate) struct Options {
     /// Prints every received message as a JSON object in one line.
     #[arg(long, conflicts_with = "print")]
     json: bool,
+
+    /// Misbehaves from the start; may be given more than once. The switches are listed below.
+    #[arg(long = "fault", value_name = "SWITCH")]
+    faults: Vec<Switch>,
+
+    /// Takes switches and other orders as lines while it runs and answers each with a line of JSON
+    /// on standard output: {"control":"refuse banned","ok":true}.
+    #[arg(long, value_name = "WHERE")]
+    control: Option<Control>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Control {
+    /// Standard input. Its end ends nothing but the control.
+    Stdin,
+}
+
+/// What stands below the options in the long help.
+pub(crate) fn manual() -> String {
+    let switches = Switch::manual();
+    format!(
+        "Switches, for --fault and --control:\n{switches}\n\nOnly for --control:\n{}",
+        control::WORDS
+    )
 }
 
 /// Why the broker did not run or did not end well.
@@ -45,6 +73,8 @@ pub(crate) enum BrokerError {
     Password { path: PathBuf, source: io::Error },
     #[error("cannot print the received messages")]
     Print(#[source] io::Error),
+    #[error("cannot read standard input")]
+    Control(#[source] io::Error),
     #[error("cannot wait for signals")]
     Signal(#[source] io::Error),
 }
@@ -75,15 +105,28 @@ pub(super) async fn run(options: Options) -> Result<(), BrokerError> {
     let (recording, mut printed) = recording(&options)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(BrokerError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(BrokerError::Signal)?;
-    let bind = options.bind;
+    let bind = options.bind.clone();
     let config = BrokerConfig { bind: bind.clone(), login, recording, ..BrokerConfig::default() };
     let broker =
         Broker::start(config).await.map_err(|source| BrokerError::Bind { bind, source })?;
+    for switch in &options.faults {
+        switch.apply(broker.faults());
+    }
+    let mut orders = match options.control {
+        Some(Control::Stdin) => Some(control::start().map_err(BrokerError::Control)?),
+        None => None,
+    };
     tell(&format!("listening on {}; end with Ctrl-C", broker.url()));
-    let closed = tokio::select! {
-        _ = interrupt.recv() => None,
-        _ = terminate.recv() => None,
-        closed = end_of(&mut printed) => Some(closed),
+    let closed = loop {
+        tokio::select! {
+            _ = interrupt.recv() => break None,
+            _ = terminate.recv() => break None,
+            closed = end_of(&mut printed) => break Some(closed),
+            Some((order, outcome)) = next(&mut orders) => {
+                // An error means that nobody awaits it any more.
+                let _ = outcome.send(carry_out(order, &broker).await);
+            }
+        }
     };
     let counts = broker.shutdown().await;
     let closed = match closed {
@@ -94,6 +137,24 @@ pub(super) async fn run(options: Options) -> Result<(), BrokerError> {
     };
     tell(&summary(&counts));
     closed.map_err(BrokerError::Print)
+}
+
+/// The next order; for ever when there is no control.
+async fn next(orders: &mut Option<mpsc::Receiver<control::Asked>>) -> Option<control::Asked> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn carry_out(order: Order, broker: &Broker) -> Outcome {
+    match order {
+        Order::Switch(switch) => switch.apply(broker.faults()),
+        Order::Down => broker.down().await.map_err(|error| error.to_string())?,
+        Order::Up => broker.up().await.map_err(|error| error.to_string())?,
+        Order::Counts => return Ok(Some(broker.counts())),
+    }
+    Ok(None)
 }
 
 fn login(options: &Options) -> Result<Option<Login>, BrokerError> {
@@ -146,7 +207,15 @@ fn summary(counts: &Counts) -> String {
         ("closed for breaking the protocol", counts.violations),
         ("closed for silence", counts.timeouts),
         ("dropped for slow subscribers", counts.dropped_unsent + counts.dropped_queued),
+        ("dropped because they had expired", counts.dropped_expired),
+        ("dropped because they are too large", counts.dropped_oversize),
         ("not retained", counts.dropped_retained),
+        ("left without an answer", counts.unanswered),
+        ("disconnected on purpose", counts.disconnects),
+        ("cut on purpose", counts.cuts),
+        ("closed because of a message", counts.poisoned),
+        ("rejected messages", counts.rejected),
+        ("forgotten messages", counts.lies),
     ] {
         if number > 0 {
             text.push_str(&format!(", {what}: {number}"));

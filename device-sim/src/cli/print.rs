@@ -1,13 +1,14 @@
 //! Received messages as lines on standard output.
 //!
-//! A thread of its own writes them, so that a reader who stops reading slows the publishers down
+//! Lines are written whole, so that those of others may stand between them. A thread of its own
+//! writes them, so that a reader who stops reading slows the publishers down
 //! but does not keep the program from ending.
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::thread;
 
-use device_sim::broker::Recorded;
+use device_sim::broker::{Properties, Recorded};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
@@ -35,7 +36,7 @@ pub(super) fn start(format: Format) -> io::Result<(mpsc::Sender<Recorded>, Print
     let (end, ended) = oneshot::channel();
     thread::Builder::new().name("print".to_owned()).spawn(move || {
         // Nobody listens any more when the program is ending.
-        let _ = end.send(print(messages, format, io::stdout().lock()));
+        let _ = end.send(print(messages, format, io::stdout()));
     })?;
     Ok((sender, ended))
 }
@@ -98,6 +99,41 @@ struct Line<'a> {
     payload: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     payload_hex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic_alias: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<PropertiesLine<'a>>,
+}
+
+/// What an MQTT 5 publisher said about the message.
+#[derive(Serialize)]
+struct PropertiesLine<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_format: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_expiry: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_topic: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_data_hex: Option<String>,
+    /// Pairs, because a name may be there twice.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    user: &'a [(String, String)],
+}
+
+impl<'a> From<&'a Properties> for PropertiesLine<'a> {
+    fn from(properties: &'a Properties) -> Self {
+        Self {
+            payload_format: properties.payload_format,
+            message_expiry: properties.message_expiry,
+            content_type: properties.content_type.as_deref(),
+            response_topic: properties.response_topic.as_deref(),
+            correlation_data_hex: properties.correlation_data.as_deref().map(hex),
+            user: &properties.user,
+        }
+    }
 }
 
 impl<'a> From<&'a Recorded> for Line<'a> {
@@ -114,6 +150,8 @@ impl<'a> From<&'a Recorded> for Line<'a> {
             will: message.will,
             payload,
             payload_hex: payload.is_none().then(|| hex(&message.payload)),
+            topic_alias: message.topic_alias,
+            properties: message.properties.as_deref().map(PropertiesLine::from),
         }
     }
 }
@@ -138,6 +176,8 @@ mod tests {
             client: "c".into(),
             topic: topic.into(),
             payload: payload.into(),
+            properties: None,
+            topic_alias: None,
             qos: QoS::AtLeastOnce,
             retain: true,
             dup: false,
@@ -171,6 +211,28 @@ mod tests {
         );
         let binary = printed(Format::Json, message("a", b"\xff\x00"));
         assert!(binary.ends_with("\"payload_hex\":\"ff00\"}\n"), "{binary}");
+    }
+
+    #[test]
+    fn json_holds_the_properties_of_mqtt_5() {
+        let properties = Properties {
+            payload_format: Some(1),
+            message_expiry: Some(60),
+            content_type: Some("text/plain".to_owned()),
+            response_topic: Some("r".to_owned()),
+            correlation_data: Some(vec![0xff, 0].into()),
+            user: vec![("k".to_owned(), "v".to_owned())],
+        };
+        let message = Recorded {
+            properties: Some(properties.into()),
+            topic_alias: Some(3),
+            ..message("a", b"1")
+        };
+        let line = printed(Format::Json, message);
+        let expected = "\"topic_alias\":3,\"properties\":{\"payload_format\":1,\
+            \"message_expiry\":60,\"content_type\":\"text/plain\",\"response_topic\":\"r\",\
+            \"correlation_data_hex\":\"ff00\",\"user\":[[\"k\",\"v\"]]}}\n";
+        assert!(line.ends_with(expected), "{line}");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Every switch of the broker's misbehaviour.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use device_sim::broker::{Broker, CutAfter, DropPubacks, QoS, Refusal};
+use device_sim::broker::{Broker, CutAfter, QoS, Reason, Which};
 use device_sim::clock::Clock;
 use rumqttc::mqttbytes::v4::{LastWill, Packet, Publish};
 use tokio::io::AsyncWriteExt;
@@ -52,11 +54,12 @@ async fn refusals_have_the_codes_of_the_specification() {
     // MQTT 3.1.1 §3.2.2.3, Table 3.1
     let broker = broker().await;
     let table = [
-        (Refusal::ProtocolVersion, 1),
-        (Refusal::ClientId, 2),
-        (Refusal::ServerUnavailable, 3),
-        (Refusal::BadLogin, 4),
-        (Refusal::NotAuthorized, 5),
+        (Reason::UnsupportedProtocolVersion, 1),
+        (Reason::ClientIdentifierNotValid, 2),
+        (Reason::ServerUnavailable, 3),
+        (Reason::BadUserNameOrPassword, 4),
+        (Reason::NotAuthorized, 5),
+        (Reason::QuotaExceeded, 3),
     ];
     for (refusal, code) in table {
         broker.faults().refuse(Some(refusal));
@@ -96,6 +99,33 @@ async fn broker_that_is_down_refuses_tcp_and_comes_back_with_its_sessions() {
 }
 
 #[tokio::test]
+async fn broker_goes_down_while_other_threads_start_processes() {
+    let broker = broker().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let forks: Vec<_> = (0..2)
+        .map(|_| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    assert!(std::process::Command::new("true").status().unwrap().success());
+                }
+            })
+        })
+        .collect();
+    for _ in 0..200 {
+        broker.down().await.unwrap();
+        let refused = TcpStream::connect(broker.address()).await.unwrap_err();
+        assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+        broker.up().await.unwrap();
+        Raw::join(broker.address(), "a").await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    for fork in forks {
+        fork.join().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn broker_that_goes_down_leaves_nobody_who_reads() {
     let broker = broker().await;
     let mut client = Raw::join(broker.address(), "a").await;
@@ -112,13 +142,13 @@ async fn broker_that_goes_down_leaves_nobody_who_reads() {
 #[tokio::test]
 async fn all_pubacks_are_dropped() {
     let broker = broker().await;
-    broker.faults().drop_pubacks(DropPubacks::All);
+    broker.faults().drop_pubacks(Which::All);
     let mut client = Raw::join(broker.address(), "a").await;
     publish_numbers(&mut client, 0..5).await;
     assert_silent(&mut client).await;
     let counts = broker.counts();
     assert_eq!((counts.publishes, counts.pubacks, counts.pubacks_dropped), (5, 0, 5));
-    broker.faults().drop_pubacks(DropPubacks::None);
+    broker.faults().drop_pubacks(Which::None);
     publish_numbers(&mut client, 5..6).await;
     assert_eq!(pubacks(&mut client, 1).await, [6]);
 }
@@ -126,7 +156,7 @@ async fn all_pubacks_are_dropped() {
 #[tokio::test]
 async fn every_nth_puback_is_dropped() {
     let broker = broker().await;
-    broker.faults().drop_pubacks(DropPubacks::EveryNth(3));
+    broker.faults().drop_pubacks(Which::EveryNth(3));
     let mut client = Raw::join(broker.address(), "a").await;
     publish_numbers(&mut client, 0..7).await;
     assert_eq!(pubacks(&mut client, 5).await, [1, 2, 4, 5, 7]);
@@ -274,8 +304,8 @@ async fn cleared_faults_are_all_off() {
     let broker = broker().await;
     let faults = broker.faults().clone();
     faults.turn_away(true);
-    faults.refuse(Some(Refusal::NotAuthorized));
-    faults.drop_pubacks(DropPubacks::All);
+    faults.refuse(Some(Reason::NotAuthorized));
+    faults.drop_pubacks(Which::All);
     faults.delay_pubacks(SOON);
     faults.reorder_pubacks(10_000);
     faults.cut_each(CutAfter::Packets(1));

@@ -1,5 +1,5 @@
 //! The broker, the proxy and the command against clients: raw packets, the event loop of `rumqttc`,
-//! and Mosquitto's programs.
+//! Mosquitto's programs, and paho for Python.
 //!
 //! Nothing here waits for a time to pass where it can wait for a condition; a test that shows that
 //! something does not happen says how long it looked.
@@ -11,13 +11,17 @@
 )]
 
 mod client;
+mod client_5;
 mod command;
 mod faults;
+mod faults_5;
 mod limits;
 mod mosquitto;
+mod paho;
 mod protocol;
 mod proxy;
 mod recording;
+mod version_5;
 
 use std::time::Duration;
 

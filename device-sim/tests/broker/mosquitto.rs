@@ -2,7 +2,7 @@
 
 use std::process::{Command, Output};
 
-use device_sim::broker::{Broker, BrokerConfig, Login, QoS};
+use device_sim::broker::{Broker, BrokerConfig, Login, Matching, QoS, Reason};
 
 use super::SOON;
 use super::client::{broker, payloads};
@@ -107,13 +107,110 @@ async fn mosquitto_pub_needs_the_right_login() {
 }
 
 #[tokio::test]
-async fn mosquitto_pub_of_other_versions_is_refused() {
+async fn mosquitto_pub_of_another_version_is_refused() {
     let broker = broker().await;
-    for version in ["31", "5"] {
-        let output = publish(&broker, &["-V", version, "-t", "t", "-m", "x"]).await;
-        assert!(!output.status.success(), "version {version}: {}", text(&output.stderr));
-    }
-    assert_eq!((broker.counts().refusals, broker.counts().violations), (2, 0));
+    let output = publish(&broker, &["-V", "31", "-t", "t", "-m", "x"]).await;
+    assert!(!output.status.success(), "{}", text(&output.stderr));
+    assert_eq!((broker.counts().refusals, broker.counts().violations), (1, 0));
+}
+
+#[tokio::test]
+async fn messages_and_properties_pass_between_mosquitto_clients_of_both_versions() {
+    // MQTT 5 §3.3.2.3
+    let broker = broker().await;
+    assert_success(&publish(&broker, &["-V", "5", "-r", "-t", "t", "-m", "0", "-q", "1"]).await);
+    let arguments = ["-t", "t", "-q", "2", "-C", "3"];
+    let format = ["-V", "5", "-F", "%p %q %C %D %E %F %R %P %S"];
+    let identified = ["-D", "subscribe", "subscription-identifier", "7"];
+    let new = [&arguments[..], &format, &identified].concat();
+    let new = run("mosquitto_sub", &broker, &new);
+    let old = [&arguments[..], &["-V", "311"]].concat();
+    let old = run("mosquitto_sub", &broker, &old);
+    let publisher = async {
+        broker.wait_for(SOON, |counts| counts.deliveries == 2).await.unwrap();
+        let properties = "-V 5 -t t -m 1 -q 2 -D publish content-type text/plain \
+             -D publish correlation-data c -D publish message-expiry-interval 60 \
+             -D publish payload-format-indicator 1 -D publish response-topic r \
+             -D publish user-property k v";
+        let properties: Vec<&str> = properties.split_whitespace().collect();
+        assert_success(&publish(&broker, &properties).await);
+        assert_success(&publish(&broker, &["-V", "311", "-t", "t", "-m", "2", "-q", "1"]).await);
+    };
+    let (new, old, ()) = tokio::join!(new, old, publisher);
+    assert_success(&new);
+    let lines: Vec<String> = text(&new.stdout)
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(lines, ["0 1 7", "1 2 text/plain c 60 1 r k:v 7", "2 1 7"]);
+    assert_eq!(text(&old.stdout), "0\n1\n2\n");
+    let recorded = broker.recorded();
+    let properties = recorded[1].properties.as_ref().unwrap();
+    assert_eq!(properties.user("k").collect::<Vec<_>>(), ["v"]);
+}
+
+#[tokio::test]
+async fn mosquitto_sub_of_either_version_shares_a_subscription() {
+    // MQTT 5 §4.8.2
+    let broker = broker().await;
+    assert_success(&publish(&broker, &["-r", "-t", "probe", "-m", "subscribed", "-q", "1"]).await);
+    let arguments = ["-t", "$share/g/t", "-t", "probe", "-q", "1", "-C", "3", "-V"];
+    let (new, old) = ([&arguments[..], &["5"]].concat(), [&arguments[..], &["311"]].concat());
+    let new = run("mosquitto_sub", &broker, &new);
+    let old = run("mosquitto_sub", &broker, &old);
+    let publisher = async {
+        broker.wait_for(SOON, |counts| counts.deliveries == 2).await.unwrap();
+        for n in ["1", "2", "3", "4"] {
+            assert_success(&publish(&broker, &["-t", "t", "-m", n, "-q", "1"]).await);
+        }
+    };
+    let (new, old, ()) = tokio::join!(new, old, publisher);
+    let mut all: Vec<String> = [text(&new.stdout), text(&old.stdout)]
+        .iter()
+        .flat_map(|output| output.lines().skip(1).map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(all.len(), 4, "two for each");
+    all.sort();
+    assert_eq!(all, ["1", "2", "3", "4"]);
+}
+
+#[tokio::test]
+async fn mosquitto_sub_with_a_session_expiry_receives_what_it_missed_in_time() {
+    // MQTT 5 §3.1.2.11.2
+    let broker = broker().await;
+    let session = ["-V", "5", "-c", "-x", "60", "-i", "keeper", "-t", "k", "-q", "1"];
+    assert_success(&run("mosquitto_sub", &broker, &[&session[..], &["-E"]].concat()).await);
+    broker.wait_for(SOON, |counts| counts.connected == 0).await.unwrap();
+    assert_eq!(broker.counts().sessions, 1);
+    assert_success(&publish(&broker, &["-V", "5", "-t", "k", "-m", "1", "-q", "1"]).await);
+    let output = run("mosquitto_sub", &broker, &[&session[..], &["-C", "1"]].concat()).await;
+    assert_eq!(text(&output.stdout), "1\n");
+    let ending = ["-V", "5", "-c", "-x", "0", "-i", "keeper", "-t", "k", "-E"];
+    assert_success(&run("mosquitto_sub", &broker, &ending).await);
+    broker.wait_for(SOON, |counts| counts.sessions == 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn mosquitto_clients_see_what_goes_wrong() {
+    let broker = broker().await;
+    let message = ["-V", "5", "-t", "t", "-m", "x", "-q", "1"];
+    broker.faults().reject(Some((Reason::QuotaExceeded, Matching::all().once())));
+    let output = publish(&broker, &message).await;
+    assert!(text(&output.stderr).contains("Quota exceeded"), "{}", text(&output.stderr));
+    broker.faults().refuse(Some(Reason::Banned));
+    let output = publish(&broker, &message).await;
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).contains("Banned"), "{}", text(&output.stderr));
+    broker.faults().clear();
+    broker.faults().announce(|limits| limits.maximum_qos = QoS::AtMostOnce);
+    let output = publish(&broker, &message).await;
+    assert!(text(&output.stderr).to_lowercase().contains("qos"), "{}", text(&output.stderr));
+    broker.faults().clear();
+    broker.faults().disconnect_once(Reason::AdministrativeAction, 2);
+    let output = run("mosquitto_sub", &broker, &["-V", "5", "-t", "t", "-d", "-C", "1"]).await;
+    let said = text(&[output.stdout, output.stderr].concat());
+    assert!(said.contains("152") || said.contains("dministrative"), "{said}");
+    assert!(broker.recorded().is_empty());
 }
 
 #[tokio::test]

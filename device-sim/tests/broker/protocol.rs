@@ -133,13 +133,16 @@ async fn packets_before_a_violation_in_the_same_read_are_handled() {
 }
 
 #[tokio::test]
-async fn version_5_is_refused_with_code_1() {
+async fn other_versions_are_refused_with_code_1() {
     // MQTT 3.1.1 §3.1.2.2 [MQTT-3.1.2-2]
     let broker = broker().await;
-    let mut client = Raw::open(broker.address()).await;
-    client.send_bytes(&[0x10, 14, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 30, 0, 0, 1, b'c']).await;
-    assert_eq!(client.rest().await, [0x20, 2, 0, 1]);
-    assert_eq!(broker.counts().refusals, 1);
+    for version in [3, 6] {
+        let mut client = Raw::open(broker.address()).await;
+        let connect = [0x10, 13, 0, 4, b'M', b'Q', b'T', b'T', version, 2, 0, 30, 0, 1, b'c'];
+        client.send_bytes(&connect).await;
+        assert_eq!(client.rest().await, [0x20, 2, 0, 1]);
+    }
+    assert_eq!(broker.counts().refusals, 2);
 }
 
 #[tokio::test]

@@ -1,8 +1,13 @@
-use super::*;
-use rumqttc::mqttbytes::v4::SubscribeReasonCode;
+mod faults;
+mod messages;
+mod sessions;
+mod version_4;
 
-use crate::broker::message::Message;
-use crate::broker::wire::Connect;
+use super::*;
+use crate::broker::QoS;
+use crate::broker::faults::Faults;
+use crate::broker::message::{Delivery, Message};
+use crate::broker::wire::{ConnAck, Connect, Publish, Request, RetainHandling};
 
 const A: ConnectionId = ConnectionId(1);
 const B: ConnectionId = ConnectionId(2);
@@ -12,6 +17,8 @@ const C: ConnectionId = ConnectionId(3);
 struct Rig {
     core: Core,
     now: Instant,
+    announced: Announced,
+    faults: Faults,
     recorded: Vec<Recorded>,
 }
 
@@ -21,7 +28,13 @@ impl Rig {
     }
 
     fn with(limits: Limits, login: Option<Login>) -> Self {
-        Self { core: Core::new(limits, login), now: Instant::ZERO, recorded: Vec::new() }
+        Self {
+            core: Core::new(limits, login),
+            now: Instant::ZERO,
+            announced: Announced::default(),
+            faults: Faults::new(),
+            recorded: Vec::new(),
+        }
     }
 
     fn packet(&mut self, id: ConnectionId, packet: Incoming) -> Vec<Output> {
@@ -42,7 +55,7 @@ impl Rig {
     }
 
     fn open(&mut self, id: ConnectionId, connect: Connect) -> Vec<Output> {
-        self.core.handle_opened(self.now, id);
+        self.core.handle_opened(self.now, id, self.announced);
         self.packet(id, Incoming::Connect(Box::new(connect)))
     }
 
@@ -51,14 +64,22 @@ impl Rig {
         assert_eq!(self.open(id, connect(client)), [accepted(id, false)]);
     }
 
+    /// The same with MQTT 5.
+    fn join_5(&mut self, id: ConnectionId, client: &str) {
+        assert_eq!(self.open(id, connect_5(client)), [accepted(id, false)]);
+    }
+
     fn subscribe(&mut self, id: ConnectionId, filter: &str, qos: QoS) -> Vec<Output> {
-        let filters = vec![(filter.to_owned(), qos)];
-        self.packet(id, Incoming::Subscribe { packet_id: 9, filters })
+        self.request(id, request(filter, qos))
+    }
+
+    fn request(&mut self, id: ConnectionId, request: Request) -> Vec<Output> {
+        self.packet(id, Incoming::Subscribe { packet_id: 9, requests: vec![request] })
     }
 
     fn publish(&mut self, id: ConnectionId, message: Message) -> Vec<Output> {
         let packet_id = if message.qos == QoS::AtMostOnce { 0 } else { 7 };
-        self.packet(id, Incoming::Publish { message, dup: false, packet_id })
+        self.packet(id, publish(message, false, packet_id))
     }
 
     fn closed(&mut self, id: ConnectionId) -> Vec<Output> {
@@ -75,501 +96,123 @@ impl Rig {
 
 fn connect(client: &str) -> Connect {
     Connect {
+        version: Version::V4,
         client: client.to_owned(),
-        clean_session: true,
+        clean_start: true,
+        session_expiry: 0,
         keep_alive: 0,
+        receive_maximum: None,
+        maximum_packet_size: None,
+        enhanced_authentication: false,
         will: None,
         user: None,
         password: None,
     }
 }
 
+fn connect_5(client: &str) -> Connect {
+    Connect { version: Version::V5, ..connect(client) }
+}
+
 fn kept(client: &str) -> Connect {
-    Connect { clean_session: false, ..connect(client) }
+    Connect { clean_start: false, session_expiry: u32::MAX, ..connect(client) }
+}
+
+fn kept_5(client: &str, session_expiry: u32) -> Connect {
+    Connect { clean_start: false, session_expiry, ..connect_5(client) }
+}
+
+fn will(delay: u32) -> Option<Will> {
+    Some(Will { message: message("will", "gone", QoS::AtMostOnce), delay })
 }
 
 fn with_will(client: &str) -> Connect {
-    Connect { will: Some(message("will", "gone", QoS::AtMostOnce)), ..connect(client) }
+    Connect { will: will(0), ..connect(client) }
+}
+
+fn request(filter: &str, qos: QoS) -> Request {
+    let retain_handling = RetainHandling::Always;
+    Request { filter: filter.to_owned(), subscription: qos.into(), retain_handling }
 }
 
 fn message(topic: &str, payload: &str, qos: QoS) -> Message {
-    let payload = payload.to_owned().into();
-    Message { topic: topic.into(), payload, qos, retain: false }
+    Message::new(topic, payload.to_owned(), qos)
 }
 
 fn retained(topic: &str, payload: &str, qos: QoS) -> Message {
     Message { retain: true, ..message(topic, payload, qos) }
 }
 
-fn accepted(id: ConnectionId, session_present: bool) -> Output {
-    let code = ConnectReturnCode::Success;
-    Output::Send(id, Outgoing::ConnAck { session_present, code })
+fn publish(message: Message, dup: bool, packet_id: u16) -> Incoming {
+    Incoming::Publish(Publish { message, dup, packet_id, topic_alias: None })
 }
 
-fn refused(id: ConnectionId, code: ConnectReturnCode) -> [Output; 2] {
-    [Output::Send(id, Outgoing::ConnAck { session_present: false, code }), Output::Close(id)]
+fn disconnect() -> Incoming {
+    Incoming::Disconnect { reason: Reason::Success, session_expiry: None }
+}
+
+fn accepted(id: ConnectionId, session_present: bool) -> Output {
+    let announced = Announced::default();
+    let (reason, assigned_client) = (Reason::Success, None);
+    let ack = ConnAck { session_present, reason, assigned_client, announced };
+    Output::Send(id, Outgoing::ConnAck(Box::new(ack)))
+}
+
+fn refused(id: ConnectionId, reason: Reason) -> [Output; 2] {
+    let (announced, assigned_client) = (Announced::default(), None);
+    let ack = ConnAck { session_present: false, reason, assigned_client, announced };
+    [Output::Send(id, Outgoing::ConnAck(Box::new(ack))), Output::Close(id)]
+}
+
+/// What an MQTT 5 client gets that the broker closes.
+fn disconnected(id: ConnectionId, reason: Reason) -> [Output; 2] {
+    [Output::Send(id, Outgoing::Disconnect(reason)), Output::Close(id)]
+}
+
+fn suback(id: ConnectionId, reasons: Vec<Reason>) -> Output {
+    Output::Send(id, Outgoing::SubAck { packet_id: 9, reasons })
+}
+
+fn puback(id: ConnectionId, packet_id: u16, reason: Reason) -> Output {
+    Output::Send(id, Outgoing::PubAck(Ack { packet_id, reason }))
+}
+
+fn pubrec(id: ConnectionId, packet_id: u16, reason: Reason) -> Output {
+    Output::Send(id, Outgoing::PubRec(Ack { packet_id, reason }))
+}
+
+fn pubcomp(id: ConnectionId, packet_id: u16, reason: Reason) -> Output {
+    Output::Send(id, Outgoing::PubComp(Ack { packet_id, reason }))
+}
+
+fn delivered(id: ConnectionId, message: Message, dup: bool, packet_id: u16) -> Output {
+    let delivery = Delivery::from(message);
+    Output::Send(id, Outgoing::Publish { delivery, expiry: None, dup, packet_id })
 }
 
 fn sent(id: ConnectionId, message: Message, packet_id: u16) -> Output {
-    Output::Send(id, Outgoing::Publish { message, dup: false, packet_id })
+    delivered(id, message, false, packet_id)
 }
 
 fn repeated(id: ConnectionId, message: Message, packet_id: u16) -> Output {
-    Output::Send(id, Outgoing::Publish { message, dup: true, packet_id })
+    delivered(id, message, true, packet_id)
 }
 
-/// The payloads of what `outputs` sends to `id`.
-fn payloads(outputs: &[Output], to: ConnectionId) -> Vec<String> {
-    let texts = outputs.iter().filter_map(|output| match output {
-        Output::Send(id, Outgoing::Publish { message, .. }) if *id == to => {
-            Some(String::from_utf8(message.payload.to_vec()).unwrap())
+/// What `outputs` deliver to `id`, with what is left of its time.
+fn deliveries(outputs: &[Output], to: ConnectionId) -> Vec<(Delivery, Option<u32>)> {
+    let found = outputs.iter().filter_map(|output| match output {
+        Output::Send(id, Outgoing::Publish { delivery, expiry, .. }) if *id == to => {
+            Some((delivery.clone(), *expiry))
         }
         Output::Send(..) | Output::Close(_) | Output::Record(_) => None,
     });
-    texts.collect()
+    found.collect()
 }
 
-#[test]
-fn first_packet_has_to_be_connect() {
-    // MQTT 3.1.1 §3.1 [MQTT-3.1.0-1]
-    let mut rig = Rig::new();
-    rig.core.handle_opened(rig.now, A);
-    assert_eq!(rig.packet(A, Incoming::PingReq), [Output::Close(A)]);
-}
-
-#[test]
-fn second_connect_closes() {
-    // MQTT 3.1.1 §3.1 [MQTT-3.1.0-2]
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    let again = Incoming::Connect(Box::new(connect("a")));
-    assert_eq!(rig.packet(A, again), [Output::Close(A)]);
-}
-
-#[test]
-fn unsupported_protocol_level_is_answered_and_closed() {
-    // MQTT 3.1.1 §3.1.2.2 [MQTT-3.1.2-2]
-    let mut rig = Rig::new();
-    rig.core.handle_opened(rig.now, A);
-    let answer = rig.packet(A, Incoming::UnsupportedLevel(5));
-    assert_eq!(answer, refused(A, ConnectReturnCode::RefusedProtocolVersion));
-}
-
-#[test]
-fn silent_connection_without_connect_is_closed() {
-    // MQTT 3.1.1 §3.1.4
-    let mut rig = Rig::new();
-    rig.core.handle_opened(rig.now, A);
-    assert!(rig.pass(Duration::from_millis(9_999)).is_empty());
-    assert_eq!(rig.pass(Duration::from_millis(1)), [Output::Close(A)]);
-}
-
-#[test]
-fn session_is_present_only_when_it_was_kept() {
-    // MQTT 3.1.1 §3.2.2.2 [MQTT-3.2.2-1, -2, -3], §3.1.2.4 [MQTT-3.1.2-6]
-    let mut rig = Rig::new();
-    assert_eq!(rig.open(A, kept("a")), [accepted(A, false)]);
-    rig.closed(A);
-    assert_eq!(rig.open(B, kept("a")), [accepted(B, true)]);
-    rig.closed(B);
-    assert_eq!(rig.open(C, connect("a")), [accepted(C, false)]);
-    rig.closed(C);
-    assert_eq!(rig.open(A, kept("a")), [accepted(A, false)]);
-    assert_eq!(rig.core.counts_mut().sessions, 1);
-}
-
-#[test]
-fn empty_client_id_gets_a_name_only_with_a_clean_session() {
-    // MQTT 3.1.1 §3.1.3.1 [MQTT-3.1.3-6, -7, -8]
-    let mut rig = Rig::new();
-    rig.join(A, "");
-    rig.join(B, "");
-    assert_eq!(rig.core.counts_mut().connected, 2, "the names differ");
-    assert_eq!(rig.open(C, kept("")), refused(C, ConnectReturnCode::BadClientId));
-}
-
-#[test]
-fn login_has_to_match() {
-    let login = Login { user: "u".to_owned(), password: vec![0xff] };
-    let mut rig = Rig::with(Limits::default(), Some(login));
-    let with = |user: Option<&str>, password: Option<&'static [u8]>| Connect {
-        user: user.map(str::to_owned),
-        password: password.map(Into::into),
-        ..connect("a")
-    };
-    for wrong in [
-        with(None, None),
-        with(Some("u"), None),
-        with(Some("u"), Some(b"x")),
-        with(Some("x"), Some(b"\xff")),
-    ] {
-        assert_eq!(rig.open(A, wrong), refused(A, ConnectReturnCode::NotAuthorized));
-    }
-    assert_eq!(rig.open(A, with(Some("u"), Some(b"\xff"))), [accepted(A, false)]);
-}
-
-#[test]
-fn session_limit_refuses_new_clients_only() {
-    let mut rig = Rig::with(Limits { max_sessions: 1, ..Limits::default() }, None);
-    assert_eq!(rig.open(A, kept("a")), [accepted(A, false)]);
-    assert_eq!(rig.open(B, connect("b")), refused(B, ConnectReturnCode::ServiceUnavailable));
-    rig.closed(A);
-    assert_eq!(rig.open(C, kept("a")), [accepted(C, true)]);
-}
-
-#[test]
-fn every_publish_is_acknowledged_as_its_qos_says_and_recorded() {
-    // MQTT 3.1.1 §3.3.4
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.now = Instant::from_micros(5);
-    assert!(rig.publish(A, message("t", "0", QoS::AtMostOnce)).is_empty());
-    assert_eq!(
-        rig.publish(A, message("t", "1", QoS::AtLeastOnce)),
-        [Output::Send(A, Outgoing::PubAck(7))]
-    );
-    assert_eq!(
-        rig.publish(A, retained("t", "2", QoS::ExactlyOnce)),
-        [Output::Send(A, Outgoing::PubRec(7))]
-    );
-    let last = Recorded {
-        order: 2,
-        at: rig.now,
-        client: "a".into(),
-        topic: "t".into(),
-        payload: "2".into(),
-        qos: QoS::ExactlyOnce,
-        retain: true,
-        dup: false,
-        will: false,
-    };
-    assert_eq!(rig.recorded.len(), 3);
-    assert_eq!(rig.recorded[2], last);
-}
-
-#[test]
-fn repeated_qos_2_publish_counts_once_until_it_is_released() {
-    // MQTT 3.1.1 §4.3.3, Figure 4.3
-    let mut rig = Rig::new();
-    rig.open(A, kept("a"));
-    rig.publish(A, message("t", "x", QoS::ExactlyOnce));
-    rig.closed(A);
-    rig.open(B, kept("a"));
-    let again =
-        Incoming::Publish { message: message("t", "x", QoS::ExactlyOnce), dup: true, packet_id: 7 };
-    assert_eq!(rig.packet(B, again.clone()), [Output::Send(B, Outgoing::PubRec(7))]);
-    assert_eq!(rig.recorded.len(), 1);
-    assert_eq!(rig.packet(B, Incoming::PubRel(7)), [Output::Send(B, Outgoing::PubComp(7))]);
-    assert_eq!(
-        rig.packet(B, Incoming::PubRel(7)),
-        [Output::Send(B, Outgoing::PubComp(7))],
-        "an unknown identifier is answered as well"
-    );
-    rig.packet(B, again);
-    assert_eq!(rig.recorded.len(), 2, "the identifier is free for a new message");
-}
-
-#[test]
-fn repeated_qos_1_publish_is_a_new_arrival_with_dup() {
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.publish(A, message("t", "x", QoS::AtLeastOnce));
-    let message = message("t", "x", QoS::AtLeastOnce);
-    rig.packet(A, Incoming::Publish { message, dup: true, packet_id: 7 });
-    assert_eq!(rig.recorded.iter().map(|recorded| recorded.dup).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(rig.core.counts_mut().duplicates, 1);
-}
-
-#[test]
-fn delivery_has_the_lower_qos_and_no_retain_flag() {
-    // MQTT 3.1.1 §3.8.4 [MQTT-3.8.4-6], §3.3.1.3 [MQTT-3.3.1-9], §3.3.1.1 [MQTT-3.3.1-3]
-    let levels = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
-    for published in levels {
-        for granted in levels {
-            let mut rig = Rig::new();
-            rig.join(A, "a");
-            rig.join(B, "b");
-            rig.subscribe(B, "t", granted);
-            let qos = if (published as u8) < granted as u8 { published } else { granted };
-            let publish = Incoming::Publish {
-                message: retained("t", "x", published),
-                dup: published != QoS::AtMostOnce,
-                packet_id: 7 * u16::from(published as u8 > 0),
-            };
-            let id = u16::from(qos as u8 > 0);
-            let outputs = rig.packet(A, publish);
-            assert_eq!(
-                outputs[0],
-                sent(B, message("t", "x", qos), id),
-                "{published:?} {granted:?}"
-            );
-        }
-    }
-}
-
-#[test]
-fn publisher_gets_its_own_message_when_it_subscribed() {
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.subscribe(A, "#", QoS::AtMostOnce);
-    let outputs = rig.publish(A, message("t", "x", QoS::AtMostOnce));
-    assert_eq!(outputs, [sent(A, message("t", "x", QoS::AtMostOnce), 0)]);
-}
-
-#[test]
-fn subscription_is_answered_then_gets_the_retained_messages_each_time() {
-    // MQTT 3.1.1 §3.8.4 [MQTT-3.8.4-3, -5], §3.3.1.3 [MQTT-3.3.1-6, -8]
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.publish(A, retained("t/1", "x", QoS::AtLeastOnce));
-    rig.publish(A, message("t/2", "y", QoS::AtLeastOnce));
-    for id in [1, 2] {
-        let codes = vec![SubscribeReasonCode::Success(QoS::ExactlyOnce)];
-        assert_eq!(
-            rig.subscribe(A, "t/+", QoS::ExactlyOnce),
-            [
-                Output::Send(A, Outgoing::SubAck { packet_id: 9, codes }),
-                sent(A, retained("t/1", "x", QoS::AtLeastOnce), id),
-            ]
-        );
-    }
-}
-
-#[test]
-fn every_filter_of_a_subscribe_gets_its_code_in_order() {
-    // MQTT 3.1.1 §3.9.3 [MQTT-3.8.4-5]
-    let mut rig = Rig::with(Limits { max_subscriptions: 2, ..Limits::default() }, None);
-    rig.join(A, "a");
-    let deep = "/".repeat(1000);
-    let filters = [("a", 0), (&*deep, 1), ("b", 2), ("c", 1), ("a", 1)];
-    let filters =
-        filters.map(|(filter, qos)| (filter.to_owned(), rumqttc::mqttbytes::qos(qos).unwrap()));
-    let codes = vec![
-        SubscribeReasonCode::Success(QoS::AtMostOnce),
-        SubscribeReasonCode::Failure,
-        SubscribeReasonCode::Success(QoS::ExactlyOnce),
-        SubscribeReasonCode::Failure,
-        SubscribeReasonCode::Success(QoS::AtLeastOnce),
-    ];
-    assert_eq!(
-        rig.packet(A, Incoming::Subscribe { packet_id: 3, filters: filters.to_vec() }),
-        [Output::Send(A, Outgoing::SubAck { packet_id: 3, codes })]
-    );
-}
-
-#[test]
-fn unsubscribed_filter_gets_nothing_and_an_unknown_one_is_answered() {
-    // MQTT 3.1.1 §3.10.4 [MQTT-3.10.4-1, -4, -5]
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.subscribe(A, "t", QoS::AtMostOnce);
-    let filters = vec!["t".to_owned(), "unknown".to_owned()];
-    assert_eq!(
-        rig.packet(A, Incoming::Unsubscribe { packet_id: 4, filters }),
-        [Output::Send(A, Outgoing::UnsubAck(4))]
-    );
-    assert!(rig.publish(A, message("t", "x", QoS::AtMostOnce)).is_empty());
-}
-
-#[test]
-fn kept_session_gets_later_what_it_missed_except_qos_0() {
-    // MQTT 3.1.1 §3.1.2.4 [MQTT-3.1.2-5], §4.4 [MQTT-4.4.0-1]
-    let limits = Limits { max_queued: 2, ..Limits::default() };
-    let mut rig = Rig::with(limits, None);
-    rig.join(A, "a");
-    rig.open(B, kept("b"));
-    rig.subscribe(B, "t", QoS::AtLeastOnce);
-    let first = rig.publish(A, message("t", "unacknowledged", QoS::AtLeastOnce));
-    assert_eq!(payloads(&first, B), ["unacknowledged"]);
-    rig.closed(B);
-    for (payload, qos) in [
-        ("0", QoS::AtMostOnce),
-        ("1", QoS::AtLeastOnce),
-        ("2", QoS::AtLeastOnce),
-        ("beyond the limit", QoS::AtLeastOnce),
-    ] {
-        assert_eq!(payloads(&rig.publish(A, message("t", payload, qos)), B), [""; 0]);
-    }
-    assert_eq!(
-        rig.open(C, kept("b")),
-        [
-            accepted(C, true),
-            repeated(C, message("t", "unacknowledged", QoS::AtLeastOnce), 1),
-            sent(C, message("t", "1", QoS::AtLeastOnce), 2),
-            sent(C, message("t", "2", QoS::AtLeastOnce), 3),
-        ]
-    );
-    assert_eq!(rig.core.counts_mut().dropped_queued, 1);
-}
-
-#[test]
-fn clean_session_ends_with_its_connection() {
-    // MQTT 3.1.1 §3.1.2.4
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.join(B, "b");
-    rig.subscribe(B, "t", QoS::AtLeastOnce);
-    rig.closed(B);
-    let outputs = rig.publish(A, message("t", "x", QoS::AtLeastOnce));
-    assert_eq!(outputs, [Output::Send(A, Outgoing::PubAck(7))]);
-    assert_eq!(rig.core.counts_mut().sessions, 1);
-    let mut selected = Vec::new();
-    rig.core.subscriptions.select("t", &mut selected);
-    assert!(selected.is_empty(), "its subscriptions are gone");
-    rig.join(B, "b");
-}
-
-#[test]
-fn qos_2_delivery_runs_through_its_four_packets() {
-    // MQTT 3.1.1 §4.3.3
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.subscribe(A, "t", QoS::ExactlyOnce);
-    rig.publish(A, message("t", "x", QoS::ExactlyOnce));
-    assert_eq!(rig.packet(A, Incoming::PubRec(1)), [Output::Send(A, Outgoing::PubRel(1))]);
-    assert!(rig.packet(A, Incoming::PubComp(1)).is_empty());
-}
-
-#[test]
-fn acknowledgement_in_the_wrong_step_closes() {
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    rig.subscribe(A, "t", QoS::ExactlyOnce);
-    rig.publish(A, message("t", "x", QoS::ExactlyOnce));
-    assert_eq!(rig.packet(A, Incoming::PubAck(1)), [Output::Close(A)]);
-    assert_eq!(rig.core.counts_mut().violations, 1);
-}
-
-#[test]
-fn will_is_published_unless_the_client_says_goodbye() {
-    // MQTT 3.1.1 §3.1.2.5 [MQTT-3.1.2-8, -10], §3.14.4 [MQTT-3.14.4-3]
-    type Ending = fn(&mut Rig) -> Vec<Output>;
-    let endings: [(&str, bool, Ending); 6] = [
-        ("DISCONNECT", false, |rig| rig.packet(A, Incoming::Disconnect)),
-        ("outage", false, |rig| {
-            rig.core.handle_outage();
-            rig.drain()
-        }),
-        ("network failure", true, |rig| rig.closed(A)),
-        ("violation", true, |rig| rig.packet(A, Incoming::UnsupportedLevel(5))),
-        ("takeover", true, |rig| rig.open(B, connect("a"))),
-        ("silence", true, |rig| rig.pass(Duration::from_secs(15))),
-    ];
-    for (ending, published, end) in endings {
-        let mut rig = Rig::new();
-        rig.join(C, "watcher");
-        rig.subscribe(C, "will", QoS::AtMostOnce);
-        rig.open(A, Connect { keep_alive: 10, ..with_will("a") });
-        let outputs = end(&mut rig);
-        let expected: &[&str] = if published { &["gone"] } else { &[] };
-        assert_eq!(payloads(&outputs, C), expected, "{ending}");
-        assert_eq!(rig.recorded.iter().filter(|recorded| recorded.will).count(), expected.len());
-    }
-}
-
-#[test]
-fn retained_will_is_retained() {
-    // MQTT 3.1.1 §3.1.2.7 [MQTT-3.1.2-17]
-    let mut rig = Rig::new();
-    let will = Some(retained("status", "offline", QoS::AtLeastOnce));
-    rig.open(A, Connect { will, ..connect("a") });
-    rig.closed(A);
-    rig.join(B, "b");
-    assert_eq!(payloads(&rig.subscribe(B, "status", QoS::AtMostOnce), B), ["offline"]);
-}
-
-#[test]
-fn newer_connection_takes_the_client_id_and_the_kept_session() {
-    // MQTT 3.1.1 §3.1.4 [MQTT-3.1.4-2]
-    let mut rig = Rig::new();
-    rig.open(A, kept("a"));
-    rig.subscribe(A, "t", QoS::AtLeastOnce);
-    assert_eq!(rig.open(B, kept("a")), [Output::Close(A), accepted(B, true)]);
-    assert!(rig.closed(A).is_empty(), "the late end of the old one changes nothing");
-    let outputs = rig.publish(B, message("t", "x", QoS::AtLeastOnce));
-    assert_eq!(payloads(&outputs, B), ["x"]);
-    assert_eq!(rig.core.counts_mut().takeovers, 1);
-    assert_eq!(rig.core.counts_mut().connected, 1);
-}
-
-#[test]
-fn client_is_closed_after_one_and_a_half_keep_alive() {
-    // MQTT 3.1.1 §3.1.2.10 [MQTT-3.1.2-24]
-    let mut rig = Rig::new();
-    rig.open(A, Connect { keep_alive: 10, ..connect("a") });
-    assert_eq!(rig.core.poll_timeout(), Instant::from_micros(15_000_000));
-    assert!(rig.pass(Duration::from_millis(14_999)).is_empty());
-    assert_eq!(rig.packet(A, Incoming::PingReq), [Output::Send(A, Outgoing::PingResp)]);
-    assert!(rig.pass(Duration::from_millis(14_999)).is_empty());
-    assert_eq!(rig.pass(Duration::from_millis(1)), [Output::Close(A)]);
-    assert_eq!(rig.core.counts_mut().timeouts, 1);
-    assert_eq!(rig.core.poll_timeout(), Instant::FAR_FUTURE);
-}
-
-#[test]
-fn closed_connection_leaves_no_timer() {
-    let mut rig = Rig::new();
-    rig.open(A, Connect { keep_alive: 10, ..connect("a") });
-    rig.closed(A);
-    assert_eq!(rig.core.poll_timeout(), Instant::FAR_FUTURE);
-}
-
-#[test]
-fn keep_alive_of_zero_is_off() {
-    // MQTT 3.1.1 §3.1.2.10
-    let mut rig = Rig::new();
-    rig.join(A, "a");
-    assert_eq!(rig.core.poll_timeout(), Instant::FAR_FUTURE);
-    assert!(rig.pass(Duration::from_secs(1_000_000)).is_empty());
-}
-
-#[test]
-fn silence_while_the_broker_did_not_listen_is_forgiven() {
-    let mut rig = Rig::new();
-    rig.open(A, Connect { keep_alive: 10, ..connect("a") });
-    rig.now = Instant::from_micros(60_000_000);
-    rig.core.handle_resume(rig.now);
-    assert!(rig.pass(Duration::from_secs(14)).is_empty());
-    assert_eq!(rig.pass(Duration::from_secs(1)), [Output::Close(A)]);
-}
-
-#[test]
-fn outage_keeps_what_amnesia_loses() {
-    let mut rig = Rig::new();
-    rig.open(A, kept("a"));
-    rig.publish(A, retained("t", "x", QoS::AtMostOnce));
-    rig.core.handle_outage();
-    assert_eq!(rig.drain(), [Output::Close(A)]);
-    assert_eq!(rig.open(A, kept("a")), [accepted(A, true)]);
-    assert_eq!(payloads(&rig.subscribe(A, "t", QoS::AtMostOnce), A), ["x"]);
-    rig.core.handle_amnesia();
-    assert_eq!(rig.drain(), [Output::Close(A)]);
-    assert_eq!(rig.open(A, kept("a")), [accepted(A, false)]);
-    assert!(payloads(&rig.subscribe(A, "t", QoS::AtMostOnce), A).is_empty());
-}
-
-#[test]
-fn full_retained_map_still_delivers() {
-    let mut rig = Rig::with(Limits { max_retained: 0, ..Limits::default() }, None);
-    rig.join(A, "a");
-    rig.subscribe(A, "t", QoS::AtMostOnce);
-    let outputs = rig.publish(A, retained("t", "x", QoS::AtMostOnce));
-    assert_eq!(payloads(&outputs, A), ["x"]);
-    assert_eq!(rig.core.counts_mut().dropped_retained, 1);
-}
-
-#[test]
-fn packet_of_an_unknown_connection_is_ignored() {
-    let mut rig = Rig::new();
-    assert!(rig.packet(A, Incoming::PingReq).is_empty());
-    assert!(rig.closed(A).is_empty());
-}
-
-#[test]
-fn refusal_on_purpose_answers_with_its_code() {
-    let mut rig = Rig::new();
-    rig.core.set_refusal(Some(ConnectReturnCode::ServiceUnavailable));
-    assert_eq!(rig.open(A, connect("a")), refused(A, ConnectReturnCode::ServiceUnavailable));
-    rig.core.set_refusal(None);
-    rig.join(B, "a");
+/// The payloads of what `outputs` deliver to `id`.
+fn payloads(outputs: &[Output], to: ConnectionId) -> Vec<String> {
+    let found = deliveries(outputs, to).into_iter();
+    found
+        .map(|(delivery, _)| String::from_utf8(delivery.message.payload.to_vec()).unwrap())
+        .collect()
 }

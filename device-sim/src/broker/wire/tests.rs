@@ -1,9 +1,15 @@
+mod version_5;
+
+use bytes::BytesMut;
+
 use super::*;
+use crate::broker::{Properties, QoS};
 
 const MAX: usize = 1 << 20;
 
+/// The first packet of a connection.
 fn decoded(bytes: &[u8]) -> Result<Option<Incoming>, Violation> {
-    decode(&mut BytesMut::from(bytes), MAX)
+    Decoder::new(MAX, Announced::default()).decode(&mut BytesMut::from(bytes))
 }
 
 /// A CONNECT frame with this name, level, flags and payload.
@@ -68,6 +74,46 @@ fn packets_that_break_the_specification_are_violations() {
 }
 
 #[test]
+fn packets_are_written_as_mqtt_3_1_1_has_them() {
+    // MQTT 3.1.1 §3.2 to §3.13
+    let table: &[(Outgoing, &[u8])] = &[
+        (Outgoing::PubAck(Ack { packet_id: 258, reason: Reason::QuotaExceeded }), &[0x40, 2, 1, 2]),
+        (Outgoing::PubRec(Ack::success(1)), &[0x50, 2, 0, 1]),
+        (Outgoing::PubRel(Ack::success(1)), &[0x62, 2, 0, 1]),
+        (Outgoing::PubComp(Ack::success(1)), &[0x70, 2, 0, 1]),
+        (
+            Outgoing::SubAck {
+                packet_id: 1,
+                reasons: vec![Reason::Success, Reason::GrantedQos2, Reason::QuotaExceeded],
+            },
+            &[0x90, 5, 0, 1, 0, 2, 0x80],
+        ),
+        (
+            Outgoing::UnsubAck { packet_id: 1, reasons: vec![Reason::NoSubscriptionExisted] },
+            &[0xb0, 2, 0, 1],
+        ),
+        (Outgoing::PingResp, &[0xd0, 0]),
+    ];
+    for (packet, bytes) in table {
+        let mut output = BytesMut::new();
+        encode(packet, Version::V4, &mut output).unwrap();
+        assert_eq!(output, *bytes, "{packet:?}");
+    }
+}
+
+#[test]
+fn message_that_is_too_long_is_not_written() {
+    let message = Message::new("t".repeat(65_536), "", QoS::AtMostOnce);
+    let packet =
+        Outgoing::Publish { delivery: message.into(), expiry: None, dup: false, packet_id: 0 };
+    for version in [Version::V4, Version::V5] {
+        let mut output = BytesMut::from("before");
+        assert!(encode(&packet, version, &mut output).is_err());
+        assert_eq!(output, "before");
+    }
+}
+
+#[test]
 fn connect_flags_and_payload_have_to_agree() {
     // MQTT 3.1.1 §3.1.2.3 to §3.1.3
     let id: &[u8] = &[0, 1, b'c'];
@@ -112,14 +158,20 @@ fn connect_is_parsed_with_everything_in_it() {
     assert_eq!(
         *connect,
         Connect {
+            version: Version::V4,
             client: "c".to_owned(),
-            clean_session: false,
+            clean_start: false,
+            session_expiry: u32::MAX,
             keep_alive: 30,
+            receive_maximum: None,
+            maximum_packet_size: None,
+            enhanced_authentication: false,
             will: Some(Will {
-                topic: "t".into(),
-                payload: vec![1, 2].into(),
-                qos: QoS::ExactlyOnce,
-                retain: true,
+                message: Message {
+                    retain: true,
+                    ..Message::new("t", vec![1, 2], QoS::ExactlyOnce)
+                },
+                delay: 0,
             }),
             user: Some("u".to_owned()),
             password: Some(vec![0xff, 0].into()),
@@ -130,9 +182,9 @@ fn connect_is_parsed_with_everything_in_it() {
 
 #[test]
 fn other_protocol_levels_are_told_apart_from_garbage() {
-    // MQTT 3.1.1 §3.1.2.1, §3.1.2.2 [MQTT-3.1.2-1, -2]; the level 5 one has properties.
-    let v5 = connect("MQTT", 5, 0x02, &[0, 0, 1, b'c']);
-    assert_eq!(decoded(&v5).unwrap(), Some(Incoming::UnsupportedLevel(5)));
+    // MQTT 3.1.1 §3.1.2.1, §3.1.2.2 [MQTT-3.1.2-1, -2]
+    let v6 = connect("MQTT", 6, 0x02, &[1, 2, 3]);
+    assert_eq!(decoded(&v6).unwrap(), Some(Incoming::UnsupportedLevel(6)));
     let v3_1 = connect("MQIsdp", 3, 0x02, &[0, 1, b'c']);
     assert_eq!(decoded(&v3_1).unwrap(), Some(Incoming::UnsupportedLevel(3)));
     assert!(decoded(&connect("HTTP", 4, 0x02, &[0, 1, b'c'])).is_err());
@@ -140,53 +192,82 @@ fn other_protocol_levels_are_told_apart_from_garbage() {
 
 #[test]
 fn incomplete_packet_waits_and_consumes_nothing() {
+    let mut decoder = Decoder::new(MAX, Announced::default());
     let frame = [0x32, 6, 0, 1, b'a', 0, 7, b'x'];
     for length in 0..frame.len() {
         let mut input = BytesMut::from(&frame[..length]);
-        assert!(decode(&mut input, MAX).unwrap().is_none(), "{length} bytes");
+        assert!(decoder.decode(&mut input).unwrap().is_none(), "{length} bytes");
         assert_eq!(input.len(), length);
     }
     let mut input = BytesMut::from(&frame[..]);
     input.extend_from_slice(&[0xc0, 0]);
-    let message =
-        Message { topic: "a".into(), payload: "x".into(), qos: QoS::AtLeastOnce, retain: false };
-    assert_eq!(
-        decode(&mut input, MAX).unwrap(),
-        Some(Incoming::Publish { message, dup: false, packet_id: 7 })
-    );
-    assert_eq!(decode(&mut input, MAX).unwrap(), Some(Incoming::PingReq));
-    assert_eq!(decode(&mut input, MAX).unwrap(), None);
+    let message = Message::new("a", "x", QoS::AtLeastOnce);
+    let publish = Publish { message, dup: false, packet_id: 7, topic_alias: None };
+    assert_eq!(decoder.decode(&mut input).unwrap(), Some(Incoming::Publish(publish)));
+    assert_eq!(decoder.decode(&mut input).unwrap(), Some(Incoming::PingReq));
+    assert_eq!(decoder.decode(&mut input).unwrap(), None);
 }
 
 #[test]
 fn packet_over_the_limit_is_refused_before_it_has_arrived() {
-    assert!(matches!(
-        decode(&mut BytesMut::from(&[0x30, 101][..]), 100),
-        Err(Violation::Malformed(CodecError::PayloadSizeLimitExceeded(101)))
-    ));
-    assert!(decode(&mut BytesMut::from(&[0x30, 100][..]), 100).unwrap().is_none());
+    let mut decoder = Decoder::new(100, Announced::default());
+    let over = decoder.decode(&mut BytesMut::from(&[0x30, 101][..]));
+    assert_eq!(over, Err(Violation::TooLarge));
+    assert_eq!(decoder.decode(&mut BytesMut::from(&[0x30, 100][..])), Ok(None));
 }
 
 #[test]
 fn reserved_flags_are_refused_before_the_packet_has_arrived() {
-    assert!(matches!(decoded(&[0x80]), Err(Violation::ReservedFlags(PacketType::Subscribe))));
+    assert!(matches!(decoded(&[0x80]), Err(Violation::ReservedFlags(Kind::Subscribe))));
 }
 
-#[test]
-fn arbitrary_bytes_are_never_a_panic() {
-    let mut state = 1_u64;
-    let mut random = move || {
+/// Numbers that look random.
+fn noise(seed: u64) -> impl FnMut() -> [u8; 8] {
+    let mut state = seed;
+    move || {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         state.to_le_bytes()
-    };
-    for _ in 0..200_000 {
-        let [first, length, rest @ ..] = random();
-        let mut bytes = vec![first, length % 16];
-        bytes.extend_from_slice(&rest);
-        bytes.extend(random().map(|byte| byte % 8));
-        let mut input = BytesMut::from(&bytes[..]);
-        while let Ok(Some(_)) = decode(&mut input, MAX) {}
+    }
+}
+
+/// Decodes to the end, whatever comes.
+fn exhaust(decoder: &mut Decoder, input: &mut BytesMut) {
+    let mut left = input.len();
+    while let Ok(Some(_)) = decoder.decode(input) {
+        assert!(input.len() < left, "a packet without bytes");
+        left = input.len();
+    }
+    assert!(input.len() <= left);
+}
+
+#[test]
+fn arbitrary_bytes_are_never_a_panic() {
+    let mut random = noise(1);
+    for version in [Version::V4, Version::V5] {
+        for _ in 0..200_000 {
+            let [first, length, rest @ ..] = random();
+            let mut bytes = vec![first, length % 16];
+            bytes.extend_from_slice(&rest);
+            bytes.extend(random().map(|byte| byte % 8));
+            exhaust(&mut Decoder::speaking(version), &mut BytesMut::from(&bytes[..]));
+        }
+    }
+}
+
+impl Decoder {
+    /// A decoder of a connection whose CONNECT it has seen.
+    fn speaking(version: Version) -> Self {
+        let announced = Announced { topic_alias_maximum: Some(10), ..Announced::default() };
+        let mut decoder = Self::new(MAX, announced);
+        let (level, rest): (_, &[u8]) = match version {
+            Version::V4 => (4, &[0, 1, b'c']),
+            Version::V5 => (5, &[0, 0, 1, b'c']),
+        };
+        let mut frame = BytesMut::from(&connect("MQTT", level, 0x02, rest)[..]);
+        let first = decoder.decode(&mut frame);
+        assert!(matches!(first, Ok(Some(Incoming::Connect(_)))), "{first:?}");
+        decoder
     }
 }

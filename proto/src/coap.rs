@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Message`] | a checked view of a datagram; [`Malformed`] says what is wrong with one |
 //! | [`Request`], [`Response`] | what messages carry, owned, with all options as (number, value) |
+//! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
@@ -15,13 +16,18 @@
 
 mod arena;
 mod code;
+mod conditions;
 mod config;
+pub mod content_format;
 mod dedup;
 mod encode;
 mod endpoint;
+mod etag;
 mod event;
 #[cfg(test)]
 mod golden;
+mod inline;
+mod location;
 mod malformed;
 mod message;
 mod option;
@@ -36,8 +42,10 @@ mod token;
 mod transmission;
 
 pub use code::{Code, CodeKind, Method};
+pub use conditions::Target;
 pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};
 pub use endpoint::Endpoint;
+pub use etag::ETag;
 pub use event::{Delivery, Event, ExchangeId, FailReason, Output, RequestError, RequestId};
 pub use malformed::{Fault, Malformed};
 pub use message::{Message, MessageOptions, MessageType};

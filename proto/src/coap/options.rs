@@ -43,6 +43,15 @@ impl Options {
         self.push(number, bytes.get(zeros..).unwrap_or_default());
     }
 
+    /// Adds an option for each segment of a path such as `r/th-1/temp`; a leading `/` does not
+    /// count (RFC 7252 §6.4).
+    pub(super) fn push_path(&mut self, number: OptionNumber, path: &str) {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        if !path.is_empty() {
+            path.split('/').for_each(|segment| self.push(number, segment.as_bytes()));
+        }
+    }
+
     /// All options.
     pub fn iter(&self) -> impl Iterator<Item = (OptionNumber, &[u8])> {
         self.index.iter().enumerate().map(|(at, &(number, end))| {

@@ -1,8 +1,12 @@
 //! Responses, to send and as received.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use super::{Code, OptionNumber, Options};
+use super::{Code, ETag, OptionNumber, Options};
+
+/// Max-Age where a response has none (RFC 7252 §5.10.5).
+const DEFAULT_MAX_AGE_S: u32 = 60;
 
 /// A response (RFC 7252 §5.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +37,24 @@ impl Response {
         self
     }
 
+    /// Sets ETag (RFC 7252 §5.10.6.1).
+    pub fn etag(self, etag: ETag) -> Self {
+        self.option(OptionNumber::ETAG, &etag)
+    }
+
+    /// Sets Size1: the largest body that the server takes, in a 4.13 (RFC 7252 §5.10.9).
+    pub fn size1(mut self, bytes: u32) -> Self {
+        self.options.push_uint(OptionNumber::SIZE1, bytes);
+        self
+    }
+
+    /// How long the response stays fresh, in a 5.03 or 4.29 how long to wait: Max-Age, 60 s where
+    /// there is none (RFC 7252 §5.10.5).
+    pub fn freshness(&self) -> Duration {
+        let seconds = self.options.first_uint(OptionNumber::MAX_AGE);
+        Duration::from_secs(seconds.unwrap_or(DEFAULT_MAX_AGE_S).into())
+    }
+
     /// Adds any option.
     pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
         self.options.push(number, value);
@@ -48,5 +70,20 @@ impl Response {
     /// Sets a diagnostic payload: text without Content-Format (RFC 7252 §5.5.2).
     pub fn diagnostic(self, text: &str) -> Self {
         self.payload(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_response_is_fresh_for_its_max_age_or_a_minute() {
+        // RFC 7252 §5.10.5
+        let response = Response::new(Code::CONTENT);
+        assert_eq!(response.freshness(), Duration::from_secs(60));
+        assert_eq!(response.clone().max_age(0).freshness(), Duration::ZERO);
+        let longest = response.max_age(u32::MAX).freshness();
+        assert_eq!(longest, Duration::from_secs(u32::MAX.into()));
     }
 }

@@ -5,6 +5,7 @@
 //! | [`Message`] | a checked view of a datagram; [`Malformed`] says what is wrong with one |
 //! | [`Request`], [`Response`] | what messages carry, owned, with all options as (number, value) |
 //! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
+//! | [`Observers`], [`Observation`] | who observes what (RFC 7641), for a server and a client |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
@@ -30,6 +31,7 @@ mod inline;
 mod location;
 mod malformed;
 mod message;
+mod observe;
 mod option;
 mod options;
 mod own_requests;
@@ -44,11 +46,15 @@ mod transmission;
 pub use code::{Code, CodeKind, Method};
 pub use conditions::Target;
 pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};
+pub use encode::Prepared;
 pub use endpoint::Endpoint;
 pub use etag::ETag;
-pub use event::{Delivery, Event, ExchangeId, FailReason, Output, RequestError, RequestId};
+pub use event::{
+    Delivery, Event, ExchangeId, FailReason, NotificationId, Output, RequestError, RequestId,
+};
 pub use malformed::{Fault, Malformed};
 pub use message::{Message, MessageOptions, MessageType};
+pub use observe::{Due, Observation, ObserveConfig, Observers, ResourceId, SequenceNumber};
 pub use option::{Definition, OptionNumber};
 pub use options::Options;
 pub use request::{Request, UriFault, check_segment};

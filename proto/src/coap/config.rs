@@ -77,6 +77,9 @@ pub struct EndpointConfig {
     /// Responses to multicast requests that wait for their moment; further ones are not sent.
     pub max_delayed: usize,
 
+    /// Notifications that may still be acknowledged or rejected; further ones are not sent.
+    pub max_notifications: usize,
+
     /// Critical options that the caller handles in requests.
     pub request_options: &'static [OptionNumber],
     /// Critical options that the caller handles in responses; RFC 7252 defines none.
@@ -128,6 +131,7 @@ impl Default for EndpointConfig {
             max_requests: 16_384,
             max_queue: 64,
             max_delayed: 1024,
+            max_notifications: 32_768,
             request_options: REQUEST_OPTIONS,
             response_options: &[],
         }

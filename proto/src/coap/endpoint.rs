@@ -1,6 +1,7 @@
 //! The endpoint: one state machine for the server's and the client's role.
 
 mod client;
+mod notify;
 mod server;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -54,7 +55,9 @@ const PEERS_PURGED_PER_CALL: usize = 4;
 /// | any of these to a group | silence |
 ///
 /// As a client it takes a [`Request`](super::Request) and ends it in exactly one
-/// [`Event::Response`] or [`Event::Failed`].
+/// [`Event::Response`] or [`Event::Failed`]. One that asks for notifications (RFC 7641) gets any
+/// number of [`Event::Notification`] before; a server sends them with [`notify`](Self::notify) and
+/// keeps the list of whom to send them to itself: [`Observers`](super::Observers).
 ///
 /// The message layer of one endpoint is lost in a restart. A caller that stores what it executed
 /// calls [`remember`](Self::remember) for every message that is young enough.
@@ -68,6 +71,8 @@ pub struct Endpoint<P> {
     requests: OwnRequests,
     /// Messages that a Reset or an Acknowledgement can refer to, by peer and message id.
     transmissions: BTreeMap<(Key, u16), Transmission>,
+    /// How many of them are notifications.
+    notifying: usize,
     delayed: BTreeMap<u64, Delayed>,
     next_delayed: u64,
     timers: Timers,
@@ -84,6 +89,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             dedup: Dedup::new(&config),
             requests: OwnRequests::new(),
             transmissions: BTreeMap::new(),
+            notifying: 0,
             delayed: BTreeMap::new(),
             next_delayed: 0,
             timers: Timers::new(),
@@ -251,7 +257,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     fn retransmit(&mut self, now: Instant, peer: Key, message_id: u16) {
         let Some(address) = self.peers.get(peer).map(|peer| peer.address) else { return };
         let Some(transmission) = self.transmissions.get_mut(&(peer, message_id)) else { return };
-        let Some(schedule) = &mut transmission.retransmit else { return };
+        let Some(schedule) = &mut transmission.retransmit else {
+            // A Non-confirmable notification: its Reset is not expected any more.
+            return self.end_notification(now, peer, message_id);
+        };
         match schedule.step(now, &self.config) {
             Step::Retransmit => {
                 self.timers.set(schedule.due, Timer::Retransmit(peer, message_id));
@@ -264,7 +273,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
                 Owner::Request(id) => self.finish(now, id, Err(FailReason::Timeout)),
                 Owner::Response => {
                     self.stats.separate_responses_lost += 1;
-                    self.end_separate_response(now, peer, message_id);
+                    self.end_outbound(now, peer, message_id);
+                }
+                Owner::Notification => {
+                    self.lose_notification(now, peer, message_id, FailReason::Timeout);
                 }
             },
         }
@@ -273,9 +285,17 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     /// Takes a message out of the schedule.
     fn end_transmission(&mut self, peer: Key, message_id: u16) {
         if let Some(transmission) = self.transmissions.remove(&(peer, message_id))
-            && let Some(schedule) = transmission.retransmit
+            && let Some(due) = transmission.due()
         {
-            self.timers.clear(schedule.due, Timer::Retransmit(peer, message_id));
+            self.timers.clear(due, Timer::Retransmit(peer, message_id));
+        }
+    }
+
+    /// Forgets a separate response or notification that was acknowledged or given up.
+    fn end_outbound(&mut self, now: Instant, peer: Key, message_id: u16) {
+        if self.transmissions.contains_key(&(peer, message_id)) {
+            self.end_transmission(peer, message_id);
+            self.peers.release(now, peer);
         }
     }
 

@@ -47,6 +47,12 @@ pub struct Stats {
     pub separate_responses: u64,
     /// Separate responses that were given up after all retransmissions or a Reset.
     pub separate_responses_lost: u64,
+    /// Notifications sent.
+    pub notifications: u64,
+    /// Notifications that were given up after all retransmissions or a Reset.
+    pub notifications_lost: u64,
+    /// Notifications not sent because a limit was met.
+    pub notifications_refused: u64,
     /// Responses replaced by 5.00, because they were larger than `max_message` or had a code that
     /// is none of a response.
     pub unsendable_responses: u64,

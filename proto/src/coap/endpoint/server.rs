@@ -151,12 +151,6 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         self.peers.release(now, peer);
     }
 
-    /// Forgets a separate response that was acknowledged or given up.
-    pub(super) fn end_separate_response(&mut self, now: Instant, peer: Key, message_id: u16) {
-        self.end_transmission(peer, message_id);
-        self.peers.release(now, peer);
-    }
-
     /// Turns a message into a request, or says what to answer instead.
     fn check(&self, message: &Message<'_>) -> Result<Request, Refusal> {
         let refusal = |code, text: &str| Refusal {
@@ -252,7 +246,8 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         let datagram = self.encode_response(kind, message_id, token, response);
         let schedule = Schedule::new(now, datagram.clone(), &self.config, &mut self.rng);
         self.timers.set(schedule.due, Timer::Retransmit(peer, message_id));
-        let transmission = Transmission { owner: Owner::Response, retransmit: Some(schedule) };
+        let transmission =
+            Transmission { owner: Owner::Response, retransmit: Some(schedule), expires: None };
         self.transmissions.insert((peer, message_id), transmission);
         self.peers.hold(peer);
         self.stats.separate_responses += 1;
@@ -281,7 +276,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     }
 
     /// The peer's address and the id of the next response to it; it is dropped if there is none.
-    fn next_message_id(&mut self, now: Instant, peer: Key) -> Option<(P, u16)> {
+    pub(super) fn next_message_id(&mut self, now: Instant, peer: Key) -> Option<(P, u16)> {
         let lifetime = self.config.exchange_lifetime;
         let peer = self.peers.get_mut(peer)?;
         let message_id = peer.message_ids.next(now, lifetime);

@@ -3,6 +3,7 @@
 mod client;
 mod limits;
 mod mutation;
+mod observe;
 mod pairs;
 mod reactions;
 mod server;

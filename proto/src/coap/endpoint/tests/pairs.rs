@@ -185,6 +185,11 @@ impl World {
                 Output::Event(Event::Failed { id, reason }) => {
                     self.outcomes.get_mut(&(node, id)).unwrap().1.push(Err(reason));
                 }
+                Output::Event(
+                    Event::Notification { .. }
+                    | Event::Delivered { .. }
+                    | Event::Undelivered { .. },
+                ) => panic!("seed {}: nobody observes anything", self.seed),
                 Output::Event(Event::Malformed { .. }) => {
                     assert!(self.scenario.profile.corrupt > 0.0, "seed {}", self.seed);
                 }

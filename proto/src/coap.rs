@@ -7,15 +7,18 @@
 //! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
 //! | [`Observers`], [`Observation`] | who observes what (RFC 7641), for a server and a client |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
+//! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
 //! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
-//! list, so that an extension (Observe, block-wise) can be built on top: it adds its critical
-//! options to [`EndpointConfig::request_options`] and finds them in [`Request::options`].
+//! list, so that an extension can be built on top of the endpoint, as the node is: it adds its
+//! critical options to [`EndpointConfig::request_options`] and finds them in [`Request::options`].
 //!
 //! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).
 
 mod arena;
+mod block;
+mod client;
 mod code;
 mod conditions;
 mod config;
@@ -31,6 +34,7 @@ mod inline;
 mod location;
 mod malformed;
 mod message;
+mod node;
 mod observe;
 mod option;
 mod options;
@@ -38,11 +42,14 @@ mod own_requests;
 mod peers;
 mod request;
 mod response;
+mod server;
 mod stats;
 mod timers;
 mod token;
 mod transmission;
 
+pub use block::{Block, BlockFault, BlockSize, DownloadFault, TransferConfig, UploadFault};
+pub use client::{CallError, CallEvent, CallId};
 pub use code::{Code, CodeKind, Method};
 pub use conditions::Target;
 pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};
@@ -54,10 +61,14 @@ pub use event::{
 };
 pub use malformed::{Fault, Malformed};
 pub use message::{Message, MessageOptions, MessageType};
-pub use observe::{Due, Observation, ObserveConfig, Observers, ResourceId, SequenceNumber};
+pub use node::{Node, NodeConfig, NodeEvent, NodeOutput};
+pub use observe::{
+    Due, Observation, ObserveConfig, Observers, Registration, ResourceId, SequenceNumber,
+};
 pub use option::{Definition, OptionNumber};
 pub use options::Options;
 pub use request::{Request, UriFault, check_segment};
 pub use response::Response;
-pub use stats::Stats;
+pub use server::{Ask, ServerConfig};
+pub use stats::{ServerStats, Stats};
 pub use token::Token;

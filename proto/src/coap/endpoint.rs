@@ -173,6 +173,11 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.next_wait()))
     }
 
+    /// The largest message that is sent.
+    pub(super) const fn max_message(&self) -> usize {
+        self.config.max_message
+    }
+
     /// What happened so far.
     pub const fn stats(&self) -> &Stats {
         &self.stats
@@ -311,4 +316,4 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -10,5 +10,5 @@ mod observers;
 mod sequence;
 
 pub use observation::Observation;
-pub use observers::{Due, ObserveConfig, Observers, ResourceId};
+pub use observers::{Due, ObserveConfig, Observers, Registration, ResourceId};
 pub use sequence::SequenceNumber;

@@ -52,6 +52,26 @@ impl Options {
         }
     }
 
+    /// Takes all options out that are `unwanted`.
+    pub(super) fn remove(&mut self, unwanted: impl Fn(OptionNumber) -> bool) {
+        if self.index.iter().any(|&(number, _)| unwanted(number)) {
+            let all = core::mem::take(self);
+            let kept = all.iter().filter(|&(number, _)| !unwanted(number));
+            kept.for_each(|(number, value)| self.push(number, value));
+        }
+    }
+
+    /// Puts one value in place of all that an option has.
+    pub(super) fn replace_uint(&mut self, number: OptionNumber, value: u32) {
+        self.remove(|other| other == number);
+        self.push_uint(number, value);
+    }
+
+    /// At most how many bytes the options take in a message (RFC 7252 §3.1).
+    pub(super) fn max_encoded_len(&self) -> usize {
+        self.values.len() + 5 * self.index.len()
+    }
+
     /// All options.
     pub fn iter(&self) -> impl Iterator<Item = (OptionNumber, &[u8])> {
         self.index.iter().enumerate().map(|(at, &(number, end))| {

@@ -1,4 +1,4 @@
-//! Counters of an endpoint: nothing that it does not do is silent.
+//! Counters of an endpoint and a server: nothing that it does not do is silent.
 
 /// What an endpoint did, since it was made.
 ///
@@ -73,4 +73,23 @@ pub struct Stats {
     pub own_requests: u64,
     /// Own requests that ended without a response.
     pub own_requests_failed: u64,
+}
+
+/// What the server's role of a node did above the messages, since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ServerStats {
+    /// Blocks of bodies of requests.
+    pub blocks_received: u64,
+    /// Bodies of requests that were put together.
+    pub transfers_completed: u64,
+    /// Blocks refused: out of order, too much, or no room.
+    pub transfers_refused: u64,
+    /// Bodies of requests of which the rest did not come.
+    pub transfers_expired: u64,
+    /// Blocks of responses sent.
+    pub blocks_served: u64,
+    /// Requests to observe that were answered without (a limit was met).
+    pub observers_refused: u64,
+    /// Observers that rejected a notification, did not acknowledge one or could not be sent one.
+    pub observers_lost: u64,
 }

@@ -49,6 +49,11 @@ impl Observation {
         self.renew_at
     }
 
+    /// Notes that a state was announced but could not be fetched: to be registered anew soon.
+    pub fn handle_gap(&mut self, now: Instant, rng: &mut Rng) {
+        self.renew_at = now + rng.duration(*MARGIN.start(), *MARGIN.end());
+    }
+
     /// Notes that the registration is under way; the next notification says when to repeat it.
     pub const fn handle_renewal(&mut self) {
         self.renew_at = Instant::FAR_FUTURE;

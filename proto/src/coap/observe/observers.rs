@@ -25,7 +25,7 @@ use core::fmt::Debug;
 use core::time::Duration;
 
 use super::super::arena::{Arena, Key, Links, List};
-use super::super::{NotificationId, OptionNumber, Response, Token};
+use super::super::{BlockSize, NotificationId, OptionNumber, Response, Token};
 use super::SequenceNumber;
 use crate::Instant;
 
@@ -56,6 +56,26 @@ impl Default for ObserveConfig {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ResourceId(pub u64);
 
+/// Who asks to observe what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Registration<P> {
+    /// The client.
+    pub peer: P,
+    /// The token of its request.
+    pub token: Token,
+    /// What it observes.
+    pub resource: ResourceId,
+    /// Whether its request was Confirmable, as the notifications will be.
+    pub confirmable: bool,
+    /// Whether the address is known to be the sender's. If it is not, the next notification has to
+    /// be acknowledged (RFC 7641 §7).
+    pub is_trusted: bool,
+    /// Any number of the caller's, given back in [`Due`].
+    pub mark: u64,
+    /// The largest block for it.
+    pub block_size: BlockSize,
+}
+
 /// A notification to send: [`handle_sent`](Observers::handle_sent) takes what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Due<P> {
@@ -69,6 +89,10 @@ pub struct Due<P> {
     pub response: Arc<Response>,
     /// In which kind of message.
     pub confirmable: bool,
+    /// That of its registration.
+    pub mark: u64,
+    /// That of its registration.
+    pub block_size: BlockSize,
 }
 
 /// The observers of all resources.
@@ -94,11 +118,7 @@ pub struct Observers<P> {
 
 #[derive(Debug)]
 struct Observer<P> {
-    peer: P,
-    token: Token,
-    resource: ResourceId,
-    /// Whether all notifications are Confirmable.
-    confirmable: bool,
+    registration: Registration<P>,
     /// Whether the next one is.
     confirm_next: bool,
     /// Which state it was told last.
@@ -159,19 +179,15 @@ impl<P: Copy + Ord + Debug> Observers<P> {
     /// An observer with the same identity is replaced (RFC 7641 §4.1).
     ///
     /// The number is for the option Observe of the answer. `None`: a limit is met, and the answer
-    /// has to be one without Observe. `is_trusted` tells whether the address is known to be the
-    /// sender's; otherwise the next notification has to be acknowledged (§7).
+    /// has to be one without Observe.
     pub fn register(
         &mut self,
         now: Instant,
-        identity: (P, Token),
-        resource: ResourceId,
+        registration: Registration<P>,
         response: &Response,
-        confirmable: bool,
-        is_trusted: bool,
     ) -> Option<SequenceNumber> {
-        self.deregister(identity);
-        let (peer, token) = identity;
+        let Registration { peer, token, resource, is_trusted, .. } = registration;
+        self.deregister((peer, token));
         let of_peer = self.peers.get(&peer).map_or(0, |peer| peer.observers);
         if self.observers.len() >= self.config.max_observers || of_peer >= self.config.max_per_peer
         {
@@ -194,10 +210,7 @@ impl<P: Copy + Ord + Debug> Observers<P> {
         entry.observers += 1;
         let state = entry.state;
         let key = self.observers.insert(Observer {
-            peer,
-            token,
-            resource,
-            confirmable,
+            registration,
             confirm_next: !is_trusted,
             state,
             is_ending: false,
@@ -209,7 +222,7 @@ impl<P: Copy + Ord + Debug> Observers<P> {
         });
         entry.settled.push_back(&mut self.observers, key);
         self.by_age.push_back(&mut self.observers, key);
-        self.by_identity.insert(identity, key);
+        self.by_identity.insert((peer, token), key);
         let peer = self.peers.entry(peer).or_insert_with(|| Peer {
             observers: 0,
             is_busy: false,
@@ -248,11 +261,13 @@ impl<P: Copy + Ord + Debug> Observers<P> {
             let key = self.ready.first()?;
             self.ready.remove(&mut self.observers, key);
             let observer = self.observers.get_mut(key)?;
-            let response = Arc::clone(&self.resources.get(&observer.resource)?.response);
+            let Registration { peer: to, token, resource, confirmable, mark, block_size, .. } =
+                observer.registration;
+            let response = Arc::clone(&self.resources.get(&resource)?.response);
             // An error is the last that the observer hears.
             let is_last = !response.code.is_success();
-            let confirmable = observer.confirmable || observer.confirm_next || is_last;
-            let peer = self.peers.get_mut(&observer.peer)?;
+            let confirmable = confirmable || observer.confirm_next || is_last;
+            let peer = self.peers.get_mut(&to)?;
             if confirmable && peer.is_busy {
                 observer.place = Place::Waiting;
                 peer.waiting.push_back(&mut self.observers, key);
@@ -264,8 +279,8 @@ impl<P: Copy + Ord + Debug> Observers<P> {
                 self.by_notification.remove(&superseded);
                 self.forgotten.push_back(superseded);
             }
-            let (to, token) = (observer.peer, observer.token);
-            return Some(Due { observer: key, to, token, response, confirmable });
+            let observer = key;
+            return Some(Due { observer, to, token, response, confirmable, mark, block_size });
         }
     }
 
@@ -274,7 +289,9 @@ impl<P: Copy + Ord + Debug> Observers<P> {
     pub fn handle_sent(&mut self, due: &Due<P>, sent: Option<NotificationId>) {
         let key = due.observer;
         let Some(observer) = self.observers.get_mut(key) else { return };
-        let Some(resource) = self.resources.get_mut(&observer.resource) else { return };
+        let Some(resource) = self.resources.get_mut(&observer.registration.resource) else {
+            return;
+        };
         observer.state = resource.state;
         observer.is_ending = !due.response.code.is_success();
         observer.confirm_next &= !due.confirmable;
@@ -297,7 +314,7 @@ impl<P: Copy + Ord + Debug> Observers<P> {
         let Some(observer) = self.observers.get_mut(key) else { return };
         observer.notification = None;
         observer.alive_at = now;
-        let (peer, resource) = (observer.peer, observer.resource);
+        let Registration { peer, resource, .. } = observer.registration;
         let told = observer.state;
         if observer.is_ending {
             self.remove(key);
@@ -335,7 +352,7 @@ impl<P: Copy + Ord + Debug> Observers<P> {
         {
             observer.alive_at = now;
             observer.confirm_next = true;
-            let (place, resource) = (observer.place, observer.resource);
+            let (place, resource) = (observer.place, observer.registration.resource);
             self.by_age.remove(&mut self.observers, key);
             self.by_age.push_back(&mut self.observers, key);
             if place == Place::Settled
@@ -389,7 +406,8 @@ impl<P: Copy + Ord + Debug> Observers<P> {
 
     fn remove(&mut self, key: Key) -> Option<()> {
         let observer = self.observers.get(key)?;
-        let (place, peer, resource) = (observer.place, observer.peer, observer.resource);
+        let (place, Registration { peer, token, resource, .. }) =
+            (observer.place, observer.registration);
         match place {
             Place::Ready => {
                 self.ready.remove(&mut self.observers, key);
@@ -408,7 +426,7 @@ impl<P: Copy + Ord + Debug> Observers<P> {
         }
         self.by_age.remove(&mut self.observers, key);
         let observer = self.observers.remove(key)?;
-        self.by_identity.remove(&(peer, observer.token));
+        self.by_identity.remove(&(peer, token));
         if let Some(notification) = observer.notification {
             self.by_notification.remove(&notification);
             self.forgotten.push_back(notification);

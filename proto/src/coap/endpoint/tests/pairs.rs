@@ -15,7 +15,7 @@ const SERVER: usize = 0;
 const CLIENTS: usize = 2;
 const REQUESTS_PER_CLIENT: usize = 4;
 
-const LOSSY: Profile = Profile {
+pub(in crate::coap) const LOSSY: Profile = Profile {
     loss: 0.2,
     duplicate: 0.1,
     corrupt: 0.0,

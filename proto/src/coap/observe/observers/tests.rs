@@ -37,9 +37,16 @@ impl Bench {
         token: &[u8],
         confirmable: bool,
     ) -> Option<u32> {
-        let (identity, response) = ((peer, Token::new(token).unwrap()), content("first"));
-        let (now, observers) = (self.now, &mut self.observers);
-        let registered = observers.register(now, identity, resource, &response, confirmable, true);
+        let registration = Registration {
+            peer,
+            token: Token::new(token).unwrap(),
+            resource,
+            confirmable,
+            is_trusted: true,
+            mark: 7,
+            block_size: BlockSize::MAX,
+        };
+        let registered = self.observers.register(self.now, registration, &content("first"));
         registered.map(SequenceNumber::value)
     }
 
@@ -232,8 +239,16 @@ fn an_observer_is_asked_for_a_sign_of_life_every_24_hours() {
 fn an_untrusted_observer_has_to_acknowledge_the_first_notification() {
     // RFC 7641 §7
     let mut bench = Bench::new();
-    let identity = (1, Token::EMPTY);
-    bench.observers.register(bench.now, identity, RESOURCE, &content("0"), false, false);
+    let registration = Registration {
+        peer: 1,
+        token: Token::EMPTY,
+        resource: RESOURCE,
+        confirmable: false,
+        is_trusted: false,
+        mark: 0,
+        block_size: BlockSize::MIN,
+    };
+    bench.observers.register(bench.now, registration, &content("0"));
     let sent = bench.notify("1");
     assert!(sent[0].0.confirmable && bench.notify("2").is_empty());
     let next = bench.deliver(sent[0].1);

@@ -1,0 +1,168 @@
+//! Nodes against datagrams, and against each other over a lossy network.
+
+mod blocks;
+mod observing;
+mod pairs;
+
+use alloc::vec::Vec;
+
+use super::*;
+use crate::coap::{
+    Block, BlockSize, Code, Message, MessageType, Method, Options, TransferConfig, encode,
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PEER: u16 = 7;
+const ACK: MessageType = MessageType::Acknowledgement;
+const CON: MessageType = MessageType::Confirmable;
+const NON: MessageType = MessageType::NonConfirmable;
+
+/// A node, its clock and the peer's message ids.
+struct Bench {
+    node: Node<u16>,
+    now: Instant,
+    next_id: u16,
+}
+
+/// A message of the node, owned.
+#[derive(Debug, PartialEq)]
+struct Sent {
+    kind: MessageType,
+    code: Code,
+    message_id: u16,
+    token: Token,
+    options: Options,
+    payload: Vec<u8>,
+}
+
+impl Sent {
+    fn block(&self, number: OptionNumber) -> Option<(u32, bool, usize)> {
+        let block = Block::of(&self.options, number).unwrap()?;
+        Some((block.number, block.more, block.size.bytes()))
+    }
+}
+
+impl Bench {
+    fn new(config: NodeConfig) -> Self {
+        let now = Instant::ZERO + 1000 * SECOND;
+        Self { node: Node::new(config, 1), now, next_id: 0 }
+    }
+
+    fn with_transfer(transfer: TransferConfig) -> Self {
+        let server = ServerConfig { transfer: transfer.clone(), ..Default::default() };
+        Self::new(NodeConfig { server, client: transfer, ..Default::default() })
+    }
+
+    /// Takes all outputs.
+    fn drain(&mut self) -> (Vec<Sent>, Vec<NodeEvent<u16>>) {
+        let (mut sent, mut events) = (Vec::new(), Vec::new());
+        loop {
+            match self.node.poll_output() {
+                NodeOutput::Wait(_) => return (sent, events),
+                NodeOutput::Event(event) => events.push(event),
+                NodeOutput::Transmit { datagram, .. } => {
+                    let message = Message::parse(&datagram).unwrap();
+                    sent.push(Sent {
+                        kind: message.kind(),
+                        code: message.code(),
+                        message_id: message.message_id(),
+                        token: message.token(),
+                        options: Options::from_message(&message, NODE_REQUEST_OPTIONS).unwrap(),
+                        payload: message.payload().to_vec(),
+                    });
+                }
+            }
+        }
+    }
+
+    fn receive(&mut self, datagram: &[u8]) -> (Vec<Sent>, Vec<NodeEvent<u16>>) {
+        self.node.handle_datagram(self.now, PEER, datagram, Delivery::Unicast);
+        self.drain()
+    }
+
+    /// Receives a request in a message of its own.
+    fn ask(&mut self, token: &[u8], request: &Request) -> (Vec<Sent>, Vec<NodeEvent<u16>>) {
+        self.next_id += 1;
+        let kind = if request.confirmable { CON } else { NON };
+        let (code, options) = (request.method.code(), &request.options);
+        let token = Token::new(token).unwrap();
+        let (id, payload) = (self.next_id, &request.payload);
+        let datagram = encode::message(kind, code, id, token, options, payload, 65_507).unwrap();
+        self.receive(&datagram)
+    }
+
+    /// Receives a request that the caller is asked for.
+    #[track_caller]
+    fn asked(&mut self, token: &[u8], request: &Request) -> (Ask<u16>, Request) {
+        let (sent, mut events) = self.ask(token, request);
+        assert_eq!(sent, []);
+        match events.pop() {
+            Some(NodeEvent::Request { ask, request, .. }) => (ask, request),
+            other => panic!("expected a request: {other:?}"),
+        }
+    }
+
+    /// Receives a request that is answered without the caller.
+    #[track_caller]
+    fn answered(&mut self, token: &[u8], request: &Request) -> Sent {
+        let (sent, events) = self.ask(token, request);
+        assert_eq!(events, []);
+        only(sent)
+    }
+
+    /// Answers the caller's way.
+    #[track_caller]
+    fn respond(&mut self, ask: Ask<u16>, response: Response) -> Sent {
+        self.node.respond(self.now, ask, response);
+        only(self.drain().0)
+    }
+
+    /// Receives the response to a request of the node.
+    fn reply(&mut self, to: &Sent, response: &Response) -> (Vec<Sent>, Vec<NodeEvent<u16>>) {
+        let Response { code, options, payload } = response;
+        let (id, token) = (to.message_id, to.token);
+        let datagram = encode::message(ACK, *code, id, token, options, payload, 65_507).unwrap();
+        self.receive(&datagram)
+    }
+
+    fn sleep(&mut self, duration: Duration) -> (Vec<Sent>, Vec<NodeEvent<u16>>) {
+        let end = self.now + duration;
+        let (mut sent, mut events) = self.drain();
+        while let NodeOutput::Wait(Some(at)) = self.node.poll_output()
+            && at <= end
+        {
+            self.now = self.now.max(at);
+            self.node.handle_timeout(self.now);
+            let (more_sent, more_events) = self.drain();
+            sent.extend(more_sent);
+            events.extend(more_events);
+        }
+        self.now = end;
+        (sent, events)
+    }
+}
+
+#[track_caller]
+fn only<T: Debug>(items: Vec<T>) -> T {
+    match <[T; 1]>::try_from(items) {
+        Ok([item]) => item,
+        Err(items) => panic!("expected one: {items:?}"),
+    }
+}
+
+fn body(len: usize) -> Vec<u8> {
+    (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect()
+}
+
+fn content(payload: impl Into<Vec<u8>>) -> Response {
+    Response::new(Code::CONTENT).payload(payload)
+}
+
+fn block(number: u32, more: bool, bytes: usize) -> u32 {
+    Block { number, more, size: BlockSize::fitting(bytes).unwrap() }.encode()
+}
+
+fn with(mut request: Request, number: OptionNumber, value: u32) -> Request {
+    request.options.push_uint(number, value);
+    request
+}

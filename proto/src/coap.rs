@@ -7,7 +7,8 @@
 //! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
 //! | [`Observers`], [`Observation`] | who observes what (RFC 7641), for a server and a client |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
-//! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation |
+//! | [`Request::count_hop`], [`NoResponse`], [`Response::retry_after`] | RFC 8768, RFC 7967, RFC 8516 |
+//! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation, Echo (RFC 9175) |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
 //! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
@@ -24,16 +25,19 @@ mod conditions;
 mod config;
 pub mod content_format;
 mod dedup;
+mod echo;
 mod encode;
 mod endpoint;
 mod etag;
 mod event;
 #[cfg(test)]
 mod golden;
+mod hop_limit;
 mod inline;
 mod location;
 mod malformed;
 mod message;
+mod no_response;
 mod node;
 mod observe;
 mod option;
@@ -53,6 +57,7 @@ pub use client::{CallError, CallEvent, CallId};
 pub use code::{Code, CodeKind, Method};
 pub use conditions::Target;
 pub use config::{EndpointConfig, MAX_RETRANSMIT_LIMIT, REQUEST_OPTIONS};
+pub use echo::EchoConfig;
 pub use encode::Prepared;
 pub use endpoint::Endpoint;
 pub use etag::ETag;
@@ -61,6 +66,7 @@ pub use event::{
 };
 pub use malformed::{Fault, Malformed};
 pub use message::{Message, MessageOptions, MessageType};
+pub use no_response::NoResponse;
 pub use node::{Node, NodeConfig, NodeEvent, NodeOutput};
 pub use observe::{
     Due, Observation, ObserveConfig, Observers, Registration, ResourceId, SequenceNumber,

@@ -10,12 +10,14 @@
 //! | 4.08 in an upload | it starts over, a few times (§2.9.2) |
 //! | the first of several blocks | the others are fetched (§2.4) |
 //! | a block of another representation | a GET or FETCH starts over, a few times; else the call fails |
+//! | 4.01 with Echo | the same again, with that (RFC 9175 §2.3) |
 //! | a notification that is not newer | ignored (RFC 7641 §3.4) |
 //! | a notification that is newer | takes the place of one whose blocks are being fetched |
 //! | none for Max-Age and a while | the observation is registered anew (RFC 7641 §3.3.1) |
 //!
 //! A request that has Block1 or Block2 itself is left alone: random access (RFC 7959 §2.4).
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::fmt::Debug;
 
@@ -29,6 +31,9 @@ use crate::{Instant, Rng};
 
 /// How often a representation may change while it is fetched, before the call is given up.
 const MAX_RESTARTS: u8 = 3;
+
+/// How often a server may want an Echo repeated before the 4.01 is the response.
+const MAX_ECHOES: u8 = 3;
 
 /// Something that a client asked for: [`request`](super::Node::request) or
 /// [`observe`](super::Node::observe).
@@ -107,6 +112,9 @@ struct Call<P> {
     exchange: Option<RequestId>,
     watch: Option<Watch>,
     restarts: u8,
+    /// What the server wants to see in the next request.
+    echo: Option<Box<[u8]>>,
+    echoes: u8,
 }
 
 #[derive(Debug)]
@@ -136,6 +144,10 @@ enum Next {
     Send,
     /// Asks for the response from its beginning.
     Restart,
+    /// Sends the last message again.
+    Again {
+        observes: bool,
+    },
     /// Has the whole response.
     Done(Response),
     Fail(CallError),
@@ -163,7 +175,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         mut request: Request,
     ) -> Result<CallId, RequestError> {
         let observes = request.options.first_uint(OptionNumber::OBSERVE) == Some(0);
-        let size = self.config.fitting_size(&request.options, endpoint.max_message());
+        let size = self.config.fitting_size(&request.options, endpoint.room());
         let mut phase = Phase::Whole;
         if request.payload.len() > size.bytes() && !is_raw(&request) {
             if observes {
@@ -171,7 +183,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             phase = self.upload(&mut request, size);
         }
-        let call = Call { to, request, phase, exchange: None, watch: None, restarts: 0 };
+        let (exchange, watch, echo) = (None, None, None);
+        let call = Call { to, request, phase, exchange, watch, restarts: 0, echo, echoes: 0 };
         let key = self.calls.insert(call);
         let sent = match self.calls.get(key).map(|call| &call.phase) {
             Some(Phase::Upload(_)) => self.send_block(now, endpoint, key),
@@ -229,7 +242,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
     ) {
         let Some(key) = self.by_request.remove(&id) else { return };
         let Some(call) = self.calls.get_mut(key) else { return };
-        if let Some(watch) = call.watch.take_if(|watch| watch.registration == id) {
+        let ended = call.watch.take_if(|watch| watch.registration == id);
+        if take_echo(call, &response) && !ended.as_ref().is_some_and(|watch| watch.is_ending) {
+            if let Some(watch) = &ended {
+                self.renewals.remove(&(watch.renew_at, key));
+                self.drop_exchange(now, endpoint, key);
+            }
+            return self.proceed(now, endpoint, key, Next::Again { observes: ended.is_some() });
+        }
+        let Some(call) = self.calls.get_mut(key) else { return };
+        if let Some(watch) = ended {
             // The observation is over, or there was none: the response is the outcome.
             self.renewals.remove(&(watch.renew_at, key));
             if watch.is_ending {
@@ -367,6 +389,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Next::Ask(block) => self.ask_block(now, endpoint, key, block),
             Next::Send => self.send_block(now, endpoint, key),
             Next::Restart => self.restart(now, endpoint, key),
+            Next::Again { observes } => self.send_again(now, endpoint, key, observes),
             Next::Fail(error) => Err(error),
             Next::Done(response) => return self.deliver(now, endpoint, key, response),
         };
@@ -410,6 +433,25 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.set_renewal(key, renew_at);
     }
 
+    fn send_again(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint<P>,
+        key: Key,
+        observes: bool,
+    ) -> Result<(), CallError> {
+        let block = match self.calls.get_mut(key).map(|call| &call.phase) {
+            _ if observes => None,
+            Some(Phase::Upload(_)) => return self.send_block(now, endpoint, key),
+            Some(Phase::Download(download)) => download.wanted(),
+            Some(Phase::Whole) | None => None,
+        };
+        match block {
+            Some(block) => self.ask_block(now, endpoint, key, block),
+            None => self.send_whole(now, endpoint, key, observes),
+        }
+    }
+
     fn restart(
         &mut self,
         now: Instant,
@@ -434,7 +476,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         observes: bool,
     ) -> Result<(), CallError> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
-        let mut request = call.request.clone();
+        let mut request = prepare(call);
         if !observes && call.watch.is_some() {
             request.options.remove(|number| number == OptionNumber::OBSERVE);
         }
@@ -463,7 +505,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         key: Key,
     ) -> Result<(), CallError> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
-        let mut request = call.request.clone();
+        let mut request = prepare(call);
         let Phase::Upload(upload) = &mut call.phase else { return Ok(()) };
         let len = upload.body_len();
         let (block, payload) = upload.block()?;
@@ -489,7 +531,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         block: Block,
     ) -> Result<(), CallError> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
-        let mut request = call.request.clone();
+        let mut request = prepare(call);
         if request.method != Method::Fetch {
             request.payload.clear();
         }
@@ -555,6 +597,27 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn usage(&self) -> (usize, usize, usize) {
         (self.calls.len(), self.by_request.len(), self.renewals.len())
     }
+}
+
+/// The request of a call, to be completed and sent.
+fn prepare<P>(call: &mut Call<P>) -> Request {
+    let mut request = call.request.clone();
+    if let Some(echo) = call.echo.take() {
+        request.options.push(OptionNumber::ECHO, &echo);
+    }
+    request
+}
+
+/// Takes what a server wants to see repeated, if the response says so (RFC 9175 §2.3).
+fn take_echo<P>(call: &mut Call<P>, response: &Response) -> bool {
+    let echo = response.options.first(OptionNumber::ECHO);
+    let Some(echo) = echo.filter(|_| response.code == Code::UNAUTHORIZED) else {
+        call.echoes = 0;
+        return false;
+    };
+    call.echoes += 1;
+    call.echo = Some(echo.into());
+    call.echoes <= MAX_ECHOES
 }
 
 /// Whether the caller takes care of blocks itself.

@@ -77,6 +77,8 @@ impl Code {
     pub const GATEWAY_TIMEOUT: Self = Self::new(5, 4);
     /// 5.05 Proxying Not Supported
     pub const PROXYING_NOT_SUPPORTED: Self = Self::new(5, 5);
+    /// 5.08 Hop Limit Reached (RFC 8768)
+    pub const HOP_LIMIT_REACHED: Self = Self::new(5, 8);
 
     /// The code `class.detail`; only the lowest three and five bits count.
     pub const fn new(class: u8, detail: u8) -> Self {

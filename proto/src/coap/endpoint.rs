@@ -18,7 +18,7 @@ use super::timers::{Timer, Timers};
 use super::transmission::{Owner, Step, Transmission};
 use super::{
     CodeKind, Delivery, EndpointConfig, Event, FailReason, Malformed, Message, MessageType, Output,
-    Stats,
+    Stats, Token,
 };
 use crate::{Instant, Rng};
 
@@ -106,7 +106,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             return;
         }
         self.purge(now);
-        let message = match Message::parse(datagram) {
+        let message = match Message::parse_extended(datagram, self.config.max_token) {
             Ok(message) => message,
             Err(malformed) => return self.handle_malformed(from, malformed, delivery),
         };
@@ -173,9 +173,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.next_wait()))
     }
 
-    /// The largest message that is sent.
-    pub(super) const fn max_message(&self) -> usize {
-        self.config.max_message
+    /// Bytes of a message that is sent, whatever its token, but for the header.
+    pub(super) fn room(&self) -> usize {
+        let token = self.config.max_token.clamp(Token::MAX_SHORT, Token::MAX_LEN);
+        self.config.max_message.saturating_sub(token)
     }
 
     /// What happened so far.

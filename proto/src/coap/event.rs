@@ -64,6 +64,8 @@ pub enum Event<P> {
         message_id: u16,
         /// What the response will echo.
         token: Token,
+        /// Bytes of the datagram, for a server that does not want to send much more.
+        size: usize,
         /// The request.
         request: Request,
     },

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
+use core::hash::Hash;
 use core::time::Duration;
 
 use super::client::Client;
@@ -117,7 +118,7 @@ pub struct Node<P> {
     now: Instant,
 }
 
-impl<P: Copy + Ord + Debug> Node<P> {
+impl<P: Copy + Ord + Hash + Debug> Node<P> {
     /// A node whose message ids, tokens and keys are drawn from `seed`, which must be random.
     pub fn new(config: NodeConfig, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
@@ -265,8 +266,8 @@ impl<P: Copy + Ord + Debug> Node<P> {
     fn handle_event(&mut self, event: Event<P>) -> Option<NodeEvent<P>> {
         let (now, endpoint) = (self.now, &mut self.endpoint);
         match event {
-            Event::Request { exchange, from, delivery, message_id, token, request } => {
-                let mut incoming = Incoming { exchange, from, token, request };
+            Event::Request { exchange, from, delivery, message_id, token, size, request } => {
+                let mut incoming = Incoming { exchange, from, token, size, request };
                 let ask = self.server.handle_request(now, endpoint, &mut incoming)?;
                 let request = incoming.request;
                 return Some(NodeEvent::Request {

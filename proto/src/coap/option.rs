@@ -55,6 +55,10 @@ impl OptionNumber {
     pub const PROXY_SCHEME: Self = Self(39);
     /// Size1 (RFC 7252 §5.10.9)
     pub const SIZE1: Self = Self(60);
+    /// Hop-Limit (RFC 8768 §3)
+    pub const HOP_LIMIT: Self = Self(16);
+    /// Echo (RFC 9175 §2.2)
+    pub const ECHO: Self = Self(252);
     /// Request-Tag (RFC 9175 §3.2)
     pub const REQUEST_TAG: Self = Self(292);
     /// No-Response (RFC 7967 §2)
@@ -88,6 +92,8 @@ impl OptionNumber {
             Self::PROXY_URI => (1..=1034, false),
             Self::PROXY_SCHEME => (1..=255, false),
             Self::NO_RESPONSE => (0..=1, false),
+            Self::HOP_LIMIT => (1..=1, false),
+            Self::ECHO => (1..=40, false),
             Self::REQUEST_TAG => (0..=8, true),
             _ => return None,
         };

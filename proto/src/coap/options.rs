@@ -67,9 +67,19 @@ impl Options {
         self.push_uint(number, value);
     }
 
-    /// At most how many bytes the options take in a message (RFC 7252 §3.1).
-    pub(super) fn max_encoded_len(&self) -> usize {
-        self.values.len() + 5 * self.index.len()
+    /// How many bytes the options take in a message (RFC 7252 §3.1).
+    pub(super) fn encoded_len(&self) -> usize {
+        let extended = |value: usize| match value {
+            0..13 => 0,
+            13..269 => 1,
+            _ => 2,
+        };
+        let mut previous = 0;
+        let lengths = self.iter().map(|(number, value)| {
+            let delta = number.0 - core::mem::replace(&mut previous, number.0);
+            1 + extended(delta.into()) + extended(value.len()) + value.len()
+        });
+        lengths.sum()
     }
 
     /// All options.

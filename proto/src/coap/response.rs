@@ -55,6 +55,13 @@ impl Response {
         Duration::from_secs(seconds.unwrap_or(DEFAULT_MAX_AGE_S).into())
     }
 
+    /// When the request may be made again: Max-Age of a 4.29 (RFC 8516 §3) or 5.03 (RFC 7252
+    /// §5.9.3.4).
+    pub fn retry_after(&self) -> Option<Duration> {
+        let is_busy = matches!(self.code, Code::TOO_MANY_REQUESTS | Code::SERVICE_UNAVAILABLE);
+        is_busy.then(|| self.freshness())
+    }
+
     /// Adds any option.
     pub fn option(mut self, number: OptionNumber, value: &[u8]) -> Self {
         self.options.push(number, value);
@@ -85,5 +92,15 @@ mod tests {
         assert_eq!(response.clone().max_age(0).freshness(), Duration::ZERO);
         let longest = response.max_age(u32::MAX).freshness();
         assert_eq!(longest, Duration::from_secs(u32::MAX.into()));
+    }
+
+    #[test]
+    fn a_busy_server_says_when_to_come_back() {
+        // RFC 8516 §3, RFC 7252 §5.9.3.4
+        for code in [Code::TOO_MANY_REQUESTS, Code::SERVICE_UNAVAILABLE] {
+            let wait = Response::new(code).max_age(7).retry_after();
+            assert_eq!(wait, Some(Duration::from_secs(7)));
+        }
+        assert_eq!(Response::new(Code::NOT_FOUND).max_age(7).retry_after(), None);
     }
 }

@@ -8,22 +8,28 @@
 //! | the same, not kept, of a GET | the caller is asked for the whole, and the block is cut from it |
 //! | the same of anything else | 4.08 |
 //! | with the token of an observation | ends it, unless it registers anew (RFC 7641 §4.1) |
+//! | a response to a GET or FETCH that is much larger than it, of a peer that was not verified | 4.01 with Echo (RFC 9175 §2.6) |
+//! | a response that the client does not want (RFC 7967) | an empty Acknowledgement or silence |
 //! | everything else | the caller is asked |
 
 use alloc::string::ToString as _;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt::Debug;
-use core::hash::Hasher as _;
+use core::hash::{Hash, Hasher as _};
 
 use super::block::{Assemblies, Kept, Received, slice};
+use super::echo::Verifier;
 use super::{
-    Block, BlockSize, Code, Due, ETag, Endpoint, ExchangeId, Method, NotificationId, ObserveConfig,
-    Observers, OptionNumber, Prepared, Registration, Request, ResourceId, Response, ServerStats,
-    Token, TransferConfig,
+    Block, BlockSize, Code, Due, ETag, EchoConfig, Endpoint, ExchangeId, Method, NoResponse,
+    NotificationId, ObserveConfig, Observers, OptionNumber, Prepared, Registration, Request,
+    ResourceId, Response, ServerStats, Token, TransferConfig,
 };
 use crate::siphash::SipHasher;
 use crate::{Instant, Rng};
+
+/// What Block2 and Size2 add to a response.
+const BLOCK_OPTIONS: usize = 5 + 5;
 
 /// Limits of the server's role.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -32,6 +38,8 @@ pub struct ServerConfig {
     pub transfer: TransferConfig,
     /// Observers.
     pub observe: ObserveConfig,
+    /// The protection against forged senders.
+    pub echo: EchoConfig,
 }
 
 /// A request that waits for its response.
@@ -50,6 +58,11 @@ pub struct Ask<P> {
     block1: Option<Block>,
     block2: Option<Block>,
     observes: bool,
+    /// Whether to do it again would change nothing.
+    is_safe: bool,
+    no_response: NoResponse,
+    /// Bytes of the last message of the request.
+    size: usize,
 }
 
 impl<P> Ask<P> {
@@ -66,6 +79,7 @@ pub(super) struct Incoming<P> {
     pub(super) exchange: ExchangeId,
     pub(super) from: P,
     pub(super) token: Token,
+    pub(super) size: usize,
     pub(super) request: Request,
 }
 
@@ -77,15 +91,17 @@ pub(super) struct Server<P> {
     assemblies: Assemblies<P>,
     kept: Kept<P>,
     observers: Observers<P>,
+    verifier: Verifier<P>,
     /// The notification that was built last: mostly the next observer gets the same one.
     prepared: Option<(Arc<Response>, BlockSize, Prepared)>,
     stats: ServerStats,
 }
 
-impl<P: Copy + Ord + Debug> Server<P> {
+impl<P: Copy + Ord + Hash + Debug> Server<P> {
     pub(super) fn new(config: ServerConfig, rng: &mut Rng) -> Self {
         Self {
             hash_key: (rng.next_u64(), rng.next_u64()),
+            verifier: Verifier::new(config.echo.clone(), (rng.next_u64(), rng.next_u64())),
             assemblies: Assemblies::new(config.transfer.clone()),
             kept: Kept::new(config.transfer.clone()),
             observers: Observers::new(config.observe.clone()),
@@ -102,7 +118,7 @@ impl<P: Copy + Ord + Debug> Server<P> {
         endpoint: &mut Endpoint<P>,
         incoming: &mut Incoming<P>,
     ) -> Option<Ask<P>> {
-        match self.admit(now, endpoint.max_message(), incoming) {
+        match self.admit(now, endpoint.room(), incoming) {
             Ok(ask) => Some(ask),
             Err(response) => {
                 endpoint.respond(now, incoming.exchange, response);
@@ -120,9 +136,25 @@ impl<P: Copy + Ord + Debug> Server<P> {
         resource: Option<ResourceId>,
         mut response: Response,
     ) {
-        let size = self.size_for(endpoint.max_message(), ask.block2, &response);
+        if ask.no_response.covers(response.code) && !(ask.observes && resource.is_some()) {
+            return endpoint.suppress(now, ask.exchange);
+        }
+        let mut size = self.size_for(endpoint.room(), ask.block2, &response);
+        if !ask.is_safe {
+            // It was executed, so there is no way but to send little at a time.
+            let room = self.verifier.allowance(now, ask.from, ask.size);
+            size = size.min(self.config.transfer.fitting_size(&response.options, room));
+        }
         if response.payload.len() > size.bytes() {
             add_etag(&mut response);
+        }
+        if self.is_too_much(now, &ask, size, &response) {
+            if !response.code.is_success() {
+                response.payload.clear();
+            } else if ask.is_safe {
+                let challenge = self.challenge(now, ask.from);
+                return endpoint.respond(now, ask.exchange, challenge);
+            }
         }
         if let Some(resource) = resource.filter(|_| ask.observes && response.code.is_success()) {
             let registration = Registration {
@@ -130,7 +162,7 @@ impl<P: Copy + Ord + Debug> Server<P> {
                 token: ask.token,
                 resource,
                 confirmable: ask.confirmable,
-                is_trusted: true,
+                is_trusted: self.verifier.is_verified(now, ask.from),
                 mark: ask.key,
                 block_size: size,
             };
@@ -187,6 +219,7 @@ impl<P: Copy + Ord + Debug> Server<P> {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.stats.transfers_expired += self.assemblies.handle_timeout(now);
         self.kept.handle_timeout(now);
+        self.verifier.handle_timeout(now);
         self.observers.handle_timeout(now);
     }
 
@@ -208,10 +241,13 @@ impl<P: Copy + Ord + Debug> Server<P> {
     fn admit(
         &mut self,
         now: Instant,
-        max_message: usize,
+        room: usize,
         incoming: &mut Incoming<P>,
     ) -> Result<Ask<P>, Response> {
-        let Incoming { exchange, from, token, ref mut request } = *incoming;
+        let Incoming { exchange, from, token, size, ref mut request } = *incoming;
+        if let Some(echo) = request.options.first(OptionNumber::ECHO) {
+            self.verifier.handle_echo(now, from, echo);
+        }
         let [block1, block2] = [OptionNumber::BLOCK1, OptionNumber::BLOCK2].map(|number| {
             Block::of(&request.options, number)
                 .map_err(|fault| Response::new(Code::BAD_REQUEST).diagnostic(&fault.to_string()))
@@ -235,6 +271,9 @@ impl<P: Copy + Ord + Debug> Server<P> {
             block1,
             block2,
             observes,
+            is_safe: matches!(request.method, Method::Get | Method::Fetch),
+            no_response: NoResponse::of(request),
+            size,
         };
         if let Some(block) = block1 {
             request.payload = self.assemble(now, (from, key), block, request)?;
@@ -242,7 +281,7 @@ impl<P: Copy + Ord + Debug> Server<P> {
             self.config.transfer.check_body(request.payload.len())?;
         }
         if !is_first {
-            self.serve_further(now, max_message, &ask, request)?;
+            self.serve_further(now, room, &ask, request)?;
         }
         request.options.remove(is_of_blocks);
         Ok(ask)
@@ -275,7 +314,7 @@ impl<P: Copy + Ord + Debug> Server<P> {
     fn serve_further(
         &mut self,
         now: Instant,
-        max_message: usize,
+        room: usize,
         ask: &Ask<P>,
         request: &Request,
     ) -> Result<(), Response> {
@@ -283,8 +322,12 @@ impl<P: Copy + Ord + Debug> Server<P> {
         let kept = self.kept.find(now, (ask.from, ask.key));
         if let (Some(wanted), Some(kept)) = (wanted, kept) {
             self.stats.blocks_served += 1;
-            let size = self.size_for(max_message, Some(wanted), &kept);
-            return Err(slice(&kept, wanted, size));
+            let size = self.size_for(room, Some(wanted), &kept);
+            return Err(if self.is_too_much(now, ask, size, &kept) {
+                self.challenge(now, ask.from)
+            } else {
+                slice(&kept, wanted, size)
+            });
         }
         // Asking again is safe for a GET, and for a FETCH that says what it wants.
         match request.method {
@@ -321,14 +364,29 @@ impl<P: Copy + Ord + Debug> Server<P> {
         answer
     }
 
-    /// The size of the blocks of a response.
-    fn size_for(
+    /// Whether a response is larger than its client may get (RFC 9175 §2.6).
+    fn is_too_much(
         &self,
-        max_message: usize,
-        wanted: Option<Block>,
+        now: Instant,
+        ask: &Ask<P>,
+        size: BlockSize,
         response: &Response,
-    ) -> BlockSize {
-        let size = self.config.transfer.fitting_size(&response.options, max_message);
+    ) -> bool {
+        let len = response.payload.len();
+        let of_blocks = if len > size.bytes() { BLOCK_OPTIONS } else { 0 };
+        let taken = 4 + ask.token.len() + response.options.encoded_len() + of_blocks + 1;
+        taken + len.min(size.bytes()) > self.verifier.allowance(now, ask.from, ask.size)
+    }
+
+    /// 4.01 with Echo; nothing was executed.
+    fn challenge(&mut self, now: Instant, peer: P) -> Response {
+        self.stats.challenges += 1;
+        self.verifier.challenge(now, peer)
+    }
+
+    /// The size of the blocks of a response.
+    fn size_for(&self, room: usize, wanted: Option<Block>, response: &Response) -> BlockSize {
+        let size = self.config.transfer.fitting_size(&response.options, room);
         wanted.map_or(size, |block| size.min(block.size))
     }
 
@@ -379,6 +437,7 @@ fn is_of_blocks(number: OptionNumber) -> bool {
             | OptionNumber::SIZE1
             | OptionNumber::SIZE2
             | OptionNumber::REQUEST_TAG
+            | OptionNumber::ECHO
     )
 }
 

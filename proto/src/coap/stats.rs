@@ -58,6 +58,8 @@ pub struct Stats {
     pub unsendable_responses: u64,
     /// Responses to a group that were not sent: errors, and more than `max_delayed`.
     pub suppressed_responses: u64,
+    /// Responses that were not sent because the client did not want them (RFC 7967).
+    pub unwanted_responses: u64,
     /// Responses for an exchange that is over or was never there.
     pub late_responses: u64,
     /// Responses dropped because all message ids for the peer were used up (RFC 7252 §4.4).
@@ -88,6 +90,8 @@ pub struct ServerStats {
     pub transfers_expired: u64,
     /// Blocks of responses sent.
     pub blocks_served: u64,
+    /// Responses replaced by a 4.01 with Echo (RFC 9175 §2.6).
+    pub challenges: u64,
     /// Requests to observe that were answered without (a limit was met).
     pub observers_refused: u64,
     /// Observers that rejected a notification, did not acknowledge one or could not be sent one.

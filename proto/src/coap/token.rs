@@ -5,13 +5,16 @@ use core::ops::Deref;
 
 use super::inline::Inline;
 
-/// A token of 0 to 8 bytes, opaque to whoever did not make it. It derefs to its bytes.
+/// A token of 0 to [`MAX_LEN`](Self::MAX_LEN) bytes, opaque to whoever did not make it. It derefs to its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Token(Inline<{ Token::MAX_LEN }>);
 
 impl Token {
     /// The longest token of RFC 7252 §3.
-    pub const MAX_LEN: usize = 8;
+    pub const MAX_SHORT: usize = 8;
+    /// The longest token that can be handled at all: what a stateless client needs for an address
+    /// and a checksum (RFC 8974 §3.1), and little enough to be kept in place.
+    pub const MAX_LEN: usize = 40;
     /// The token without bytes.
     pub const EMPTY: Self = Self(Inline::EMPTY);
 

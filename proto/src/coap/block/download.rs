@@ -61,7 +61,7 @@ impl Download {
         if !block.more {
             return Ok((None, DownloadStep::Done(response)));
         }
-        let mut download = Self { response, size: block.size.min(size), limit };
+        let download = Self { response, size: block.size.min(size), limit };
         let step = download.ask()?;
         Ok((Some(download), step))
     }
@@ -95,9 +95,13 @@ impl Download {
         self.ask()
     }
 
-    fn ask(&mut self) -> Result<DownloadStep, DownloadFault> {
-        let block = Block::at(self.response.payload.len(), false, self.size);
-        block.map(DownloadStep::Ask).ok_or(DownloadFault::TooLarge { limit: self.limit })
+    /// The block that comes next.
+    pub(crate) fn wanted(&self) -> Option<Block> {
+        Block::at(self.response.payload.len(), false, self.size)
+    }
+
+    fn ask(&self) -> Result<DownloadStep, DownloadFault> {
+        self.wanted().map(DownloadStep::Ask).ok_or(DownloadFault::TooLarge { limit: self.limit })
     }
 }
 

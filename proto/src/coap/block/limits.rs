@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::super::{Code, Options, Response, Token};
+use super::super::{Code, Options, Response};
 use super::BlockSize;
 
 /// Bytes of a message for what a block adds to the options that are given: header, payload marker,
@@ -55,10 +55,10 @@ impl TransferConfig {
         if len > self.max_body { Err(self.too_large()) } else { Ok(()) }
     }
 
-    /// The largest block that fits a message of `max_message` bytes together with `options`.
-    pub(crate) fn fitting_size(&self, options: &Options, max_message: usize) -> BlockSize {
-        let taken = OVERHEAD + Token::MAX_LEN + options.max_encoded_len();
-        let size = BlockSize::fitting(max_message.saturating_sub(taken));
+    /// The largest block that fits into so many bytes of a message together with `options`.
+    pub(crate) fn fitting_size(&self, options: &Options, room: usize) -> BlockSize {
+        let taken = OVERHEAD + options.encoded_len();
+        let size = BlockSize::fitting(room.saturating_sub(taken));
         size.unwrap_or(BlockSize::MIN).min(self.block_size)
     }
 }

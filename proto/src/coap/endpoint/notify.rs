@@ -14,7 +14,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     /// Prepares a response to be sent to many with [`notify`](Self::notify); `None` if it is larger
     /// than `max_message`.
     pub fn prepare(&self, response: &Response) -> Option<Prepared> {
-        Prepared::new(response, self.config.max_message).ok()
+        Prepared::new(response, self.room()).ok()
     }
 
     /// Sends a notification for a request that was received with `token`.

@@ -74,10 +74,39 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         }
     }
 
+    /// Finishes an exchange without a response, because the client does not want one (RFC 7967
+    /// §2): a Confirmable request is acknowledged.
+    pub fn suppress(&mut self, now: Instant, exchange: ExchangeId) {
+        let ExchangeId(key) = exchange;
+        let found = self.dedup.get(key).and_then(|entry| {
+            let address = self.peers.get(entry.peer)?.address;
+            Some((address, entry.message_id, entry.state.clone()))
+        });
+        let Some((to, message_id, state)) = found else {
+            self.stats.late_responses += 1;
+            return;
+        };
+        match state {
+            State::Waiting { .. } | State::Acknowledged => {
+                let answer = encode::empty(MessageType::Acknowledgement, message_id);
+                self.answered(now, key, answer.as_slice().into());
+                if state != State::Acknowledged {
+                    self.transmit(to, answer);
+                }
+            }
+            State::NonConfirmable(_) => self.answered(now, key, Box::default()),
+            State::Answered(_) => {
+                self.stats.late_responses += 1;
+                return;
+            }
+        }
+        self.stats.unwanted_responses += 1;
+    }
+
     /// Rebuilds the de-duplication after a restart: the message with this identity, executed `age`
     /// ago by an earlier process, gets `response` when it comes again and is not executed.
     ///
-    /// What is older than EXCHANGE_LIFETIME, has a token of more than eight bytes (so is no
+    /// What is older than EXCHANGE_LIFETIME, has a token of more than `max_token` bytes (so is no
     /// message) or does not fit the limits beside unanswered requests is not remembered. Call it
     /// with the oldest first: where a limit is met, the first ones give way.
     pub fn remember(
@@ -89,7 +118,9 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         age: Duration,
         response: Response,
     ) {
-        let Some(token) = Token::new(token) else { return };
+        let longest = self.config.max_token.max(Token::MAX_SHORT);
+        let token = Token::new(token).filter(|token| token.len() <= longest);
+        let Some(token) = token else { return };
         let Some(left) = self.config.exchange_lifetime.checked_sub(age) else { return };
         let Some(peer) = self.peer(now, peer) else { return };
         let identity = (peer, message_id, token);
@@ -129,7 +160,8 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         };
         self.stats.requests += 1;
         let (message_id, token) = (message.message_id(), message.token());
-        let event = Event::Request { exchange, from, delivery, message_id, token, request };
+        let size = message.size();
+        let event = Event::Request { exchange, from, delivery, message_id, token, size, request };
         self.outputs.push_back(Output::Event(event));
     }
 

@@ -3,12 +3,14 @@
 mod blocks;
 mod observing;
 mod pairs;
+mod protection;
 
 use alloc::vec::Vec;
 
 use super::*;
 use crate::coap::{
-    Block, BlockSize, Code, Message, MessageType, Method, Options, TransferConfig, encode,
+    Block, BlockSize, Code, EchoConfig, Message, MessageType, Method, Options, TransferConfig,
+    encode,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -49,7 +51,8 @@ impl Bench {
     }
 
     fn with_transfer(transfer: TransferConfig) -> Self {
-        let server = ServerConfig { transfer: transfer.clone(), ..Default::default() };
+        let echo = EchoConfig { amplification: None, ..Default::default() };
+        let server = ServerConfig { transfer: transfer.clone(), echo, ..Default::default() };
         Self::new(NodeConfig { server, client: transfer, ..Default::default() })
     }
 

@@ -37,7 +37,7 @@ impl Bench {
 }
 
 fn bench() -> Bench {
-    Bench::new(NodeConfig::default())
+    Bench::with_transfer(TransferConfig::default())
 }
 
 #[test]
@@ -110,7 +110,8 @@ fn a_change_while_a_notification_is_under_way_waits_for_it() {
 fn a_refused_registration_is_answered_without_observe() {
     // RFC 7641 §4.1
     let observe = crate::coap::ObserveConfig { max_observers: 1, ..Default::default() };
-    let server = ServerConfig { observe, ..Default::default() };
+    let echo = EchoConfig { amplification: None, ..Default::default() };
+    let server = ServerConfig { observe, echo, ..Default::default() };
     let mut bench = Bench::new(NodeConfig { server, ..Default::default() });
     assert!(number(&bench.observer(b"a", b"1")).is_some());
     let refused = bench.observer(b"b", b"1");

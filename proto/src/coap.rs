@@ -6,6 +6,7 @@
 //! | [`Request`], [`Response`] | what messages carry, owned, with all options as (number, value) |
 //! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
 //! | [`Observers`], [`Observation`] | who observes what (RFC 7641), for a server and a client |
+//! | [`link_format`] | what resources there are (RFC 6690) |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
 //! | [`Request::count_hop`], [`NoResponse`], [`Response::retry_after`] | RFC 8768, RFC 7967, RFC 8516 |
 //! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation, Echo (RFC 9175) |
@@ -34,6 +35,7 @@ mod event;
 mod golden;
 mod hop_limit;
 mod inline;
+pub mod link_format;
 mod location;
 mod malformed;
 mod message;

@@ -1,7 +1,7 @@
 //! The CoRE link format (RFC 6690): what resources a server has, as `/.well-known/core` says it.
 //!
 //! A [`Link`] cannot be one that does not read back: its parts are checked when it is made.
-//! [`parse`] is strict, [`write`] its inverse, and [`discover`] answers a request for links with
+//! [`parse()`] is strict, [`write()`] its inverse, and [`discover()`] answers a request for links with
 //! the filters of its query (§4.1).
 
 mod discover;

@@ -169,3 +169,63 @@ fn with(mut request: Request, number: OptionNumber, value: u32) -> Request {
     request.options.push_uint(number, value);
     request
 }
+
+/// Not a check: prints what serving a request costs, from datagram to datagram, with 10,000 peers
+/// of whom none observes anything. Run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+#[expect(clippy::disallowed_methods, reason = "a measurement needs the real clock")]
+fn serving_cost() {
+    extern crate std;
+    let mut node = Node::new(NodeConfig::default(), 1);
+    let mut datagram = crate::coap::golden::DISCOVERY.to_vec();
+    let mut start = std::time::Instant::now();
+    let (warm_up, rounds) = (200_000_u32, 1_000_000);
+    for round in 0..warm_up + rounds {
+        if round == warm_up {
+            start = std::time::Instant::now();
+        }
+        let [.., high, low] = (round / 10_000).to_be_bytes();
+        encode::set_message_id(&mut datagram, u16::from_be_bytes([high, low]));
+        let now = Instant::from_micros(u64::from(round) * 10);
+        node.handle_datagram(now, round % 10_000, &datagram, Delivery::Unicast);
+        let NodeOutput::Event(NodeEvent::Request { ask, .. }) = node.poll_output() else {
+            panic!("not a request");
+        };
+        node.respond(now, ask, Response::new(Code::CHANGED));
+        assert!(matches!(node.poll_output(), NodeOutput::Transmit { .. }));
+    }
+    let nanos = start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds);
+    std::println!("{nanos:.0} ns a request");
+}
+
+/// Not a check: prints what a notification costs with 10,000 observers of one resource.
+#[test]
+#[ignore = "a measurement, not a check"]
+#[expect(clippy::disallowed_methods, reason = "a measurement needs the real clock")]
+fn notification_cost() {
+    extern crate std;
+    let mut node = Bench::with_transfer(TransferConfig::default()).node;
+    let (now, resource) = (Instant::ZERO, ResourceId(1));
+    for peer in 0..10_000_u16 {
+        let options = with(Request::new(Method::Get), OptionNumber::OBSERVE, 0).options;
+        let (code, token) = (Method::Get.code(), Token::new(b"t").unwrap());
+        let get = encode::message(NON, code, 1, token, &options, b"", 1152).unwrap();
+        node.handle_datagram(now, peer, &get, Delivery::Unicast);
+        let NodeOutput::Event(NodeEvent::Request { ask, .. }) = node.poll_output() else {
+            panic!("not a request");
+        };
+        node.respond_observed(now, ask, resource, content("0"));
+        while let NodeOutput::Transmit { .. } = node.poll_output() {}
+    }
+    let start = std::time::Instant::now();
+    let mut sent = 0_u32;
+    for round in 0..20_u8 {
+        node.notify(now, resource, content([round; 40]));
+        while let NodeOutput::Transmit { .. } = node.poll_output() {
+            sent += 1;
+        }
+    }
+    assert_eq!(sent, 200_000);
+    std::println!("{:?} a notification, {sent} sent", start.elapsed() / sent);
+}

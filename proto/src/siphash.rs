@@ -23,26 +23,31 @@ impl SipHasher {
         Self { state, tail: 0, len: 0 }
     }
 
-    fn push(&mut self, byte: u8) {
-        self.tail |= u64::from(byte) << (8 * (self.len % 8));
-        self.len += 1;
-        if self.len.is_multiple_of(8) {
-            self.state = absorb(self.state, core::mem::take(&mut self.tail));
+    /// Takes up to eight bytes, the first one lowest and zeros above the last.
+    const fn push(&mut self, word: u64, bytes: usize) {
+        let before = self.len % 8;
+        self.tail |= word << (8 * before);
+        self.len += bytes;
+        if before + bytes >= 8 {
+            self.state = absorb(self.state, self.tail);
+            self.tail = match before {
+                0 => 0,
+                _ => word >> (64 - 8 * before),
+            };
         }
     }
 }
 
 impl Hasher for SipHasher {
     fn write(&mut self, bytes: &[u8]) {
-        let aligned = (8 - self.len % 8) % 8;
-        let (head, rest) = bytes.split_at(aligned.min(bytes.len()));
-        head.iter().for_each(|&byte| self.push(byte));
-        let (words, tail) = rest.as_chunks();
+        let (words, rest) = bytes.as_chunks();
         for word in words {
-            self.state = absorb(self.state, u64::from_le_bytes(*word));
+            self.push(u64::from_le_bytes(*word), 8);
         }
-        self.len += rest.len() - tail.len();
-        tail.iter().for_each(|&byte| self.push(byte));
+        if !rest.is_empty() {
+            let word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.push(word, rest.len());
+        }
     }
 
     fn finish(&self) -> u64 {

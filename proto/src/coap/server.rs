@@ -419,8 +419,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
                 OptionNumber::BLOCK1 | OptionNumber::BLOCK2 | OptionNumber::OBSERVE
             );
             if !is_per_message && !number.is_no_cache_key() {
-                hasher.write(&number.0.to_be_bytes());
-                hasher.write(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+                hasher.write_u64(u64::from(number.0) << 32 | value.len() as u64);
                 hasher.write(value);
             }
         }

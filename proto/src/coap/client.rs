@@ -17,78 +17,23 @@
 //!
 //! A request that has Block1 or Block2 itself is left alone: random access (RFC 7959 §2.4).
 
-use alloc::boxed::Box;
+mod call;
+
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::fmt::Debug;
 
+use self::call::{Call, Phase, Watch, is_raw, prepare, take_echo, wanted_size};
+pub use self::call::{CallError, CallEvent, CallId};
 use super::arena::{Arena, Key};
 use super::block::{Download, DownloadStep, Upload, UploadStep};
 use super::{
-    Block, BlockSize, Code, DownloadFault, Endpoint, FailReason, Method, Observation, OptionNumber,
-    Request, RequestError, RequestId, Response, TransferConfig, UploadFault,
+    Block, BlockSize, Endpoint, FailReason, Method, Observation, OptionNumber, Request,
+    RequestError, RequestId, Response, TransferConfig,
 };
 use crate::{Instant, Rng};
 
 /// How often a representation may change while it is fetched, before the call is given up.
 const MAX_RESTARTS: u8 = 3;
-
-/// How often a server may want an Echo repeated before the 4.01 is the response.
-const MAX_ECHOES: u8 = 3;
-
-/// Something that a client asked for: [`request`](super::Node::request) or
-/// [`observe`](super::Node::observe).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct CallId(Key);
-
-/// Why a call ended without a response.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum CallError {
-    /// One of its exchanges failed.
-    #[error(transparent)]
-    Exchange(#[from] FailReason),
-    /// One of its exchanges could not be started.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The body of the request could not be sent.
-    #[error(transparent)]
-    Upload(#[from] UploadFault),
-    /// The body of the response could not be fetched.
-    #[error(transparent)]
-    Download(#[from] DownloadFault),
-    /// The parts that came were of different representations.
-    #[error("the representation changed while it was fetched, try again")]
-    Changed,
-}
-
-/// What comes of calls.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum CallEvent<P> {
-    /// The response; the call is over.
-    Response {
-        /// Which call.
-        call: CallId,
-        /// Who answered.
-        from: P,
-        /// The response with its whole body; it may well be an error.
-        response: Response,
-    },
-    /// A newer state of what is observed.
-    Notification {
-        /// Which call.
-        call: CallId,
-        /// Who answered.
-        from: P,
-        /// The state with its whole body.
-        response: Response,
-    },
-    /// There will be no response; the call is over.
-    Failed {
-        /// Which call.
-        call: CallId,
-        /// Why.
-        error: CallError,
-    },
-}
 
 /// The client's state.
 #[derive(Debug)]
@@ -100,38 +45,6 @@ pub(super) struct Client<P> {
     renewals: BTreeSet<(Instant, Key)>,
     events: VecDeque<CallEvent<P>>,
     next_tag: u32,
-}
-
-#[derive(Debug)]
-struct Call<P> {
-    to: P,
-    /// What was asked for; the body is in `phase` while it is sent in blocks.
-    request: Request,
-    phase: Phase,
-    /// The exchange under way that fetches or sends blocks, or the only one.
-    exchange: Option<RequestId>,
-    watch: Option<Watch>,
-    restarts: u8,
-    /// What the server wants to see in the next request.
-    echo: Option<Box<[u8]>>,
-    echoes: u8,
-}
-
-#[derive(Debug)]
-enum Phase {
-    Whole,
-    Upload(Upload),
-    Download(Download),
-}
-
-/// An observation of a call.
-#[derive(Debug)]
-struct Watch {
-    registration: RequestId,
-    observation: Observation,
-    /// When its timer is set to.
-    renew_at: Instant,
-    is_ending: bool,
 }
 
 /// What a call does next.
@@ -597,40 +510,4 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn usage(&self) -> (usize, usize, usize) {
         (self.calls.len(), self.by_request.len(), self.renewals.len())
     }
-}
-
-/// The request of a call, to be completed and sent.
-fn prepare<P>(call: &mut Call<P>) -> Request {
-    let mut request = call.request.clone();
-    if let Some(echo) = call.echo.take() {
-        request.options.push(OptionNumber::ECHO, &echo);
-    }
-    request
-}
-
-/// Takes what a server wants to see repeated, if the response says so (RFC 9175 §2.3).
-fn take_echo<P>(call: &mut Call<P>, response: &Response) -> bool {
-    let echo = response.options.first(OptionNumber::ECHO);
-    let Some(echo) = echo.filter(|_| response.code == Code::UNAUTHORIZED) else {
-        call.echoes = 0;
-        return false;
-    };
-    call.echoes += 1;
-    call.echo = Some(echo.into());
-    call.echoes <= MAX_ECHOES
-}
-
-/// Whether the caller takes care of blocks itself.
-fn is_raw(request: &Request) -> bool {
-    let is_block = |(number, _)| matches!(number, OptionNumber::BLOCK1 | OptionNumber::BLOCK2);
-    request.options.iter().any(is_block)
-}
-
-/// The size of blocks that a 4.13 to a body in one message asks for.
-fn wanted_size<P>(call: &Call<P>, response: &Response) -> Option<BlockSize> {
-    if response.code != Code::REQUEST_ENTITY_TOO_LARGE || call.watch.is_some() {
-        return None;
-    }
-    let hint = Block::of(&response.options, OptionNumber::BLOCK1).ok()??;
-    (call.request.payload.len() > hint.size.bytes()).then_some(hint.size)
 }

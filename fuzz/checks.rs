@@ -126,7 +126,12 @@ impl End {
                 Output::Event(Event::Response { id, .. } | Event::Failed { id, .. }) => {
                     assert!(self.open.remove(&id), "a request ends once");
                 }
-                Output::Event(Event::Malformed { .. }) => {}
+                Output::Event(
+                    Event::Malformed { .. }
+                    | Event::Notification { .. }
+                    | Event::Delivered { .. }
+                    | Event::Undelivered { .. },
+                ) => {}
                 Output::Wait(Some(at)) if at <= now => self.endpoint.handle_timeout(now),
                 Output::Wait(_) => return,
             }

@@ -13,6 +13,7 @@ mod number;
 mod reading;
 mod rng;
 pub mod senml;
+mod siphash;
 mod time;
 
 pub use number::{Number, ParseNumberError};

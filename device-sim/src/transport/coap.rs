@@ -128,8 +128,12 @@ impl Node {
                 tracing::debug!(device = self.device.id(), %reason, "no answer");
                 (id, false)
             }
-            // A device serves nothing.
-            Event::Request { .. } | Event::Malformed { .. } => return,
+            // A device serves nothing and observes nothing.
+            Event::Request { .. }
+            | Event::Malformed { .. }
+            | Event::Notification { .. }
+            | Event::Delivered { .. }
+            | Event::Undelivered { .. } => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
         match is_taken {

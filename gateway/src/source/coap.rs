@@ -239,8 +239,12 @@ impl Server {
             Event::Malformed { from, fault } => {
                 self.context.refuse("malformed", from, fault, b"");
             }
-            // This endpoint makes no requests.
-            Event::Response { .. } | Event::Failed { .. } => {}
+            // This endpoint makes no requests and sends no notifications.
+            Event::Response { .. }
+            | Event::Failed { .. }
+            | Event::Notification { .. }
+            | Event::Delivered { .. }
+            | Event::Undelivered { .. } => {}
         }
     }
 }

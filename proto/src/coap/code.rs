@@ -33,6 +33,8 @@ impl Code {
     pub const CHANGED: Self = Self::new(2, 4);
     /// 2.05 Content
     pub const CONTENT: Self = Self::new(2, 5);
+    /// 2.31 Continue (RFC 7959 §2.9.1)
+    pub const CONTINUE: Self = Self::new(2, 31);
 
     /// 4.00 Bad Request
     pub const BAD_REQUEST: Self = Self::new(4, 0);
@@ -48,6 +50,8 @@ impl Code {
     pub const METHOD_NOT_ALLOWED: Self = Self::new(4, 5);
     /// 4.06 Not Acceptable
     pub const NOT_ACCEPTABLE: Self = Self::new(4, 6);
+    /// 4.08 Request Entity Incomplete (RFC 7959 §2.9.2)
+    pub const REQUEST_ENTITY_INCOMPLETE: Self = Self::new(4, 8);
     /// 4.09 Conflict (RFC 8132)
     pub const CONFLICT: Self = Self::new(4, 9);
     /// 4.12 Precondition Failed
@@ -73,6 +77,8 @@ impl Code {
     pub const GATEWAY_TIMEOUT: Self = Self::new(5, 4);
     /// 5.05 Proxying Not Supported
     pub const PROXYING_NOT_SUPPORTED: Self = Self::new(5, 5);
+    /// 5.08 Hop Limit Reached (RFC 8768)
+    pub const HOP_LIMIT_REACHED: Self = Self::new(5, 8);
 
     /// 7.01 CSM, Capabilities and Settings (RFC 8323 §5.3)
     pub const CSM: Self = Self::new(7, 1);

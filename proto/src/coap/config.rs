@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::OptionNumber;
+use super::{OptionNumber, Token};
 
 /// Options of RFC 7252 that a server has to recognise in a request because they are critical.
 /// The elective ones need no list: what is not understood is ignored (RFC 7252 §5.4.1).
@@ -23,7 +23,7 @@ pub const REQUEST_OPTIONS: &[OptionNumber] = &[
 /// Parameters and limits of an [`Endpoint`](super::Endpoint).
 ///
 /// `Default` has the values of RFC 7252 §4.8 and limits for a gateway. With all tables full at
-/// these limits an endpoint holds about 30 MB (measured with IPv6 socket addresses: 16 MB for
+/// these limits an endpoint holds about 32 MB (measured with IPv6 socket addresses: 18 MB for
 /// received messages and their answers, 13 MB for peers), at most 2 MB of delayed responses, and
 /// 1.8 kB for every request of its own in progress that is as large as `max_message`. Outputs that
 /// the caller does not drain come on top. Tables grow with use and keep their room.
@@ -57,6 +57,10 @@ pub struct EndpointConfig {
     /// The largest message to send, in bytes (RFC 7252 §4.6).
     pub max_message: usize,
 
+    /// The longest token of a request to take, at most [`Token::MAX_LEN`](super::Token::MAX_LEN).
+    /// With up to 8 there are no extended tokens (RFC 8974), and a longer one is a format error.
+    pub max_token: usize,
+
     /// Peers with something in progress or something remembered. The one that was silent longest
     /// gives way; when all have something in progress, a new one is refused with 5.03.
     pub max_peers: usize,
@@ -76,6 +80,9 @@ pub struct EndpointConfig {
     pub max_queue: usize,
     /// Responses to multicast requests that wait for their moment; further ones are not sent.
     pub max_delayed: usize,
+
+    /// Notifications that may still be acknowledged or rejected; further ones are not sent.
+    pub max_notifications: usize,
 
     /// Critical options that the caller handles in requests.
     pub request_options: &'static [OptionNumber],
@@ -121,6 +128,7 @@ impl Default for EndpointConfig {
             ack_delay: Duration::from_secs(1),
             response_timeout: Duration::from_secs(93),
             max_message: 1152,
+            max_token: Token::MAX_SHORT,
             max_peers: 32_768,
             max_received: 65_536,
             max_received_per_peer: 4096,
@@ -128,6 +136,7 @@ impl Default for EndpointConfig {
             max_requests: 16_384,
             max_queue: 64,
             max_delayed: 1024,
+            max_notifications: 32_768,
             request_options: REQUEST_OPTIONS,
             response_options: &[],
         }

@@ -1,6 +1,7 @@
 //! The endpoint: one state machine for the server's and the client's role.
 
 mod client;
+mod notify;
 mod server;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -17,7 +18,7 @@ use super::timers::{Timer, Timers};
 use super::transmission::{Owner, Step, Transmission};
 use super::{
     CodeKind, Delivery, EndpointConfig, Event, FailReason, Malformed, Message, MessageType, Output,
-    Stats,
+    Stats, Token,
 };
 use crate::{Instant, Rng};
 
@@ -54,7 +55,9 @@ const PEERS_PURGED_PER_CALL: usize = 4;
 /// | any of these to a group | silence |
 ///
 /// As a client it takes a [`Request`](super::Request) and ends it in exactly one
-/// [`Event::Response`] or [`Event::Failed`].
+/// [`Event::Response`] or [`Event::Failed`]. One that asks for notifications (RFC 7641) gets any
+/// number of [`Event::Notification`] before; a server sends them with [`notify`](Self::notify) and
+/// keeps the list of whom to send them to itself: [`Observers`](super::Observers).
 ///
 /// The message layer of one endpoint is lost in a restart. A caller that stores what it executed
 /// calls [`remember`](Self::remember) for every message that is young enough.
@@ -68,6 +71,8 @@ pub struct Endpoint<P> {
     requests: OwnRequests,
     /// Messages that a Reset or an Acknowledgement can refer to, by peer and message id.
     transmissions: BTreeMap<(Key, u16), Transmission>,
+    /// How many of them are notifications.
+    notifying: usize,
     delayed: BTreeMap<u64, Delayed>,
     next_delayed: u64,
     timers: Timers,
@@ -84,6 +89,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             dedup: Dedup::new(&config),
             requests: OwnRequests::new(),
             transmissions: BTreeMap::new(),
+            notifying: 0,
             delayed: BTreeMap::new(),
             next_delayed: 0,
             timers: Timers::new(),
@@ -100,7 +106,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             return;
         }
         self.purge(now);
-        let message = match Message::parse(datagram) {
+        let message = match Message::parse_extended(datagram, self.config.max_token) {
             Ok(message) => message,
             Err(malformed) => return self.handle_malformed(from, malformed, delivery),
         };
@@ -165,6 +171,12 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     /// What to do next; see the type for the order of calls.
     pub fn poll_output(&mut self) -> Output<P> {
         self.outputs.pop_front().unwrap_or_else(|| Output::Wait(self.next_wait()))
+    }
+
+    /// Bytes of a message that is sent, whatever its token, but for the header.
+    pub(super) fn room(&self) -> usize {
+        let token = self.config.max_token.clamp(Token::MAX_SHORT, Token::MAX_LEN);
+        self.config.max_message.saturating_sub(token)
     }
 
     /// What happened so far.
@@ -251,7 +263,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     fn retransmit(&mut self, now: Instant, peer: Key, message_id: u16) {
         let Some(address) = self.peers.get(peer).map(|peer| peer.address) else { return };
         let Some(transmission) = self.transmissions.get_mut(&(peer, message_id)) else { return };
-        let Some(schedule) = &mut transmission.retransmit else { return };
+        let Some(schedule) = &mut transmission.retransmit else {
+            // A Non-confirmable notification: its Reset is not expected any more.
+            return self.end_notification(now, peer, message_id);
+        };
         match schedule.step(now, &self.config) {
             Step::Retransmit => {
                 self.timers.set(schedule.due, Timer::Retransmit(peer, message_id));
@@ -264,7 +279,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
                 Owner::Request(id) => self.finish(now, id, Err(FailReason::Timeout)),
                 Owner::Response => {
                     self.stats.separate_responses_lost += 1;
-                    self.end_separate_response(now, peer, message_id);
+                    self.end_outbound(now, peer, message_id);
+                }
+                Owner::Notification => {
+                    self.lose_notification(now, peer, message_id, FailReason::Timeout);
                 }
             },
         }
@@ -273,9 +291,17 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     /// Takes a message out of the schedule.
     fn end_transmission(&mut self, peer: Key, message_id: u16) {
         if let Some(transmission) = self.transmissions.remove(&(peer, message_id))
-            && let Some(schedule) = transmission.retransmit
+            && let Some(due) = transmission.due()
         {
-            self.timers.clear(schedule.due, Timer::Retransmit(peer, message_id));
+            self.timers.clear(due, Timer::Retransmit(peer, message_id));
+        }
+    }
+
+    /// Forgets a separate response or notification that was acknowledged or given up.
+    fn end_outbound(&mut self, now: Instant, peer: Key, message_id: u16) {
+        if self.transmissions.contains_key(&(peer, message_id)) {
+            self.end_transmission(peer, message_id);
+            self.peers.release(now, peer);
         }
     }
 
@@ -291,4 +317,4 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

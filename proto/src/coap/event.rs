@@ -23,6 +23,13 @@ pub struct ExchangeId(pub(super) Key);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct RequestId(pub(super) Key);
 
+/// A notification sent with [`notify`](super::Endpoint::notify).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct NotificationId {
+    pub(super) peer: Key,
+    pub(super) message_id: u16,
+}
+
 /// What [`poll_output`](super::Endpoint::poll_output) gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output<P> {
@@ -57,8 +64,21 @@ pub enum Event<P> {
         message_id: u16,
         /// What the response will echo.
         token: Token,
+        /// Bytes of the datagram, for a server that does not want to send much more.
+        size: usize,
         /// The request.
         request: Request,
+    },
+    /// A response to a request with Observe that opens or continues an observation; more will
+    /// come (RFC 7641 §3.2). The order is the network's: see
+    /// [`Observation`](super::Observation).
+    Notification {
+        /// Which request.
+        id: RequestId,
+        /// Who answered.
+        from: P,
+        /// The response, of class 2 and with Observe.
+        response: Response,
     },
     /// The response to a request; the request is over.
     Response {
@@ -74,6 +94,18 @@ pub enum Event<P> {
         /// Which request.
         id: RequestId,
         /// Why.
+        reason: FailReason,
+    },
+    /// A Confirmable notification was acknowledged.
+    Delivered {
+        /// Which one.
+        notification: NotificationId,
+    },
+    /// A notification was rejected with a Reset, or a Confirmable one was not acknowledged.
+    Undelivered {
+        /// Which one.
+        notification: NotificationId,
+        /// [`Reset`](FailReason::Reset) or [`Timeout`](FailReason::Timeout).
         reason: FailReason,
     },
     /// A datagram that is not a message; the reaction has been sent where there is one.
@@ -123,6 +155,10 @@ pub enum RequestError {
     /// As many peers as `max_peers` have something in progress.
     #[error("too many peers have something in progress, wait for one to end")]
     TooManyPeers,
+    /// The request to renew or end an observation came when there was none, or while another such
+    /// request was under way.
+    #[error("there is no observation that could be renewed or ended, or that is being done")]
+    NotObserving,
     /// Larger than `max_message`.
     #[error("the message would be larger than {limit} bytes, send less at once")]
     TooLarge {

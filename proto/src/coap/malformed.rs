@@ -25,9 +25,12 @@ pub enum Fault {
     /// RFC 7252 §3: ignored in silence.
     #[error("version {0}, expected 1")]
     UnknownVersion(u8),
-    /// RFC 7252 §3: 9–15 are reserved.
+    /// RFC 7252 §3: 9–15 are reserved; with extended tokens only 15 (RFC 8974 §2.1).
     #[error("token length {0} is reserved")]
     TokenLength(u8),
+    /// RFC 8974 §2.2: longer than the receiver supports.
+    #[error("a token of {0} bytes is longer than supported")]
+    TokenTooLong(usize),
     /// RFC 7252 §3
     #[error("the token is longer than the datagram")]
     TokenTruncated,

@@ -32,11 +32,18 @@ pub struct Message<'a> {
     token: Token,
     options: &'a [u8],
     payload: &'a [u8],
+    size: usize,
 }
 
 impl<'a> Message<'a> {
     /// Checks the whole datagram; see [`Fault`] for what can be wrong with it.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, Malformed> {
+        Self::parse_extended(datagram, Token::MAX_SHORT)
+    }
+
+    /// The same, with extended tokens of up to `max_token` bytes (RFC 8974 §2.1); with up to 8
+    /// there are none.
+    pub fn parse_extended(datagram: &'a [u8], max_token: usize) -> Result<Self, Malformed> {
         let unreadable = |fault| Malformed { fault, header: None };
         let Some((&[first, code, id_high, id_low], rest)) = datagram.split_first_chunk() else {
             return Err(unreadable(Fault::HeaderTruncated { len: datagram.len() }));
@@ -55,7 +62,7 @@ impl<'a> Message<'a> {
         let malformed = |fault| Malformed { fault, header: Some((kind, message_id)) };
 
         let token_length = first & 0x0f;
-        if usize::from(token_length) > Token::MAX_LEN {
+        if usize::from(token_length) > Token::MAX_SHORT && max_token <= Token::MAX_SHORT {
             return Err(malformed(Fault::TokenLength(token_length)));
         }
         let code = Code::from_byte(code);
@@ -65,12 +72,10 @@ impl<'a> Message<'a> {
             CodeKind::Empty => return Err(malformed(Fault::EmptyWithContent)),
             CodeKind::Reserved => return Err(malformed(Fault::ReservedCode(code))),
         }
-        let (token, body) = rest
-            .split_at_checked(usize::from(token_length))
-            .and_then(|(token, body)| Some((Token::new(token)?, body)))
-            .ok_or_else(|| malformed(Fault::TokenTruncated))?;
+        let (token, body) = split_token(token_length, rest, max_token).map_err(malformed)?;
         let (options, payload) = split_payload(body).map_err(malformed)?;
-        Ok(Self { kind, code, message_id, token, options, payload })
+        let size = datagram.len();
+        Ok(Self { kind, code, message_id, token, options, payload, size })
     }
 
     /// Confirmable, Non-confirmable, Acknowledgement or Reset.
@@ -101,6 +106,11 @@ impl<'a> Message<'a> {
     /// The payload, empty if there is none.
     pub const fn payload(&self) -> &'a [u8] {
         self.payload
+    }
+
+    /// Bytes of the datagram.
+    pub const fn size(&self) -> usize {
+        self.size
     }
 }
 
@@ -135,6 +145,27 @@ impl<'a> Iterator for MessageOptions<'a> {
         self.number = number;
         Some((OptionNumber(number), value))
     }
+}
+
+/// Reads the token, whose length may have an extended form (RFC 8974 §2.1).
+fn split_token(nibble: u8, rest: &[u8], max_token: usize) -> Result<(Token, &[u8]), Fault> {
+    let (length, rest) = match nibble {
+        0..=12 => (usize::from(nibble), rest),
+        13 => {
+            let (&[extended], rest) = rest.split_first_chunk().ok_or(Fault::TokenTruncated)?;
+            (usize::from(extended) + 13, rest)
+        }
+        14 => {
+            let (&extended, rest) = rest.split_first_chunk().ok_or(Fault::TokenTruncated)?;
+            (usize::from(u16::from_be_bytes(extended)) + 269, rest)
+        }
+        _ => return Err(Fault::TokenLength(nibble)),
+    };
+    if length > max_token {
+        return Err(Fault::TokenTooLong(length));
+    }
+    let (token, rest) = rest.split_at_checked(length).ok_or(Fault::TokenTruncated)?;
+    Ok((Token::new(token).ok_or(Fault::TokenTooLong(length))?, rest))
 }
 
 /// Walks all options and returns them and the payload after them.

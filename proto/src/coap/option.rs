@@ -55,12 +55,24 @@ impl OptionNumber {
     pub const PROXY_SCHEME: Self = Self(39);
     /// Size1 (RFC 7252 §5.10.9)
     pub const SIZE1: Self = Self(60);
+    /// Hop-Limit (RFC 8768 §3)
+    pub const HOP_LIMIT: Self = Self(16);
+    /// Echo (RFC 9175 §2.2)
+    pub const ECHO: Self = Self(252);
+    /// Request-Tag (RFC 9175 §3.2)
+    pub const REQUEST_TAG: Self = Self(292);
     /// No-Response (RFC 7967 §2)
     pub const NO_RESPONSE: Self = Self(258);
 
     /// Whether a message must be rejected when the option is not recognised (RFC 7252 §5.4.6).
     pub const fn is_critical(self) -> bool {
         self.0 & 1 == 1
+    }
+
+    /// Whether the option is no part of what a request is about, so that requests with and without
+    /// it go together (RFC 7252 §5.4.2, NoCacheKey).
+    pub const fn is_no_cache_key(self) -> bool {
+        self.0 & 0x1e == 0x1c
     }
 
     /// The definition, for the options named here.
@@ -80,6 +92,9 @@ impl OptionNumber {
             Self::PROXY_URI => (1..=1034, false),
             Self::PROXY_SCHEME => (1..=255, false),
             Self::NO_RESPONSE => (0..=1, false),
+            Self::HOP_LIMIT => (1..=1, false),
+            Self::ECHO => (1..=40, false),
+            Self::REQUEST_TAG => (0..=8, true),
             _ => return None,
         };
         Some(Definition { length, repeatable })

@@ -43,6 +43,45 @@ impl Options {
         self.push(number, bytes.get(zeros..).unwrap_or_default());
     }
 
+    /// Adds an option for each segment of a path such as `r/th-1/temp`; a leading `/` does not
+    /// count (RFC 7252 §6.4).
+    pub(super) fn push_path(&mut self, number: OptionNumber, path: &str) {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        if !path.is_empty() {
+            path.split('/').for_each(|segment| self.push(number, segment.as_bytes()));
+        }
+    }
+
+    /// Takes all options out that are `unwanted`.
+    pub(super) fn remove(&mut self, unwanted: impl Fn(OptionNumber) -> bool) {
+        if self.index.iter().any(|&(number, _)| unwanted(number)) {
+            let all = core::mem::take(self);
+            let kept = all.iter().filter(|&(number, _)| !unwanted(number));
+            kept.for_each(|(number, value)| self.push(number, value));
+        }
+    }
+
+    /// Puts one value in place of all that an option has.
+    pub(super) fn replace_uint(&mut self, number: OptionNumber, value: u32) {
+        self.remove(|other| other == number);
+        self.push_uint(number, value);
+    }
+
+    /// How many bytes the options take in a message (RFC 7252 §3.1).
+    pub(super) fn encoded_len(&self) -> usize {
+        let extended = |value: usize| match value {
+            0..13 => 0,
+            13..269 => 1,
+            _ => 2,
+        };
+        let mut previous = 0;
+        let lengths = self.iter().map(|(number, value)| {
+            let delta = number.0 - core::mem::replace(&mut previous, number.0);
+            1 + extended(delta.into()) + extended(value.len()) + value.len()
+        });
+        lengths.sum()
+    }
+
     /// All options.
     pub fn iter(&self) -> impl Iterator<Item = (OptionNumber, &[u8])> {
         self.index.iter().enumerate().map(|(at, &(number, end))| {

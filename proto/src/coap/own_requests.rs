@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::Token;
 use super::arena::{Arena, Key};
+use super::{OptionNumber, Options, Token};
 use crate::{Instant, Rng};
 
 /// Random bytes of a token: the 32 bits that RFC 7252 §5.3.1 asks for on the open Internet.
@@ -17,6 +17,7 @@ pub(super) struct OwnRequest {
     pub(super) token: Token,
     pub(super) confirmable: bool,
     pub(super) progress: Progress,
+    pub(super) observing: Observing,
     /// Whether it counts for NSTART.
     pub(super) outstanding: bool,
     /// When to stop waiting for the response.
@@ -34,15 +35,46 @@ pub(super) enum Progress {
     Sent(u16),
     /// Acknowledged; the response comes in a message of its own.
     Acknowledged(u16),
+    /// Answered, and waits for notifications.
+    Answered,
+}
+
+/// Whether a request gets more than one response (RFC 7641 §3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Observing {
+    /// It gets one.
+    No,
+    /// It asked for notifications and got no answer yet.
+    Asked,
+    /// It gets notifications.
+    Established,
+    /// It asked to get no more notifications, and waits for the answer.
+    Ending,
+}
+
+impl Observing {
+    /// What the option Observe of a request asks for.
+    pub(super) fn asked_by(options: &Options) -> Self {
+        match options.first_uint(OptionNumber::OBSERVE) {
+            Some(0) => Self::Asked,
+            Some(_) | None => Self::No,
+        }
+    }
 }
 
 impl OwnRequest {
     /// The id of the message that it was sent in.
     pub(super) const fn message_id(&self) -> Option<u16> {
         match self.progress {
-            Progress::Queued(_) => None,
+            Progress::Queued(_) | Progress::Answered => None,
             Progress::Sent(message_id) | Progress::Acknowledged(message_id) => Some(message_id),
         }
+    }
+
+    /// Whether a response can come: it was sent, now or, if notifications come, earlier.
+    const fn expects_response(&self) -> bool {
+        self.message_id().is_some()
+            || matches!(self.observing, Observing::Established | Observing::Ending)
     }
 }
 
@@ -85,11 +117,11 @@ impl OwnRequests {
         self.requests.get_mut(key)
     }
 
-    /// The request that was sent to a peer with a token.
+    /// The request that was sent to a peer with a token and may get a response.
     pub(super) fn find_sent(&self, peer: Key, token: Token) -> Option<(Key, &OwnRequest)> {
         let key = *self.by_token.get(&(peer, token))?;
         let request = self.requests.get(key)?;
-        request.message_id().map(|_| (key, request))
+        request.expects_response().then_some((key, request))
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<OwnRequest> {

@@ -28,12 +28,7 @@ impl Request {
 
     /// Adds the segments of a path such as `r/th-1/temp`; a leading `/` does not count.
     pub fn path(mut self, path: &str) -> Self {
-        let path = path.strip_prefix('/').unwrap_or(path);
-        if !path.is_empty() {
-            path.split('/').for_each(|segment| {
-                self.options.push(OptionNumber::URI_PATH, segment.as_bytes());
-            });
-        }
+        self.options.push_path(OptionNumber::URI_PATH, path);
         self
     }
 

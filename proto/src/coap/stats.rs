@@ -1,4 +1,4 @@
-//! Counters of an endpoint: nothing that it does not do is silent.
+//! Counters of an endpoint and a server: nothing that it does not do is silent.
 
 /// What an endpoint did, since it was made.
 ///
@@ -47,11 +47,19 @@ pub struct Stats {
     pub separate_responses: u64,
     /// Separate responses that were given up after all retransmissions or a Reset.
     pub separate_responses_lost: u64,
+    /// Notifications sent.
+    pub notifications: u64,
+    /// Notifications that were given up after all retransmissions or a Reset.
+    pub notifications_lost: u64,
+    /// Notifications not sent because a limit was met.
+    pub notifications_refused: u64,
     /// Responses replaced by 5.00, because they were larger than `max_message` or had a code that
     /// is none of a response.
     pub unsendable_responses: u64,
     /// Responses to a group that were not sent: errors, and more than `max_delayed`.
     pub suppressed_responses: u64,
+    /// Responses that were not sent because the client did not want them (RFC 7967).
+    pub unwanted_responses: u64,
     /// Responses for an exchange that is over or was never there.
     pub late_responses: u64,
     /// Responses dropped because all message ids for the peer were used up (RFC 7252 §4.4).
@@ -67,4 +75,25 @@ pub struct Stats {
     pub own_requests: u64,
     /// Own requests that ended without a response.
     pub own_requests_failed: u64,
+}
+
+/// What the server's role of a node did above the messages, since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct ServerStats {
+    /// Blocks of bodies of requests.
+    pub blocks_received: u64,
+    /// Bodies of requests that were put together.
+    pub transfers_completed: u64,
+    /// Blocks refused: out of order, too much, or no room.
+    pub transfers_refused: u64,
+    /// Bodies of requests of which the rest did not come.
+    pub transfers_expired: u64,
+    /// Blocks of responses sent.
+    pub blocks_served: u64,
+    /// Responses replaced by a 4.01 with Echo (RFC 9175 §2.6).
+    pub challenges: u64,
+    /// Requests to observe that were answered without (a limit was met).
+    pub observers_refused: u64,
+    /// Observers that rejected a notification, did not acknowledge one or could not be sent one.
+    pub observers_lost: u64,
 }

@@ -3,25 +3,30 @@
 use core::fmt;
 use core::ops::Deref;
 
-/// A token of 0 to 8 bytes, opaque to whoever did not make it. It derefs to its bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Token {
-    bytes: [u8; Self::MAX_LEN],
-    len: u8,
-}
+use super::inline::Inline;
+
+/// A token of 0 to [`MAX_LEN`](Self::MAX_LEN) bytes, opaque to whoever did not make it. It derefs to its bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Token(Inline<{ Token::MAX_LEN }>);
 
 impl Token {
     /// The longest token of RFC 7252 §3.
-    pub const MAX_LEN: usize = 8;
+    pub const MAX_SHORT: usize = 8;
+    /// The longest token that can be handled at all: what a stateless client needs for an address
+    /// and a checksum (RFC 8974 §3.1), and little enough to be kept in place.
+    pub const MAX_LEN: usize = 40;
     /// The token without bytes.
-    pub const EMPTY: Self = Self { bytes: [0; Self::MAX_LEN], len: 0 };
+    pub const EMPTY: Self = Self(Inline::EMPTY);
 
-    /// The token of these bytes, `None` if there are more than eight.
+    /// The token of these bytes, `None` if there are more than [`MAX_LEN`](Self::MAX_LEN).
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut token = Self::EMPTY;
-        token.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
-        token.len = u8::try_from(bytes.len()).ok()?;
-        Some(token)
+        Inline::new(bytes).map(Self)
+    }
+}
+
+impl Default for Token {
+    fn default() -> Self {
+        Self::EMPTY
     }
 }
 
@@ -29,33 +34,12 @@ impl Deref for Token {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        &self.0
     }
 }
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("0x")?;
-        self.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn tokens_hold_up_to_eight_bytes() {
-        // RFC 7252 §3: 0-8 bytes.
-        for len in 0..=8 {
-            let bytes = &[7; 8][..len];
-            assert_eq!(&*Token::new(bytes).unwrap(), bytes);
-        }
-        assert_eq!(Token::new(&[0; 9]), None);
-    }
-
-    #[test]
-    fn tokens_of_different_length_differ() {
-        assert_ne!(Token::new(&[0]), Token::new(&[0, 0]));
+        self.0.fmt(f)
     }
 }

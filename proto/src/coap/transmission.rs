@@ -14,6 +14,8 @@ pub(super) enum Owner {
     Request(Key),
     /// A separate response.
     Response,
+    /// A notification.
+    Notification,
 }
 
 /// A message of ours that a Reset or an Acknowledgement can refer to.
@@ -22,6 +24,15 @@ pub(super) struct Transmission {
     pub(super) owner: Owner,
     /// What to retransmit, and when: only Confirmable messages are.
     pub(super) retransmit: Option<Schedule>,
+    /// When a Reset of a Non-confirmable notification is not expected any more.
+    pub(super) expires: Option<Instant>,
+}
+
+impl Transmission {
+    /// When its timer is set to.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.retransmit.as_ref().map(|schedule| schedule.due).or(self.expires)
+    }
 }
 
 /// When a Confirmable message is sent again.

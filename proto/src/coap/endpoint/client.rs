@@ -6,12 +6,12 @@ use core::time::Duration;
 use super::super::arena::Key;
 use super::super::dedup::State;
 use super::super::encode;
-use super::super::own_requests::{OwnRequest, Progress};
+use super::super::own_requests::{Observing, OwnRequest, Progress};
 use super::super::timers::Timer;
 use super::super::transmission::{Owner, Schedule, Transmission};
 use super::super::{
-    Event, FailReason, Message, MessageType, Options, Output, Request, RequestError, RequestId,
-    Response,
+    Event, FailReason, Message, MessageType, NotificationId, OptionNumber, Options, Output,
+    Request, RequestError, RequestId, Response,
 };
 use super::Endpoint;
 use crate::Instant;
@@ -19,6 +19,9 @@ use crate::Instant;
 impl<P: Copy + Ord + Debug> Endpoint<P> {
     /// Sends a request, as soon as `nstart` allows. It ends in exactly one [`Event::Response`] or
     /// [`Event::Failed`]; `to` is not a group.
+    ///
+    /// With an Observe of 0 it ends with the first response that has no Observe or is an error;
+    /// until then each response is an [`Event::Notification`] (RFC 7641 §3.2).
     pub fn request(
         &mut self,
         now: Instant,
@@ -43,6 +46,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             token,
             confirmable: request.confirmable,
             progress: Progress::Queued(datagram),
+            observing: Observing::asked_by(&request.options),
             outstanding: false,
             response_due: None,
             slot_due: None,
@@ -54,6 +58,40 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         }
         self.start_queued(now, peer);
         Ok(RequestId(id))
+    }
+
+    /// Sends another request with the token of an observation: one that is the same but for
+    /// entity-tags registers anew (RFC 7641 §3.3.1), one with an Observe of 1 ends the observation
+    /// (§3.6). It has no outcome of its own: when it fails or gets a response without Observe, the
+    /// observation's request ends so. [`RequestError::NotObserving`] where there is no observation
+    /// or the last such request is not answered yet.
+    pub fn renew(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        request: &Request,
+    ) -> Result<(), RequestError> {
+        let RequestId(id) = id;
+        let own = self.requests.get_mut(id).ok_or(RequestError::NotObserving)?;
+        let is_idle = matches!(own.progress, Progress::Answered);
+        if !is_idle || own.observing != Observing::Established {
+            return Err(RequestError::NotObserving);
+        }
+        let (limit, payload) = (self.config.max_message, &request.payload);
+        let (kind, code) = (kind_of(request.confirmable), request.method.code());
+        let datagram = encode::message(kind, code, 0, own.token, &request.options, payload, limit)
+            .map_err(|_| RequestError::TooLarge { limit })?;
+        own.progress = Progress::Queued(datagram);
+        own.confirmable = request.confirmable;
+        if Observing::asked_by(&request.options) == Observing::No {
+            own.observing = Observing::Ending;
+        }
+        let peer = own.peer;
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.queue.push_back(id);
+        }
+        self.start_queued(now, peer);
+        Ok(())
     }
 
     /// Gives up a request: it ends in [`Event::Failed`], unless it is over already.
@@ -139,7 +177,9 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         });
         let Some((peer, id)) = matching else {
             self.stats.unmatched += 1;
-            if confirmable {
+            // RFC 7641 §3.6: a notification that nobody expects is rejected, so that no more come.
+            let is_notification = message.options().any(|(n, _)| n == OptionNumber::OBSERVE);
+            if confirmable || is_notification {
                 self.send_reset(from, message_id);
             }
             return;
@@ -161,8 +201,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             self.dedup.insert(now, &mut self.peers, &mut self.stats, identity, state, expires);
             self.transmit(from, answer);
         }
-        self.stats.responses += 1;
-        self.finish(now, id, Ok(response));
+        self.handle_response(now, from, id, response, false);
     }
 
     /// A response in an Acknowledgement (RFC 7252 §5.2.1).
@@ -175,10 +214,12 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         let message_id = message.message_id();
         // RFC 7252 §5.3.2: message id and token both have to match.
         let matching = peer.and_then(|peer| {
+            let address = self.peers.get(peer)?.address;
             let (id, request) = self.requests.find_sent(peer, message.token())?;
-            (request.confirmable && request.message_id() == Some(message_id)).then_some(id)
+            let is_answer = request.confirmable && request.message_id() == Some(message_id);
+            is_answer.then_some((address, id))
         });
-        let Some(id) = matching else {
+        let Some((from, id)) = matching else {
             // RFC 7252 §5.2.2: one for a separate response counts, whatever it carries.
             let carries_response = |peer| {
                 let transmission = self.transmissions.get(&(peer, message_id));
@@ -191,15 +232,62 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             };
         };
         match self.read_response(message) {
-            Some(response) => {
-                self.stats.responses += 1;
-                self.finish(now, id, Ok(response));
-            }
+            Some(response) => self.handle_response(now, from, id, response, true),
             None => {
                 self.stats.rejected += 1;
                 self.finish(now, id, Err(FailReason::UnrecognisedOption));
             }
         }
+    }
+
+    /// A response to one of the requests; `is_answer` if it is certainly that to the message sent
+    /// last, because it is piggybacked.
+    fn handle_response(
+        &mut self,
+        now: Instant,
+        from: P,
+        id: Key,
+        response: Response,
+        is_answer: bool,
+    ) {
+        self.stats.responses += 1;
+        let has_observe = response.options.first(OptionNumber::OBSERVE).is_some();
+        let Some(request) = self.requests.get_mut(id) else { return };
+        // RFC 7641 §3.2, §4.2: without Observe, or with an error, there will be no more.
+        if !has_observe || !response.code.is_success() || request.observing == Observing::No {
+            return self.finish(now, id, Ok(response));
+        }
+        let acknowledged = matches!(request.progress, Progress::Acknowledged(_));
+        match request.observing {
+            // What still comes while the observation is being ended is not wanted any more.
+            Observing::Ending if is_answer => return self.finish(now, id, Ok(response)),
+            Observing::Ending => return,
+            Observing::Established if !is_answer && !acknowledged => {}
+            Observing::Asked | Observing::Established | Observing::No => self.settle(now, id),
+        }
+        self.outputs.push_back(Output::Event(Event::Notification {
+            id: RequestId(id),
+            from,
+            response,
+        }));
+    }
+
+    /// A request with Observe is answered, but not over.
+    fn settle(&mut self, now: Instant, id: Key) {
+        let Some(request) = self.requests.get_mut(id) else { return };
+        let (peer, message_id) = (request.peer, request.message_id());
+        request.observing = Observing::Established;
+        request.progress = Progress::Answered;
+        if let Some(due) = request.response_due.take() {
+            self.timers.clear(due, Timer::Response(id));
+        }
+        if let Some(due) = request.slot_due.take() {
+            self.timers.clear(due, Timer::Slot(id));
+        }
+        if let Some(message_id) = message_id {
+            self.end_transmission(peer, message_id);
+        }
+        self.free_slot(now, id);
     }
 
     /// An empty Acknowledgement: what was sent has arrived.
@@ -219,7 +307,12 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         };
         self.stats.acknowledgements += 1;
         match owner {
-            Owner::Response => self.end_separate_response(now, peer, message_id),
+            Owner::Response => self.end_outbound(now, peer, message_id),
+            Owner::Notification => {
+                self.end_notification(now, peer, message_id);
+                let notification = NotificationId { peer, message_id };
+                self.outputs.push_back(Output::Event(Event::Delivered { notification }));
+            }
             Owner::Request(id) => {
                 self.end_transmission(peer, message_id);
                 let due = now + self.config.response_timeout;
@@ -246,7 +339,11 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             Some((peer, Owner::Response)) => {
                 self.stats.resets += 1;
                 self.stats.separate_responses_lost += 1;
-                self.end_separate_response(now, peer, message_id);
+                self.end_outbound(now, peer, message_id);
+            }
+            Some((peer, Owner::Notification)) => {
+                self.stats.resets += 1;
+                self.lose_notification(now, peer, message_id, FailReason::Reset);
             }
             None => self.stats.unmatched += 1,
         }
@@ -274,7 +371,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             self.timers.set(slot_due, Timer::Slot(id));
             self.timers.set(response_due, Timer::Response(id));
         }
-        let transmission = Transmission { owner: Owner::Request(id), retransmit };
+        let transmission = Transmission { owner: Owner::Request(id), retransmit, expires: None };
         self.transmissions.insert((peer, message_id), transmission);
         self.transmit(to, datagram);
     }

@@ -67,10 +67,39 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         }
     }
 
+    /// Finishes an exchange without a response, because the client does not want one (RFC 7967
+    /// §2): a Confirmable request is acknowledged.
+    pub fn suppress(&mut self, now: Instant, exchange: ExchangeId) {
+        let ExchangeId(key) = exchange;
+        let found = self.dedup.get(key).and_then(|entry| {
+            let address = self.peers.get(entry.peer)?.address;
+            Some((address, entry.message_id, entry.state.clone()))
+        });
+        let Some((to, message_id, state)) = found else {
+            self.stats.late_responses += 1;
+            return;
+        };
+        match state {
+            State::Waiting { .. } | State::Acknowledged => {
+                let answer = encode::empty(MessageType::Acknowledgement, message_id);
+                self.answered(now, key, answer.as_slice().into());
+                if state != State::Acknowledged {
+                    self.transmit(to, answer);
+                }
+            }
+            State::NonConfirmable(_) => self.answered(now, key, Box::default()),
+            State::Answered(_) => {
+                self.stats.late_responses += 1;
+                return;
+            }
+        }
+        self.stats.unwanted_responses += 1;
+    }
+
     /// Rebuilds the de-duplication after a restart: the message with this identity, executed `age`
     /// ago by an earlier process, gets `response` when it comes again and is not executed.
     ///
-    /// What is older than EXCHANGE_LIFETIME, has a token of more than eight bytes (so is no
+    /// What is older than EXCHANGE_LIFETIME, has a token of more than `max_token` bytes (so is no
     /// message) or does not fit the limits beside unanswered requests is not remembered. Call it
     /// with the oldest first: where a limit is met, the first ones give way.
     pub fn remember(
@@ -82,7 +111,9 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         age: Duration,
         response: Response,
     ) {
-        let Some(token) = Token::new(token) else { return };
+        let longest = self.config.max_token.max(Token::MAX_SHORT);
+        let token = Token::new(token).filter(|token| token.len() <= longest);
+        let Some(token) = token else { return };
         let Some(left) = self.config.exchange_lifetime.checked_sub(age) else { return };
         let Some(peer) = self.peer(now, peer) else { return };
         let identity = (peer, message_id, token);
@@ -124,7 +155,8 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         };
         self.stats.requests += 1;
         let (message_id, token) = (message.message_id(), message.token());
-        let event = Event::Request { exchange, from, delivery, message_id, token, request };
+        let size = message.size();
+        let event = Event::Request { exchange, from, delivery, message_id, token, size, request };
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -143,12 +175,6 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     pub(super) fn send_delayed(&mut self, now: Instant, number: u64) {
         let Some(Delayed { peer, token, response }) = self.delayed.remove(&number) else { return };
         self.send_non_confirmable(now, peer, token, &response);
-        self.peers.release(now, peer);
-    }
-
-    /// Forgets a separate response that was acknowledged or given up.
-    pub(super) fn end_separate_response(&mut self, now: Instant, peer: Key, message_id: u16) {
-        self.end_transmission(peer, message_id);
         self.peers.release(now, peer);
     }
 
@@ -220,7 +246,8 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         let datagram = self.encode_response(kind, message_id, token, response);
         let schedule = Schedule::new(now, datagram.clone(), &self.config, &mut self.rng);
         self.timers.set(schedule.due, Timer::Retransmit(peer, message_id));
-        let transmission = Transmission { owner: Owner::Response, retransmit: Some(schedule) };
+        let transmission =
+            Transmission { owner: Owner::Response, retransmit: Some(schedule), expires: None };
         self.transmissions.insert((peer, message_id), transmission);
         self.peers.hold(peer);
         self.stats.separate_responses += 1;
@@ -249,7 +276,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
     }
 
     /// The peer's address and the id of the next response to it; it is dropped if there is none.
-    fn next_message_id(&mut self, now: Instant, peer: Key) -> Option<(P, u16)> {
+    pub(super) fn next_message_id(&mut self, now: Instant, peer: Key) -> Option<(P, u16)> {
         let lifetime = self.config.exchange_lifetime;
         let peer = self.peers.get_mut(peer)?;
         let message_id = peer.message_ids.next(now, lifetime);

@@ -3,9 +3,13 @@
 mod client;
 mod limits;
 mod mutation;
+mod observe;
 mod pairs;
 mod reactions;
 mod server;
+
+pub(in crate::coap) use limits::assert_is_empty;
+pub(in crate::coap) use pairs::LOSSY;
 
 use alloc::vec::Vec;
 use core::time::Duration;

@@ -105,6 +105,30 @@ fn every_format_error_is_named() {
 }
 
 #[test]
+fn extended_tokens_are_read_up_to_the_limit() {
+    // RFC 8974 §2.1: 0-12 directly, 13 with one byte more, 14 with two, 15 reserved.
+    let message = |head: &[u8], token: usize| {
+        [&[0x40 | head[0], 1, 0, 0], &head[1..], &vec![7; token], b"\xb1a\xffx"].concat()
+    };
+    for (head, token) in [(&[8][..], 8), (&[9], 9), (&[12], 12), (&[13, 0], 13), (&[13, 27], 40)] {
+        let datagram = message(head, token);
+        let read = Message::parse_extended(&datagram, 40).unwrap();
+        assert_eq!(*read.token(), *vec![7; token]);
+        assert_eq!((listed(&read), read.payload()), (vec![(11, b"a".to_vec())], &b"x"[..]));
+        let limited = Message::parse_extended(&datagram, token.max(9) - 1).map_err(|m| m.fault);
+        assert_eq!(limited.is_ok(), token < 9, "{token}");
+    }
+    let fault = |datagram: &[u8]| Message::parse_extended(datagram, 40).unwrap_err().fault;
+    assert_eq!(fault(&message(&[13, 28], 41)), Fault::TokenTooLong(41));
+    assert_eq!(fault(&message(&[14, 0, 0], 269)), Fault::TokenTooLong(269));
+    assert_eq!(fault(&message(&[14, 0xff, 0xff], 300)), Fault::TokenTooLong(65_804));
+    assert_eq!(fault(&message(&[15], 15)), Fault::TokenLength(15));
+    for truncated in [&b"\x4d\x01\x00\x00"[..], b"\x4e\x01\x00\x00\x00", b"\x4d\x01\x00\x00\x00x"] {
+        assert_eq!(fault(truncated), Fault::TokenTruncated);
+    }
+}
+
+#[test]
 fn a_malformed_message_says_what_its_receiver_needs_to_reject_it() {
     // RFC 7252 §4.2: a Confirmable message with a format error is rejected by its message id.
     let header = |datagram| Message::parse(datagram).unwrap_err().header;
@@ -128,6 +152,32 @@ fn every_truncation_and_single_byte_mutation_is_a_message_or_an_error() {
                 mutated[at] = byte;
                 agrees_with_coap_lite(&mutated);
             }
+        }
+    }
+}
+
+/// Reads a datagram with extended tokens switched on: the same as without where its token is a
+/// short one, and otherwise as `coap_lite` reads it with the token taken out.
+fn agrees_with_extended_tokens(datagram: &[u8]) {
+    let extended = Message::parse_extended(datagram, Token::MAX_LEN);
+    match (extended, Message::parse(datagram)) {
+        (extended, Ok(plain)) => assert_eq!(extended, Ok(plain), "{datagram:02x?}"),
+        (Ok(extended), Err(plain)) => {
+            let len = extended.token().len();
+            assert_eq!(plain.fault, Fault::TokenLength(datagram[0] & 0x0f));
+            assert!(len > Token::MAX_SHORT && len <= Token::MAX_LEN);
+            let start = 4 + usize::from(len >= 13);
+            assert_eq!(&datagram[start..start + len], &*extended.token());
+            let mut without = datagram[..4].to_vec();
+            without[0] &= 0xf0;
+            without.extend(&datagram[start + len..]);
+            agrees_with_coap_lite(&without);
+            let rest = Message::parse(&without).unwrap();
+            assert_eq!((listed(&rest), rest.payload()), (listed(&extended), extended.payload()));
+        }
+        (Err(extended), Err(plain)) => {
+            let length = matches!(plain.fault, Fault::TokenLength(_));
+            assert!(extended == plain || length, "{datagram:02x?}");
         }
     }
 }
@@ -190,8 +240,11 @@ proptest! {
         first in 0x40..0x80_u8,
         rest in prop::collection::vec(any::<u8>(), 0..64),
     ) {
-        agrees_with_coap_lite(&[&[first], rest.as_slice()].concat());
+        let datagram = [&[first], rest.as_slice()].concat();
+        agrees_with_coap_lite(&datagram);
+        agrees_with_extended_tokens(&datagram);
         agrees_with_coap_lite(&rest);
+        agrees_with_extended_tokens(&rest);
     }
 
     #[test]
@@ -207,13 +260,36 @@ proptest! {
         }
         mutated.extend(tail);
         agrees_with_coap_lite(&mutated);
+        agrees_with_extended_tokens(&mutated);
+    }
+
+    #[test]
+    fn messages_with_extended_tokens_read_as_coap_lite_reads_the_rest(
+        (_, golden) in prop::sample::select(golden::ALL),
+        token in prop::collection::vec(any::<u8>(), 9..=40),
+        edit in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let message = Message::parse(golden).unwrap();
+        let Some((header, rest)) = golden.split_at_checked(4) else { unreachable!("no header") };
+        let len = u8::try_from(token.len()).unwrap();
+        let mut datagram = header.to_vec();
+        datagram[0] = datagram[0] & 0xf0 | len.min(13);
+        datagram.extend(len.checked_sub(13));
+        datagram.extend(&token);
+        datagram.extend(&rest[message.token().len()..]);
+        agrees_with_extended_tokens(&datagram);
+        if let Some((at, byte)) = edit {
+            let at = at.index(datagram.len());
+            datagram[at] = byte;
+            agrees_with_extended_tokens(&datagram);
+        }
     }
 
     #[test]
     fn what_is_built_reads_back(
         message_id: u16,
         detail in 0..32_u8,
-        token in prop::collection::vec(any::<u8>(), 0..=8),
+        token in prop::collection::vec(any::<u8>(), 0..=Token::MAX_LEN),
         given in options(),
         payload in prop::collection::vec(any::<u8>(), 0..40),
     ) {
@@ -225,7 +301,7 @@ proptest! {
         }
         let datagram =
             encode::message(kind, code, message_id, token, &options, &payload, 65_507).unwrap();
-        let message = Message::parse(&datagram).unwrap();
+        let message = Message::parse_extended(&datagram, Token::MAX_LEN).unwrap();
         prop_assert_eq!(
             (message.kind(), message.code(), message.message_id(), message.token()),
             (kind, code, message_id, token)

@@ -167,7 +167,7 @@ struct Usage {
     delayed: usize,
 }
 
-pub(super) fn assert_is_empty<P: Copy + Ord + Debug>(endpoint: &Endpoint<P>) {
+pub(in crate::coap) fn assert_is_empty<P: Copy + Ord + Debug>(endpoint: &Endpoint<P>) {
     let (received, answer_bytes) = endpoint.dedup.usage();
     let usage = Usage {
         peers: endpoint.peers.len(),

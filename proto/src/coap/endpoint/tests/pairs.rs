@@ -15,7 +15,7 @@ const SERVER: usize = 0;
 const CLIENTS: usize = 2;
 const REQUESTS_PER_CLIENT: usize = 4;
 
-const LOSSY: Profile = Profile {
+pub(in crate::coap) const LOSSY: Profile = Profile {
     loss: 0.2,
     duplicate: 0.1,
     corrupt: 0.0,
@@ -185,6 +185,11 @@ impl World {
                 Output::Event(Event::Failed { id, reason }) => {
                     self.outcomes.get_mut(&(node, id)).unwrap().1.push(Err(reason));
                 }
+                Output::Event(
+                    Event::Notification { .. }
+                    | Event::Delivered { .. }
+                    | Event::Undelivered { .. },
+                ) => panic!("seed {}: nobody observes anything", self.seed),
                 Output::Event(Event::Malformed { .. }) => {
                     assert!(self.scenario.profile.corrupt > 0.0, "seed {}", self.seed);
                 }

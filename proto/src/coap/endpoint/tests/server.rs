@@ -360,3 +360,29 @@ fn what_is_too_old_or_cannot_be_a_message_is_not_remembered() {
     assert_eq!(only_datagram(bench.receive(golden::TOKEN_GET)), golden::TOKEN_GET_RESPONSE);
     assert_eq!(bench.endpoint.dedup.usage().0, 1);
 }
+
+#[test]
+fn extended_tokens_are_echoed_where_they_are_switched_on() {
+    // RFC 8974 §2: the response has the token of the request; without support it is a format
+    // error (§2.2.2), so a Reset.
+    let token = Token::new(&[7; 40]).unwrap();
+    let get = encode::message(
+        MessageType::Confirmable,
+        Method::Get.code(),
+        1,
+        token,
+        &Options::new(),
+        b"",
+        1152,
+    )
+    .unwrap();
+    let mut bench = Bench::with(EndpointConfig { max_token: 40, ..Default::default() });
+    let (exchange, _) = only_request(bench.receive(&get));
+    let answer = only_datagram(bench.respond(exchange, content("x")));
+    assert_eq!(Message::parse_extended(&answer, 40).unwrap().token(), token);
+
+    let mut bench = Bench::with(EndpointConfig { max_token: 39, ..Default::default() });
+    let outputs = bench.receive(&get);
+    let reset = encode::empty(MessageType::Reset, 1);
+    assert_eq!(transmitted(&outputs).collect::<Vec<_>>(), [&reset]);
+}

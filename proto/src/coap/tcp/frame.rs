@@ -38,7 +38,7 @@ pub(super) struct Frame<'a> {
 pub(super) fn split(bytes: &[u8], limit: u32) -> Result<Option<(Frame<'_>, &[u8])>, StreamFault> {
     let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
     let token_length = first & 0x0f;
-    if usize::from(token_length) > Token::MAX_LEN {
+    if usize::from(token_length) > Token::MAX_SHORT {
         return Err(StreamFault::Format(Fault::TokenLength(token_length)));
     }
     let Some((length, rest)) = split_length(first >> 4, rest) else { return Ok(None) };

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::cases::Case;
+
 /// Runs of each case.
 const RUNS: usize = 3;
 
@@ -14,6 +16,9 @@ pub(crate) struct Options {
     /// A tenth of the readings, one run of each case: to see that it works
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Also how much is written to the disk: 20 s for each of six cases, once a round
+    #[arg(long)]
+    wear: bool,
     /// Only cases with this in their name; may be repeated
     #[arg(long, value_name = "NAME")]
     filter: Vec<String>,
@@ -38,8 +43,11 @@ impl Options {
     }
 
     /// Whether a case was asked for.
-    pub(crate) fn wants(&self, name: &str) -> bool {
-        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part.as_str()))
+    pub(crate) fn wants(&self, case: &Case) -> bool {
+        if self.filter.is_empty() {
+            return self.wear || !case.is_wear;
+        }
+        self.filter.iter().any(|part| case.name.contains(part.as_str()))
     }
 
     /// How often each case runs.

@@ -1,0 +1,44 @@
+//! How much of the machine others use while something is measured.
+
+use std::fs;
+
+use super::Outcome;
+use super::figure::number;
+use super::process::own_ticks;
+
+/// Processor time since the system's start, in ticks over all processors.
+pub(crate) struct Others {
+    total: u64,
+    busy: u64,
+    own: u64,
+}
+
+impl Others {
+    /// From now on.
+    pub(crate) fn watch() -> Outcome<Self> {
+        let stat = fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+        let ticks: Vec<u64> = line
+            .ok_or("an unknown form of /proc/stat")?
+            .split_whitespace()
+            .take(8)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        // user, nice, system, idle, iowait, irq, softirq, and what the hypervisor took.
+        let [_, _, _, idle, waiting, ..] = ticks[..] else {
+            return Err("a short /proc/stat".into());
+        };
+        let total = ticks.iter().sum();
+        Ok(Self { total, busy: total - idle - waiting, own: own_ticks()? })
+    }
+
+    /// What was used until now by others than this process and its children that have ended, in
+    /// percent of all processors. The kernel's own threads, which write to the disk, are others.
+    pub(crate) fn percent(&self) -> Outcome<f64> {
+        let now = Self::watch()?;
+        let busy = now.busy.saturating_sub(self.busy);
+        let own = now.own - self.own;
+        let total = now.total.saturating_sub(self.total).max(1);
+        Ok(100.0 * number(busy.saturating_sub(own)) / number(total))
+    }
+}

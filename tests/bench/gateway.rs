@@ -24,6 +24,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// The same where the time is measured.
 const SHORT_PAUSE: Duration = Duration::from_micros(500);
 
+/// How often a port is looked for that is free for UDP and TCP.
+const ATTEMPTS: u32 = 20;
+
 /// A gateway with one source and one broker.
 pub(crate) struct Gateway {
     child: Child,
@@ -216,8 +219,15 @@ impl Drop for Folder {
 
 /// An address that nobody uses now, for UDP and TCP.
 pub(crate) fn free_address() -> Outcome<SocketAddr> {
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    let address = udp.local_addr()?;
-    std::net::TcpListener::bind(address)?;
-    Ok(address)
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0")?;
+        let address = udp.local_addr()?;
+        // A port that is free for one may be a connection's end for the other.
+        match std::net::TcpListener::bind(address) {
+            Ok(_) => return Ok(address),
+            Err(_) if attempts.next().is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -72,6 +72,9 @@ impl TopicTemplate {
 }
 
 fn push_level(topic: &mut String, field: &str) {
+    if field.bytes().all(is_plain) {
+        return topic.push_str(field);
+    }
     for c in field.chars() {
         let first = topic.is_empty();
         match c {
@@ -81,6 +84,11 @@ fn push_level(topic: &mut String, field: &str) {
             c => topic.push(c),
         }
     }
+}
+
+/// Whether a byte stands for itself wherever it is: so do nearly all that devices are named with.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'+' | b'#' | b'%' | b'$')
 }
 
 fn push_encoded(topic: &mut String, c: char) {
@@ -174,6 +182,18 @@ mod tests {
         assert_eq!(render("a/{device}", "b/c+#%\0"), "a/b%2Fc%2B%23%25%00");
         assert_eq!(render("{device}", "$SYS"), "%24SYS");
         assert_eq!(render("a/{device}", "$SYS"), "a/$SYS");
+    }
+
+    #[test]
+    fn every_character_is_itself_or_encoded() {
+        for c in (0..=0x17f_u32).filter_map(char::from_u32) {
+            let encoded = matches!(c, '/' | '+' | '#' | '%') || c.is_control();
+            let expected = match encoded {
+                true => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
+                false => c.to_string(),
+            };
+            assert_eq!(render("a/{device}", &format!("x{c}y")), format!("a/x{expected}y"), "{c:?}");
+        }
     }
 
     #[test]

@@ -52,6 +52,9 @@ use self::report::{Report, Skipped};
 /// What can fail, with whatever it failed with: a benchmark only stops and says so.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// How often a run is made until one is not disturbed.
+const ATTEMPTS: u32 = 10;
+
 fn main() -> ExitCode {
     match measure(&Options::read()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,6 +62,24 @@ fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// One run of a case, or the last of several that others disturbed.
+fn run(case: &Case, plan: &Plan, round: usize, options: &Options) -> Outcome<Run> {
+    let mut attempt = 1;
+    loop {
+        if options.calm.is_some() {
+            Others::wait_until(|percent| options.is_calm(percent))?;
+        }
+        writeln!(std::io::stderr().lock(), "run {round}: {}", case.name)?;
+        let others = Others::watch()?;
+        let run = (case.run)(plan)?;
+        let percent = others.percent()?;
+        if attempt == ATTEMPTS || options.is_calm(percent) {
+            return Ok(run.with(Metric::Others, percent));
+        }
+        attempt += 1;
     }
 }
 
@@ -81,10 +102,8 @@ fn measure(options: &Options) -> Outcome<()> {
     }
     for round in 1..=options.runs() {
         for (case, runs) in &mut measured {
-            writeln!(std::io::stderr().lock(), "run {round}: {}", case.name)?;
-            let others = Others::watch()?;
-            let run = (case.run)(&plan).map_err(|error| format!("{}: {error}", case.name))?;
-            runs.push(run.with(Metric::Others, others.percent()?));
+            let run = run(case, &plan, round, options);
+            runs.push(run.map_err(|error| format!("{}: {error}", case.name))?);
         }
     }
     let report = Report::new(machine, options.runs(), &measured, skipped);

@@ -25,6 +25,10 @@ pub(crate) struct Options {
     /// Runs of each case
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     runs: Option<u8>,
+    /// Wait up to a minute until others use less of the machine than this before each run, and
+    /// repeat a run, up to ten times, during which they used more
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) calm: Option<f64>,
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -48,6 +52,11 @@ impl Options {
             return self.wear || !case.is_wear;
         }
         self.filter.iter().any(|part| case.name.contains(part.as_str()))
+    }
+
+    /// Whether a run counts during which others used so much of the machine, in percent.
+    pub(crate) fn is_calm(&self, others: f64) -> bool {
+        self.calm.is_none_or(|limit| others <= limit)
     }
 
     /// How often each case runs.

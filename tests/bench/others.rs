@@ -1,10 +1,17 @@
 //! How much of the machine others use while something is measured.
 
 use std::fs;
+use std::thread;
+use std::time::Duration;
 
 use super::Outcome;
 use super::figure::number;
 use super::process::own_ticks;
+
+/// How long a look at the others takes before a run.
+const LOOK: Duration = Duration::from_millis(300);
+/// Looks until a run is made all the same.
+const LOOKS: u32 = 200;
 
 /// Processor time since the system's start, in ticks over all processors.
 pub(crate) struct Others {
@@ -30,6 +37,18 @@ impl Others {
         };
         let total = ticks.iter().sum();
         Ok(Self { total, busy: total - idle - waiting, own: own_ticks()? })
+    }
+
+    /// Waits until what others use is little enough, or until patience ends.
+    pub(crate) fn wait_until(is_calm: impl Fn(f64) -> bool) -> Outcome<()> {
+        for _ in 0..LOOKS {
+            let others = Self::watch()?;
+            thread::sleep(LOOK);
+            if is_calm(others.percent()?) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// What was used until now by others than this process and its children that have ended, in

@@ -22,6 +22,9 @@ pub(crate) struct Options {
     /// Only cases with this in their name; may be repeated
     #[arg(long, value_name = "NAME")]
     filter: Vec<String>,
+    /// A filter is a whole name
+    #[arg(long, requires = "filter")]
+    exact: bool,
     /// Runs of each case
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     runs: Option<u8>,
@@ -51,7 +54,10 @@ impl Options {
         if self.filter.is_empty() {
             return self.wear || !case.is_wear;
         }
-        self.filter.iter().any(|part| case.name.contains(part.as_str()))
+        self.filter.iter().any(|part| match self.exact {
+            true => case.name == part,
+            false => case.name.contains(part.as_str()),
+        })
     }
 
     /// Whether a run counts during which others used so much of the machine, in percent.

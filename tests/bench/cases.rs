@@ -9,14 +9,14 @@ use std::time::Duration;
 use super::Outcome;
 use super::bare::Bare;
 use super::bare_durable::BareDurable;
-use super::codec;
 use super::echo::echo;
 use super::far_end::FarEnd;
 use super::figure::{Metric, Run, number};
 use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
-use super::load::{CoapLoad, send_datagrams, send_lines};
-use super::store;
+use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
+use super::peers::{self, Client};
+use super::{appends, backlog, codec, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -27,7 +27,8 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    fn ledger(&self, readings: u32) -> Arc<Ledger> {
+    /// A ledger for so many, or for a tenth of them.
+    pub(crate) fn ledger(&self, readings: u32) -> Arc<Ledger> {
         Arc::new(Ledger::new(if self.quick { readings / 10 } else { readings }))
     }
 
@@ -44,19 +45,35 @@ pub(crate) struct Case {
     pub(crate) what: &'static str,
     /// Measures it once.
     pub(crate) run: Measure,
+    /// Why it cannot be measured here.
+    pub(crate) missing: fn() -> Option<String>,
+    /// Whether it takes a while to tell what is written to the disk.
+    pub(crate) is_wear: bool,
 }
 
 type Measure = Box<dyn Fn(&Plan) -> Outcome<Run>>;
 
-/// A case, and the limit of the machine that it is held against.
+/// A case, and what it is held against: a limit of the machine, or a program of others.
 pub(crate) const RATIOS: &[(&str, &str)] = &[
+    ("backlog-w100", "codec-w100"),
+    ("backlog-w100", "codec-w5000"),
+    ("backlog-w1000", "codec-w1000"),
+    ("backlog-w1000", "codec-w5000"),
+    ("mosquitto-backlog-w100", "mosquitto-codec-w100"),
+    ("mosquitto-backlog-w100", "mosquitto-codec-w5000"),
+    ("mosquitto-backlog-w1000", "mosquitto-codec-w1000"),
+    ("mosquitto-backlog-w1000", "mosquitto-codec-w5000"),
+    ("backlog-w100", "paho-c"),
+    ("backlog-w100", "paho-python"),
+    ("backlog-million", "codec-w100"),
+    ("gateway-stream", "node-red"),
     ("gateway-udp-w100", "bare-udp-w100"),
     ("gateway-udp-w5000", "bare-udp-w5000"),
     ("gateway-coap", "bare-coap"),
     ("gateway-coap-1000", "bare-coap-1000"),
-    ("store-sqlite-1", "store-log-1"),
-    ("store-sqlite-16", "store-log-16"),
-    ("store-sqlite-256", "store-log-256"),
+    ("store-spool-1", "store-log-1"),
+    ("store-spool-16", "store-log-16"),
+    ("store-spool-256", "store-log-256"),
 ];
 
 const UDP: &str = "link = { type = \"udp\", bind = ADDRESS }\n\
@@ -64,29 +81,50 @@ const UDP: &str = "link = { type = \"udp\", bind = ADDRESS }\n\
 const TCP: &str = "link = { type = \"tcp\", bind = ADDRESS, reply = true }\n\
                    frame = { type = \"lines\" }\n\
                    decode = { type = \"json\", device = \"device\", seq = \"seq\" }";
+const STREAM: &str = "link = { type = \"tcp\", bind = ADDRESS }\n\
+                      frame = { type = \"lines\" }\n\
+                      decode = { type = \"json\", device = \"device\", seq = \"seq\" }";
 const COAP: &str = "link = { type = \"coap\", bind = [ADDRESS] }";
 
 /// Publishes under way by default.
 const WINDOW: u16 = 100;
+/// Where a broker is far away.
+const FAR: u16 = 1000;
 /// Where the window is no limit.
 const WIDE: u16 = 5000;
 const FAST: u32 = 300_000;
+const MILLION: u32 = 1_000_000;
+const PEERS: u32 = 100_000;
 const COAP_FAST: u32 = 150_000;
 const COAP_SLOW: u32 = 5_000;
 const COAP_WINDOW: CoapLoad = CoapLoad::Window(64);
 const COAP_PACED: CoapLoad = CoapLoad::Every(Duration::from_millis(1));
 
-/// All cases, each of the gateway's before the limit that it is held against.
+/// All cases, each of the gateway's beside what it is held against.
 pub(crate) fn cases() -> Vec<Case> {
+    let mut cases = links();
+    cases.extend(publishers());
+    cases.extend(mosquitto());
+    cases.extend(peers());
+    cases.push(case("udp-echo", "a datagram in and one out; processor time of the echo", |plan| {
+        echo(if plan.quick { FAST / 10 } else { FAST })
+    }));
+    cases.extend(stores());
+    cases.extend(wears());
+    cases
+}
+
+/// From a source to the broker.
+fn links() -> Vec<Case> {
     let udp = |ledger: &Arc<Ledger>, to| send_datagrams(ledger, to);
     let tcp = |ledger: &Arc<Ledger>, to| send_lines(ledger, to);
     let coap = |ledger: &Arc<Ledger>, to| COAP_WINDOW.send(ledger, to);
     let paced = |ledger: &Arc<Ledger>, to| COAP_PACED.send(ledger, to);
-    let mut cases = vec![
+    vec![
         case(
             "gateway-udp-w100",
             "JSON over UDP → store → PUBACK, window 100 (the default)",
-            move |plan| gateway(plan, FAST, &Setup { source: UDP, window: WINDOW }, udp),
+            move |plan| gateway(plan, FAST, &Setup::new(UDP, WINDOW), udp),
         ),
         case(
             "bare-udp-w100",
@@ -94,7 +132,7 @@ pub(crate) fn cases() -> Vec<Case> {
             move |plan| bare(plan, WINDOW),
         ),
         case("gateway-udp-w5000", "JSON over UDP → store → PUBACK, window 5000", move |plan| {
-            gateway(plan, FAST, &Setup { source: UDP, window: WIDE }, udp)
+            gateway(plan, FAST, &Setup::new(UDP, WIDE), udp)
         }),
         case("bare-udp-w5000", "datagram → PUBACK as above, window 5000", move |plan| {
             bare(plan, WIDE)
@@ -102,7 +140,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "gateway-coap",
             "CoAP CON POST → synced → 2.04 → PUBACK, 64 outstanding",
-            move |plan| gateway(plan, COAP_FAST, &Setup { source: COAP, window: WINDOW }, coap),
+            move |plan| gateway(plan, COAP_FAST, &Setup::new(COAP, WINDOW), coap),
         ),
         case(
             "bare-coap",
@@ -110,7 +148,7 @@ pub(crate) fn cases() -> Vec<Case> {
             move |plan| bare_durable(plan, COAP_FAST, coap),
         ),
         case("gateway-coap-1000", "CoAP as above at 1,000 requests a second", move |plan| {
-            gateway(plan, COAP_SLOW, &Setup { source: COAP, window: WINDOW }, paced)
+            gateway(plan, COAP_SLOW, &Setup::new(COAP, WINDOW), paced)
         }),
         case("bare-coap-1000", "the bare one at 1,000 requests a second", move |plan| {
             bare_durable(plan, COAP_SLOW, paced)
@@ -118,32 +156,122 @@ pub(crate) fn cases() -> Vec<Case> {
         case(
             "gateway-tcp",
             "JSON lines over TCP → synced → reply → PUBACK, 256 outstanding",
-            move |plan| gateway(plan, COAP_FAST, &Setup { source: TCP, window: WINDOW }, tcp),
+            move |plan| gateway(plan, COAP_FAST, &Setup::new(TCP, WINDOW), tcp),
         ),
-        case("codec-w100", "publishes of the codec alone, window 100", |p| publish(p, WINDOW)),
-        case("codec-w5000", "the same, window 5000", |plan| publish(plan, WIDE)),
-        case("udp-echo", "a datagram in and one out; processor time of the echo", |plan| {
-            echo(if plan.quick { FAST / 10 } else { FAST })
+    ]
+}
+
+/// From a store, or from nothing, to the broker.
+fn publishers() -> Vec<Case> {
+    vec![
+        case(
+            "backlog-w100",
+            "300,000 readings in the store of a gateway that was killed → PUBACK, window 100",
+            |plan| backlog::drain(plan, FAST, &Setup::new(TCP, WINDOW)),
+        ),
+        case("codec-w100", "as many publishes of the codec alone, window 100", |plan| {
+            publish(plan, WINDOW)
         }),
+        case("backlog-w1000", "the backlog with window 1000", |plan| {
+            backlog::drain(plan, FAST, &Setup::new(TCP, FAR))
+        }),
+        case("codec-w1000", "the codec with window 1000", |plan| publish(plan, FAR)),
+        case("codec-w5000", "the codec with window 5000: all that the broker takes", |plan| {
+            publish(plan, WIDE)
+        }),
+        case("backlog-million", "1,000,000 readings in the store, window 100", |plan| {
+            backlog::drain(plan, MILLION, &Setup::new(TCP, WINDOW))
+        }),
+    ]
+}
+
+/// The same with Mosquitto as the broker.
+fn mosquitto() -> Vec<Case> {
+    let drain = |name, what, window| {
+        let setup = Setup::new(TCP, window);
+        let case = case(name, what, move |plan| mosquitto::drain(plan, FAST, &setup));
+        Case { missing: mosquitto::missing, ..case }
+    };
+    let publish = |name, what, window| {
+        let case = case(name, what, move |plan| mosquitto::publish(plan, FAST, window));
+        Case { missing: mosquitto::missing, ..case }
+    };
+    vec![
+        drain("mosquitto-backlog-w100", "the backlog into Mosquitto, window 100", WINDOW),
+        publish("mosquitto-codec-w100", "the codec into Mosquitto, window 100", WINDOW),
+        drain("mosquitto-backlog-w1000", "the backlog into Mosquitto, window 1000", FAR),
+        publish("mosquitto-codec-w1000", "the codec into Mosquitto, window 1000", FAR),
+        publish("mosquitto-codec-w5000", "the codec into Mosquitto, window 5000", WIDE),
+    ]
+}
+
+/// Programs of others, and the gateway on the same work.
+fn peers() -> Vec<Case> {
+    let client = |name, what, client: Client, missing| Case {
+        missing,
+        ..case(name, what, move |plan| client.publish(plan, PEERS, WINDOW))
+    };
+    vec![
+        client("paho-c", "publishes of paho's C client, window 100", Client::PahoC, || {
+            Client::PahoC.missing()
+        }),
+        client(
+            "paho-python",
+            "publishes of paho's Python client, window 100",
+            Client::PahoPython,
+            || Client::PahoPython.missing(),
+        ),
+        case("gateway-stream", "JSON lines over TCP without replies → store → PUBACK", |plan| {
+            gateway(plan, PEERS, &Setup::new(STREAM, WINDOW), |ledger, to| stream_lines(ledger, to))
+        }),
+        Case {
+            missing: peers::node_red_missing,
+            ..case("node-red", "the same lines through a flow, kept in memory → PUBACK", |plan| {
+                peers::node_red(plan, PEERS)
+            })
+        },
+    ]
+}
+
+/// The disk alone.
+fn stores() -> Vec<Case> {
+    let batches = [
+        ("store-spool-1", "store-log-1", 1),
+        ("store-spool-16", "store-log-16", 16),
+        ("store-spool-256", "store-log-256", 256),
     ];
-    let stores = [
-        ("store-sqlite-1", "store-log-1", 1),
-        ("store-sqlite-16", "store-log-16", 16),
-        ("store-sqlite-256", "store-log-256", 256),
+    let pair = |(spool, log, batch)| {
+        let ours = case(spool, "records of 150 bytes into the gateway's store", move |plan| {
+            appends::spool(&plan.dir, batch, plan.duration())
+        });
+        let limit =
+            case(log, "as many bytes into a raw log, one write and sync a batch", move |p| {
+                appends::raw_log(&p.dir, batch, p.duration())
+            });
+        [ours, limit]
+    };
+    batches.into_iter().flat_map(pair).collect()
+}
+
+/// What is written to the disk, by readings a second and commit interval.
+fn wears() -> Vec<Case> {
+    let rates = [
+        ("wear-1", 1, "0s"),
+        ("wear-1-slow", 1, "1s"),
+        ("wear-10", 10, "0s"),
+        ("wear-10-slow", 10, "1s"),
+        ("wear-1000", 1000, "0s"),
+        ("wear-1000-slow", 1000, "1s"),
     ];
-    for (sqlite, log, batch) in stores {
-        cases.push(case(
-            sqlite,
-            "records of 150 bytes into SQLite, one row a commit",
-            move |plan| store::sqlite(&plan.dir, batch, plan.duration()),
-        ));
-        cases.push(case(
-            log,
-            "the same into a raw log, one write and sync a commit",
-            move |plan| store::raw_log(&plan.dir, batch, plan.duration()),
-        ));
-    }
-    cases
+    let case = |(name, per_second, commit_interval)| {
+        let what = match commit_interval {
+            "0s" => "JSON lines at that many a second, commit_interval 0s (the default)",
+            _ => "the same with commit_interval 1s",
+        };
+        let setup = Setup { commit_interval, ..Setup::new(TCP, WINDOW) };
+        Case { is_wear: true, ..case(name, what, move |p| wear::wear(p, per_second, &setup)) }
+    };
+    rates.into_iter().map(case).collect()
 }
 
 fn case(
@@ -151,7 +279,7 @@ fn case(
     what: &'static str,
     run: impl Fn(&Plan) -> Outcome<Run> + 'static,
 ) -> Case {
-    Case { name, what, run: Box::new(run) }
+    Case { name, what, run: Box::new(run), missing: || None, is_wear: false }
 }
 
 type Load = fn(&Arc<Ledger>, SocketAddr) -> Outcome<()>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Outcome;
 use super::bare::Link;
 use super::ledger::Ledger;
+use super::load::published;
 use super::process::own_thread_cpu;
 
 /// Publishes every reading, with so many under way; the processor time that it took.
@@ -15,13 +16,12 @@ pub(crate) fn publish(ledger: &Arc<Ledger>, broker: SocketAddr, window: u16) -> 
     runtime.block_on(async {
         let mut link = Link::connect(broker, window).await?;
         let before = own_thread_cpu()?;
-        let padding = "x".repeat(64);
         for index in ledger.indexes() {
             while !link.has_room() {
                 link.moved().await?;
             }
             ledger.handle_sent(index);
-            link.publish(format!(r#"{{"value":{index},"{padding}":0}}"#).as_bytes())?;
+            link.publish(published(index).as_bytes())?;
         }
         while !link.is_idle() {
             link.moved().await?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use device_sim::broker::{Broker, BrokerConfig, Counts, Recorded, Recording};
 use tokio::sync::oneshot;
@@ -15,6 +16,7 @@ use super::ledger::Ledger;
 /// A broker that enters what arrives into a ledger.
 pub(crate) struct FarEnd {
     address: SocketAddr,
+    connected: mpsc::Receiver<()>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<io::Result<Counts>>,
 }
@@ -28,9 +30,16 @@ impl FarEnd {
         let recording = Recording::Call(Box::new(record));
         let config = BrokerConfig { recording, clock, ..BrokerConfig::default() };
         let (started, address) = mpsc::sync_channel(1);
+        let (first, connected) = mpsc::sync_channel(1);
         let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::spawn(move || serve(config, &started, stopped));
-        Ok(Self { address: address.recv()?, stop, thread })
+        let thread = std::thread::spawn(move || serve(config, &started, &first, stopped));
+        Ok(Self { address: address.recv()?, connected, stop, thread })
+    }
+
+    /// Waits until its client is there.
+    pub(crate) fn wait_for_client(&self, patience: Duration) -> Outcome<()> {
+        let connected = self.connected.recv_timeout(patience);
+        connected.map_err(|_| "the client did not connect to the broker".into())
     }
 
     /// Where it listens.
@@ -52,14 +61,22 @@ impl FarEnd {
 fn serve(
     config: BrokerConfig,
     started: &mpsc::SyncSender<SocketAddr>,
-    stopped: oneshot::Receiver<()>,
+    connected: &mpsc::SyncSender<()>,
+    mut stopped: oneshot::Receiver<()>,
 ) -> io::Result<Counts> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let broker = Broker::start(config).await?;
         started.send(broker.address()).map_err(io::Error::other)?;
         // An error means that the run has failed, which is reported there.
-        let _ = stopped.await;
+        tokio::select! {
+            _ = &mut stopped => {}
+            there = broker.wait_for(Duration::MAX, |counts| counts.connects > 0) => {
+                there.map_err(io::Error::other)?;
+                let _ = connected.try_send(());
+                let _ = stopped.await;
+            }
+        }
         Ok(broker.shutdown().await)
     })
 }

@@ -27,10 +27,18 @@ pub(crate) enum Metric {
     /// From the request to its arrival at the broker, in milliseconds.
     ArrivalP50,
     ArrivalP99,
+    /// From the start of the program to its first answer, in milliseconds.
+    Start,
+    /// Bytes written for each byte of records.
+    Amplification,
+    /// Megabytes written in a day that goes on like this.
+    DailyMegabytes,
+    /// Share of the machine that other programs used meanwhile, in percent.
+    Others,
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Rate,
         Self::CpuMicros,
         Self::RssMib,
@@ -41,6 +49,10 @@ impl Metric {
         Self::AnswerP99,
         Self::ArrivalP50,
         Self::ArrivalP99,
+        Self::Start,
+        Self::Amplification,
+        Self::DailyMegabytes,
+        Self::Others,
     ];
 
     /// The head of its column.
@@ -56,14 +68,18 @@ impl Metric {
             Self::AnswerP99 => "answer p99 ms",
             Self::ArrivalP50 => "arrival p50 ms",
             Self::ArrivalP99 => "arrival p99 ms",
+            Self::Start => "start ms",
+            Self::Amplification => "written per byte",
+            Self::DailyMegabytes => "MB a day",
+            Self::Others => "others %",
         }
     }
 
     /// Digits behind the point.
     pub(crate) const fn digits(self) -> usize {
         match self {
-            Self::Rate | Self::Lost | Self::Repeated => 0,
-            Self::RssMib | Self::Batch => 1,
+            Self::Rate | Self::Lost | Self::Repeated | Self::DailyMegabytes | Self::Others => 0,
+            Self::RssMib | Self::Batch | Self::Start | Self::Amplification => 1,
             Self::CpuMicros
             | Self::AnswerP50
             | Self::AnswerP99
@@ -87,6 +103,11 @@ impl Run {
     /// With the rate of `count` in `elapsed`.
     pub(crate) fn with_rate(self, count: u64, elapsed: Duration) -> Self {
         self.with(Metric::Rate, number(count) / elapsed.as_secs_f64())
+    }
+
+    /// What was measured of one kind.
+    pub(crate) fn get(&self, metric: Metric) -> Option<f64> {
+        self.0.get(&metric).copied()
     }
 
     /// With the share of each of `count` in `cpu`.
@@ -119,7 +140,7 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn new(name: &'static str, what: &'static str, runs: &[Run]) -> Self {
         let spread = |metric| {
-            let values = runs.iter().filter_map(|run| run.0.get(&metric).copied());
+            let values = runs.iter().filter_map(|run| run.get(metric));
             Some((metric, Spread::of(values.collect())?))
         };
         Self { name, what, figures: Metric::ALL.into_iter().filter_map(spread).collect() }
@@ -135,7 +156,8 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    /// Of any number of values but none.
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (&min, &max) = (values.first()?, values.last()?);
         let middle = values.len() / 2;

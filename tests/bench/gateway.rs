@@ -2,13 +2,16 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
+use device_sim::clock::Clock;
+use proto::Instant;
 use serde_json::Value;
 
 use super::Outcome;
@@ -18,38 +21,66 @@ use super::process;
 const PATIENCE: Duration = Duration::from_secs(15);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same where the time is measured.
+const SHORT_PAUSE: Duration = Duration::from_micros(500);
+
+/// How often a port is looked for that is free for UDP and TCP.
+const ATTEMPTS: u32 = 20;
 
 /// A gateway with one source and one broker.
 pub(crate) struct Gateway {
     child: Child,
-    folder: Folder,
+    folder: Rc<Folder>,
+    clock: Clock,
     /// Where its source listens.
     pub(crate) address: SocketAddr,
 }
 
 /// What a case chooses.
+#[derive(Clone, Copy)]
 pub(crate) struct Setup {
     /// The source, as TOML in which `ADDRESS` stands for where it listens.
     pub(crate) source: &'static str,
     /// Publishes under way to the broker.
     pub(crate) window: u16,
+    /// Shortest time between two commits.
+    pub(crate) commit_interval: &'static str,
+}
+
+impl Setup {
+    /// With commits as fast as the disk allows.
+    pub(crate) const fn new(source: &'static str, window: u16) -> Self {
+        Self { source, window, commit_interval: "0s" }
+    }
 }
 
 impl Gateway {
     /// Starts it with an empty store in a folder under `dir`, and waits until it is connected.
     pub(crate) fn start(setup: &Setup, dir: &Path, broker: SocketAddr) -> Outcome<Self> {
-        let folder = Folder::create(dir)?;
+        let mut gateway = Self::spawn(setup, &Rc::new(Folder::create(dir)?), broker)?;
+        gateway.wait_until("is connected", |gateway| {
+            gateway.ask().is_ok_and(|s| s.pointer("/brokers/far/connected") == Some(&true.into()))
+        })?;
+        Ok(gateway)
+    }
+
+    /// Starts it with the store that is in `folder`, and waits for nothing.
+    pub(crate) fn spawn(setup: &Setup, folder: &Rc<Folder>, broker: SocketAddr) -> Outcome<Self> {
+        let folder = Rc::clone(folder);
         let address = free_address()?;
-        let source = setup.source.replace("ADDRESS", &format!("\"{address}\""));
-        let (state, window) = (folder.0.join("state"), setup.window);
+        let Setup { source, window, commit_interval } = setup;
+        let source = source.replace("ADDRESS", &format!("\"{address}\""));
+        let state = folder.0.join("state");
         let config = folder.0.join("gateway.toml");
         let text = format!(
             "[gateway]\nid = \"bench\"\nstate_dir = {state:?}\n\
+             [store]\ncommit_interval = {commit_interval:?}\n\
              [sources.load]\n{source}\n\
              [brokers.far]\nurl = \"mqtt://{broker}\"\nwindow = {window}\n\
              [routes.all]\ntopic = \"bench/{{device}}/{{name}}\"\n"
         );
         fs::write(&config, text)?;
+        let clock = Clock::start();
         let child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(["run", "--log", "warn", "--config"])
             .arg(config)
@@ -57,11 +88,28 @@ impl Gateway {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;
-        let mut gateway = Self { child, folder, address };
-        gateway.wait_until("is connected", |gateway| {
-            gateway.ask().is_ok_and(|s| s.pointer("/brokers/far/connected") == Some(&true.into()))
-        })?;
-        Ok(gateway)
+        Ok(Self { child, folder, clock, address })
+    }
+
+    /// Waits until it has acknowledged a line, which is no reading of a ledger; the time since it
+    /// was started.
+    pub(crate) fn first_answer(&mut self) -> Outcome<Duration> {
+        let line = format!("{{\"device\":\"probe\",\"value\":{}}}\n", u32::MAX);
+        let mut stream = loop {
+            match TcpStream::connect(self.address) {
+                Ok(stream) => break stream,
+                Err(_) if self.clock.now() - Instant::ZERO < PATIENCE => thread::sleep(SHORT_PAUSE),
+                Err(error) => return Err(error.into()),
+            }
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(line.as_bytes())?;
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer)?;
+        if answer != "ok\n" {
+            return Err(format!("the first line was answered {answer:?}").into());
+        }
+        Ok(self.clock.now() - Instant::ZERO)
     }
 
     /// Processor time that it has used.
@@ -85,22 +133,41 @@ impl Gateway {
 
     /// Commits until now.
     pub(crate) fn commits(&self) -> Outcome<u64> {
-        let commits = self.ask()?.pointer("/store/commits").and_then(Value::as_u64);
-        commits.ok_or_else(|| "the status has no commits".into())
+        self.ask_for("/store/commits")
     }
 
-    /// Tells it to stop; an error if it does not end well.
-    pub(crate) fn stop(mut self) -> Outcome<()> {
-        let process = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &process]).status()?;
-        let mut status = None;
-        self.wait_until("has stopped", |gateway| {
-            status = gateway.child.try_wait().ok().flatten();
-            status.is_some()
-        })?;
-        match status {
-            Some(status) if status.success() => Ok(()),
-            _ => Err(format!("the gateway ended with {status:?}").into()),
+    /// Bytes of records committed until now.
+    pub(crate) fn committed_bytes(&self) -> Outcome<u64> {
+        self.ask_for("/store/committed_bytes")
+    }
+
+    /// Acknowledgements of the broker until now.
+    pub(crate) fn acknowledged(&self) -> Outcome<u64> {
+        self.ask_for("/brokers/far/acknowledged")
+    }
+
+    fn ask_for(&self, pointer: &str) -> Outcome<u64> {
+        let number = self.ask()?.pointer(pointer).and_then(Value::as_u64);
+        number.ok_or_else(|| format!("the status has no {pointer}").into())
+    }
+
+    /// Bytes that it has written to the disk.
+    pub(crate) fn written_bytes(&self) -> Outcome<u64> {
+        process::written_bytes(self.child.id())
+    }
+
+    /// Tells it to stop; an error if it does not end well. Returns what it has written to the disk
+    /// in all.
+    pub(crate) fn stop(mut self) -> Outcome<u64> {
+        let process = self.child.id();
+        Command::new("kill").args(["-TERM", &process.to_string()]).status()?;
+        self.wait_until("has stopped", |_| process::has_ended(process).unwrap_or(true))?;
+        let written = self.written_bytes()?;
+        let status = self.child.wait()?;
+        if status.success() {
+            Ok(written)
+        } else {
+            Err(format!("the gateway ended with {status}").into())
         }
     }
 
@@ -151,9 +218,16 @@ impl Drop for Folder {
 }
 
 /// An address that nobody uses now, for UDP and TCP.
-fn free_address() -> Outcome<SocketAddr> {
-    let udp = std::net::UdpSocket::bind("127.0.0.1:0")?;
-    let address = udp.local_addr()?;
-    std::net::TcpListener::bind(address)?;
-    Ok(address)
+pub(crate) fn free_address() -> Outcome<SocketAddr> {
+    let mut attempts = 0..ATTEMPTS;
+    loop {
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0")?;
+        let address = udp.local_addr()?;
+        // A port that is free for one may be a connection's end for the other.
+        match std::net::TcpListener::bind(address) {
+            Ok(_) => return Ok(address),
+            Err(_) if attempts.next().is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -132,14 +132,26 @@ impl Ledger {
         self.arrived.load(Ordering::Relaxed)
     }
 
+    /// Enters every reading as sent: by a program that does not say when.
+    pub(crate) fn handle_all_sent(&self) {
+        for index in self.indexes() {
+            self.handle_sent(index);
+        }
+    }
+
+    /// Rate and losses between the first arrival and the last, of what was sent long before.
+    pub(crate) fn drained(&self) -> Outcome<Run> {
+        let arrivals = self.entries.iter().map(|entry| entry.arrived.load(Ordering::Relaxed));
+        let first = arrivals.filter(|at| *at > 0).min().ok_or("nothing has arrived")?;
+        Ok(self.run_since(first))
+    }
+
     /// Rate, losses and latencies of what was sent.
     pub(crate) fn run(&self) -> Outcome<Run> {
         let first = self.entries.first().map_or(0, |entry| entry.sent.load(Ordering::Relaxed));
-        let last = self.last_arrival.load(Ordering::Relaxed);
         if self.arrived() == 0 {
             return Err("nothing has arrived".into());
         }
-        let elapsed = Duration::from_micros(last.saturating_sub(first));
         let latency = |at: fn(&Entry) -> &AtomicU64| {
             let micros = |entry: &Entry| match at(entry).load(Ordering::Relaxed) {
                 0 => None,
@@ -147,12 +159,18 @@ impl Ledger {
             };
             self.entries.iter().filter_map(micros).collect()
         };
-        Ok(Run::default()
-            .with_rate(self.arrived(), elapsed)
-            .with(Metric::Lost, number(self.outstanding()))
-            .with(Metric::Repeated, number(self.repeated.load(Ordering::Relaxed)))
+        Ok(self
+            .run_since(first)
             .with_latency(Metric::AnswerP50, Metric::AnswerP99, latency(|entry| &entry.answered))
             .with_latency(Metric::ArrivalP50, Metric::ArrivalP99, latency(|entry| &entry.arrived)))
+    }
+
+    fn run_since(&self, first: u64) -> Run {
+        let last = self.last_arrival.load(Ordering::Relaxed);
+        Run::default()
+            .with_rate(self.arrived(), Duration::from_micros(last.saturating_sub(first)))
+            .with(Metric::Lost, number(self.outstanding()))
+            .with(Metric::Repeated, number(self.repeated.load(Ordering::Relaxed)))
     }
 
     fn entry(&self, index: u32) -> Option<&Entry> {

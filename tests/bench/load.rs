@@ -5,14 +5,22 @@ mod tcp;
 mod udp;
 
 pub(crate) use coap::{CoapLoad, reading_index};
-pub(crate) use tcp::send_lines;
+pub(crate) use tcp::{send_lines, stream_lines};
 pub(crate) use udp::send_datagrams;
 
 /// Devices that the readings come from.
 const DEVICES: u32 = 64;
 
 /// A reading as JSON; its value is its index, by which the broker's record tells it.
-fn json(index: u32) -> String {
+pub(crate) fn json(index: u32) -> String {
     let device = index % DEVICES;
     format!(r#"{{"device":"th-{device:04}","value":{index},"seq":{index}}}"#)
+}
+
+/// What the gateway publishes of it, about: for programs that only publish.
+pub(crate) fn published(index: u32) -> String {
+    let (device, n) = (index % DEVICES, index + 1);
+    format!(
+        r#"{{"gateway":"bench","device":"th-{device:04}","name":"value","value":{index},"time":"2026-11-20T22:39:00.123Z","n":{n},"seq":{index}}}"#
+    )
 }

@@ -1,11 +1,14 @@
-//! Throughput, processor time, memory and latency of the built gateway, and the limits of the
-//! machine under it, measured in the same run: `cargo bench -p gateway --bench throughput`.
+//! Throughput, processor time, memory and latency of the built gateway, the limits of the machine
+//! under it and what other programs make of them, measured in the same run:
+//! `cargo bench -p gateway --bench throughput`.
 //!
 //! A [`Case`](cases::Case) starts everything it needs, drives a number of readings through it and
 //! stops it again; what it returns is one [`Run`](figure::Run). Cases take turns, so that a slow
 //! minute of the machine hits gateway and limit alike. A run that fails fails the benchmark: no
 //! figure is printed that was not measured.
 
+mod appends;
+mod backlog;
 mod bare;
 mod bare_durable;
 mod cases;
@@ -17,23 +20,40 @@ mod gateway;
 mod ledger;
 mod load;
 mod machine;
+mod mosquitto;
 mod options;
+mod others;
+mod peers;
 mod process;
 mod report;
-mod store;
+mod wear;
+
+/// The gateway's own store, from its sources: the crate is a binary and has no library to link.
+#[path = "../../gateway/src"]
+#[expect(dead_code, unused_imports, reason = "the benchmark uses a part of it")]
+mod product {
+    pub(crate) mod clock;
+    pub(crate) mod store;
+}
 
 use std::error::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use self::cases::{Plan, cases};
-use self::figure::{Row, Run};
+use self::cases::{Case, Plan, cases};
+use self::figure::{Metric, Run};
 use self::machine::Machine;
 use self::options::Options;
-use self::report::Report;
+use self::others::Others;
+// Where the sources of the store look for them.
+use self::product::{clock, store};
+use self::report::{Report, Skipped};
 
 /// What can fail, with whatever it failed with: a benchmark only stops and says so.
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// How often a run is made until one is not disturbed.
+const ATTEMPTS: u32 = 10;
 
 fn main() -> ExitCode {
     match measure(&Options::read()) {
@@ -45,22 +65,48 @@ fn main() -> ExitCode {
     }
 }
 
+/// One run of a case, or the last of several that others disturbed.
+fn run(case: &Case, plan: &Plan, round: usize, options: &Options) -> Outcome<Run> {
+    let mut attempt = 1;
+    loop {
+        if options.calm.is_some() {
+            Others::wait_until(|percent| options.is_calm(percent))?;
+        }
+        writeln!(std::io::stderr().lock(), "run {round}: {}", case.name)?;
+        let others = Others::watch()?;
+        let run = (case.run)(plan)?;
+        let percent = others.percent()?;
+        if attempt == ATTEMPTS || options.is_calm(percent) {
+            return Ok(run.with(Metric::Others, percent));
+        }
+        attempt += 1;
+    }
+}
+
 fn measure(options: &Options) -> Outcome<()> {
     let machine = Machine::look(&options.dir)?;
     let plan = Plan { dir: options.dir.clone(), quick: options.quick };
-    let chosen: Vec<_> = cases().into_iter().filter(|case| options.wants(case.name)).collect();
-    if chosen.is_empty() {
-        return Err("no case has such a name".into());
-    }
-    let mut runs: Vec<Vec<Run>> = chosen.iter().map(|_| Vec::new()).collect();
-    for round in 1..=options.runs() {
-        for (case, runs) in chosen.iter().zip(&mut runs) {
-            writeln!(std::io::stderr().lock(), "run {round}: {}", case.name)?;
-            runs.push((case.run)(&plan).map_err(|error| format!("{}: {error}", case.name))?);
+    let mut skipped = Vec::new();
+    let mut measured: Vec<(Case, Vec<Run>)> = Vec::new();
+    for case in cases().into_iter().filter(|case| options.wants(case)) {
+        match (case.missing)() {
+            Some(why) => {
+                writeln!(std::io::stderr().lock(), "skipped: {}: {why}", case.name)?;
+                skipped.push(Skipped { name: case.name, why });
+            }
+            None => measured.push((case, Vec::new())),
         }
     }
-    let rows = chosen.iter().zip(&runs).map(|(case, runs)| Row::new(case.name, case.what, runs));
-    let report = Report::new(machine, options.runs(), rows.collect());
+    if measured.is_empty() {
+        return Err("no case that can be measured here has such a name".into());
+    }
+    for round in 1..=options.runs() {
+        for (case, runs) in &mut measured {
+            let run = run(case, &plan, round, options);
+            runs.push(run.map_err(|error| format!("{}: {error}", case.name))?);
+        }
+    }
+    let report = Report::new(machine, options.runs(), &measured, skipped);
     std::io::stdout().lock().write_all(report.table().as_bytes())?;
     if let Some(path) = &options.json {
         std::fs::write(path, report.json()?)?;

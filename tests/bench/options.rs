@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use super::cases::Case;
+
 /// Runs of each case.
 const RUNS: usize = 3;
 
@@ -14,12 +16,22 @@ pub(crate) struct Options {
     /// A tenth of the readings, one run of each case: to see that it works
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Also how much is written to the disk: 20 s for each of six cases, once a round
+    #[arg(long)]
+    wear: bool,
     /// Only cases with this in their name; may be repeated
     #[arg(long, value_name = "NAME")]
     filter: Vec<String>,
+    /// A filter is a whole name
+    #[arg(long, requires = "filter")]
+    exact: bool,
     /// Runs of each case
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     runs: Option<u8>,
+    /// Wait up to a minute until others use less of the machine than this before each run, and
+    /// repeat a run, up to ten times, during which they used more
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) calm: Option<f64>,
     /// Also write the figures to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
@@ -38,8 +50,19 @@ impl Options {
     }
 
     /// Whether a case was asked for.
-    pub(crate) fn wants(&self, name: &str) -> bool {
-        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part.as_str()))
+    pub(crate) fn wants(&self, case: &Case) -> bool {
+        if self.filter.is_empty() {
+            return self.wear || !case.is_wear;
+        }
+        self.filter.iter().any(|part| match self.exact {
+            true => case.name == part,
+            false => case.name.contains(part.as_str()),
+        })
+    }
+
+    /// Whether a run counts during which others used so much of the machine, in percent.
+    pub(crate) fn is_calm(&self, others: f64) -> bool {
+        self.calm.is_none_or(|limit| others <= limit)
     }
 
     /// How often each case runs.

@@ -12,21 +12,48 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Processor time that a process has used, in user and kernel mode.
 pub(crate) fn cpu(process: u32) -> Outcome<Duration> {
-    cpu_in(&format!("/proc/{process}/stat"))
+    let [user, system, ..] = times(&format!("/proc/{process}/stat"))?;
+    Ok(TICK * (user + system))
 }
 
 /// Processor time that the calling thread has used.
 pub(crate) fn own_thread_cpu() -> Outcome<Duration> {
-    cpu_in("/proc/thread-self/stat")
+    let [user, system, ..] = times("/proc/thread-self/stat")?;
+    Ok(TICK * (user + system))
 }
 
-fn cpu_in(path: &str) -> Outcome<Duration> {
+/// Processor time that all threads of this process have used.
+pub(crate) fn own_cpu() -> Outcome<Duration> {
+    cpu(std::process::id())
+}
+
+/// The same of this process and of its children that have ended, in clock ticks.
+pub(crate) fn own_ticks() -> Outcome<u64> {
+    Ok(times("/proc/self/stat")?.into_iter().map(u64::from).sum())
+}
+
+/// User and system time, and that of children that have ended: fields 14 to 17.
+fn times(path: &str) -> Outcome<[u32; 4]> {
     let stat = fs::read_to_string(path)?;
     // The name in parentheses may hold anything; the state follows it as field 3.
     let (_, rest) = stat.rsplit_once(") ").ok_or("an unknown form of stat")?;
     let mut fields = rest.split(' ').skip(11);
-    let mut ticks = || -> Outcome<u32> { Ok(fields.next().ok_or("a short stat")?.parse()?) };
-    Ok(TICK * (ticks()? + ticks()?))
+    let mut next = || -> Outcome<u32> { Ok(fields.next().ok_or("a short stat")?.parse()?) };
+    Ok([next()?, next()?, next()?, next()?])
+}
+
+/// Whether a child has ended and was not waited for.
+pub(crate) fn has_ended(process: u32) -> Outcome<bool> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+    Ok(stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
+}
+
+/// Bytes that a process has caused to be written to a disk; its file system's journal is not among
+/// them. They can also be asked of a child that has ended and was not waited for.
+pub(crate) fn written_bytes(process: u32) -> Outcome<u64> {
+    let io = fs::read_to_string(format!("/proc/{process}/io"))?;
+    let bytes = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+    Ok(bytes.ok_or("no write_bytes")?.parse()?)
 }
 
 /// Most memory that a process ever had resident, in MiB.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Outcome;
-use super::cases::RATIOS;
-use super::figure::{Metric, Row, Spread};
+use super::cases::{Case, RATIOS};
+use super::figure::{Metric, Row, Run, Spread};
 use super::machine::Machine;
 
 /// Everything that one call has measured.
@@ -16,35 +16,56 @@ pub(crate) struct Report {
     runs: usize,
     rows: Vec<Row>,
     ratios: Vec<Ratio>,
+    skipped: Vec<Skipped>,
 }
 
-/// A case beside its limit.
+/// A case beside what it is held against, round by round: the two ran one after the other, so that
+/// their ratio holds also where the machine's speed changes.
 #[derive(Debug, Serialize)]
 struct Ratio {
     name: &'static str,
-    limit: &'static str,
+    against: &'static str,
     /// Of the rates: more is better.
-    rate: f64,
+    rate: Spread,
     /// Of the processor time, where both were measured: less is better.
-    cpu: Option<f64>,
+    cpu: Option<Spread>,
+}
+
+/// A case that cannot be measured here.
+#[derive(Debug, Serialize)]
+pub(crate) struct Skipped {
+    pub(crate) name: &'static str,
+    pub(crate) why: String,
 }
 
 impl Report {
-    pub(crate) fn new(machine: Machine, runs: usize, rows: Vec<Row>) -> Self {
-        let ratio = |&(name, limit): &(&'static str, &'static str)| {
-            let of = |metric| {
-                let median = |name: &str| {
-                    let row = rows.iter().find(|row| row.name == name)?;
-                    Some(row.figures.get(&metric)?.median)
-                };
-                // A short run may be below the resolution of processor time.
-                let limit = median(limit).filter(|limit| *limit > 0.0)?;
-                Some(median(name)? / limit)
-            };
-            Some(Ratio { name, limit, rate: of(Metric::Rate)?, cpu: of(Metric::CpuMicros) })
+    /// From every case's runs, in the order of the rounds.
+    pub(crate) fn new(
+        machine: Machine,
+        rounds: usize,
+        measured: &[(Case, Vec<Run>)],
+        skipped: Vec<Skipped>,
+    ) -> Self {
+        let row = |(case, runs): &(Case, Vec<Run>)| Row::new(case.name, case.what, runs);
+        let runs = |name: &str| {
+            measured.iter().find(|(case, _)| case.name == name).map(|(_, runs)| runs.as_slice())
         };
-        let ratios = RATIOS.iter().filter_map(ratio).collect();
-        Self { machine, runs, rows, ratios }
+        let ratio = |&(name, against): &(&'static str, &'static str)| {
+            let (ours, theirs) = (runs(name)?, runs(against)?);
+            Some(Ratio {
+                name,
+                against,
+                rate: ratios(Metric::Rate, ours, theirs)?,
+                cpu: ratios(Metric::CpuMicros, ours, theirs),
+            })
+        };
+        Self {
+            machine,
+            runs: rounds,
+            rows: measured.iter().map(row).collect(),
+            ratios: RATIOS.iter().filter_map(ratio).collect(),
+            skipped,
+        }
     }
 
     /// The tables, as Markdown; columns that nothing was measured for are left out.
@@ -61,20 +82,23 @@ impl Report {
         for row in &self.rows {
             let _ = write!(out, "| {} |", row.name);
             for column in &columns {
-                let _ = write!(out, " {} |", cell(*column, row.figures.get(column)));
+                let _ = write!(out, " {} |", cell(row.figures.get(column), column.digits()));
             }
             out.push('\n');
         }
         if !self.ratios.is_empty() {
             out.push_str("\n| case | against | rate ratio | CPU ratio |\n|---|---|---:|---:|\n");
         }
-        for Ratio { name, limit, rate, cpu } in &self.ratios {
-            let cpu = cpu.map(|cpu| format!("{cpu:.2}")).unwrap_or_default();
-            let _ = writeln!(out, "| {name} | {limit} | {rate:.2} | {cpu} |");
+        for Ratio { name, against, rate, cpu } in &self.ratios {
+            let (rate, cpu) = (cell(Some(rate), 2), cell(cpu.as_ref(), 2));
+            let _ = writeln!(out, "| {name} | {against} | {rate} | {cpu} |");
         }
         out.push('\n');
         for row in &self.rows {
             let _ = writeln!(out, "- `{}`: {}", row.name, row.what);
+        }
+        for Skipped { name, why } in &self.skipped {
+            let _ = writeln!(out, "- `{name}` was not measured: {why}");
         }
         out
     }
@@ -85,9 +109,18 @@ impl Report {
     }
 }
 
-fn cell(metric: Metric, spread: Option<&Spread>) -> String {
+/// The ratio of each round.
+fn ratios(metric: Metric, ours: &[Run], theirs: &[Run]) -> Option<Spread> {
+    let ratio = |(ours, theirs): (&Run, &Run)| {
+        // A short run may be below the resolution of processor time.
+        let theirs = theirs.get(metric).filter(|theirs| *theirs > 0.0)?;
+        Some(ours.get(metric)? / theirs)
+    };
+    Spread::of(ours.iter().zip(theirs).filter_map(ratio).collect())
+}
+
+fn cell(spread: Option<&Spread>, digits: usize) -> String {
     let Some(Spread { median, min, max }) = spread else { return String::new() };
-    let digits = metric.digits();
     let text = |value: f64| format!("{value:.digits$}");
     match (text(*median), text(*min), text(*max)) {
         (median, min, max) if min == max => median,

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use jiff::fmt::temporal::DateTimePrinter;
 use proto::senml;
-use proto::{TimeQuality, Timestamp, Value, base64};
+use proto::{Number, TimeQuality, Timestamp, Value, base64};
 
 use crate::config::Payload;
 use crate::store::Record;
@@ -37,27 +37,35 @@ pub(super) const fn content_type(payload: Payload, value: &Value) -> (&'static s
 fn json(gateway: &str, record: &Record) -> Vec<u8> {
     let reading = &record.reading;
     let mut out = Vec::with_capacity(256);
-    out.push(b'{');
-    member(&mut out, "gateway", gateway);
-    member(&mut out, "device", &reading.device);
-    member(&mut out, "name", &reading.name);
-    out.extend_from_slice(br#""value":"#);
+    out.extend_from_slice(br#"{"gateway":"#);
+    string(&mut out, gateway);
+    out.extend_from_slice(br#","device":"#);
+    string(&mut out, &reading.device);
+    out.extend_from_slice(br#","name":"#);
+    string(&mut out, &reading.name);
+    out.extend_from_slice(br#","value":"#);
     match &reading.value {
-        Value::Number(number) => write(&mut out, format_args!("{number}")),
-        Value::Boolean(boolean) => write(&mut out, format_args!("{boolean}")),
+        Value::Number(value) => number(&mut out, *value),
+        Value::Boolean(true) => out.extend_from_slice(b"true"),
+        Value::Boolean(false) => out.extend_from_slice(b"false"),
         Value::Text(text) => string(&mut out, text),
         Value::Bytes(bytes) => string(&mut out, &base64_text(bytes)),
     }
-    out.push(b',');
     if let Some(unit) = &reading.unit {
-        member(&mut out, "unit", unit);
+        out.extend_from_slice(br#","unit":"#);
+        string(&mut out, unit);
     }
-    write(&mut out, format_args!(r#""time":"{}","n":{}"#, rfc3339(reading.time), record.n));
+    out.extend_from_slice(br#","time":""#);
+    rfc3339(&mut out, reading.time);
+    out.extend_from_slice(br#"","n":"#);
+    integer(&mut out, record.n);
     if let Some(epoch) = reading.epoch {
-        write(&mut out, format_args!(r#","epoch":{epoch}"#));
+        out.extend_from_slice(br#","epoch":"#);
+        integer(&mut out, epoch.into());
     }
     if let Some(sequence) = reading.sequence {
-        write(&mut out, format_args!(r#","seq":{sequence}"#));
+        out.extend_from_slice(br#","seq":"#);
+        integer(&mut out, sequence);
     }
     if reading.time_quality == TimeQuality::Estimated {
         out.extend_from_slice(br#","time_quality":"estimated""#);
@@ -66,36 +74,43 @@ fn json(gateway: &str, record: &Record) -> Vec<u8> {
     out
 }
 
-fn member(out: &mut Vec<u8>, name: &str, text: &str) {
-    string(out, name);
-    out.push(b':');
-    string(out, text);
-    out.push(b',');
-}
-
+/// A string of JSON (RFC 8259 §7). What needs no escape is copied at once.
 fn string(out: &mut Vec<u8>, text: &str) {
-    // Writing to a vector cannot fail.
-    let _ = serde_json::to_writer(out, text);
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.bytes().all(is_plain) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing to a vector cannot fail.
+        let _ = serde_json::to_writer(out, text);
+    }
 }
 
-fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    let _ = out.write_fmt(text);
+/// A number with the digits that arrived.
+fn number(out: &mut Vec<u8>, number: Number) {
+    match number.as_integer().map(i64::try_from) {
+        Some(Ok(small)) => drop(serde_json::to_writer(out, &small)),
+        _ => drop(write!(out, "{number}")),
+    }
+}
+
+fn integer(out: &mut Vec<u8>, integer: u64) {
+    let _ = serde_json::to_writer(out, &integer);
 }
 
 /// RFC 3339 in UTC, with milliseconds, or as many digits as the time has.
-fn rfc3339(time: Timestamp) -> String {
+fn rfc3339(out: &mut Vec<u8>, time: Timestamp) {
+    const PRINTER: DateTimePrinter = DateTimePrinter::new();
     let nanos = time.as_nanos();
     let digits = match (nanos % 1_000_000, nanos % 1_000) {
         (0, _) => 3,
         (_, 0) => 6,
         _ => 9,
     };
-    let mut text = String::with_capacity(30);
     if let Ok(time) = jiff::Timestamp::from_nanosecond(nanos.into()) {
-        let printer = DateTimePrinter::new().precision(Some(digits));
-        let _ = printer.print_timestamp(&time, &mut text);
+        let _ = PRINTER.precision(Some(digits)).print_timestamp(&time, out);
     }
-    text
 }
 
 /// A pack of one record, named `{device}/{name}`.
@@ -163,6 +178,30 @@ mod tests {
             text(&record),
             r#"{"gateway":"greenhouse-1","device":"th-0001","name":"temp","value":"a\"b\n","unit":"Cel","time":"2026-11-20T22:39:00.123456789Z","n":4711,"epoch":3,"seq":12,"time_quality":"estimated"}"#
         );
+    }
+
+    #[test]
+    fn every_text_and_number_reads_back_as_it_is() {
+        let mut record = record("d", 1);
+        let ascii: String = (0..=127_u8).map(char::from).collect();
+        let texts = ["", "plain", "a b", "\"", "\\", "ü", "\u{7f}", "\u{2028}", ascii.as_str()];
+        let member = |record: &Record, name: &str| {
+            let json: serde_json::Value = serde_json::from_slice(&json("g", record)).unwrap();
+            json[name].clone()
+        };
+        for text in texts {
+            record.reading.value = Value::Text(text.to_owned());
+            record.reading.device = text.to_owned();
+            record.reading.unit = Some(text.to_owned());
+            for name in ["value", "device", "unit"] {
+                assert_eq!(member(&record, name), *text);
+            }
+        }
+        for number in ["0", "-1", "1.50", "1e300", "-9223372036854775809", "18446744073709551615"] {
+            record.reading.value = Value::Number(number.parse().unwrap());
+            let text = String::from_utf8(json("g", &record)).unwrap();
+            assert!(text.contains(&format!(r#""value":{number},"#)), "{text}");
+        }
     }
 
     #[test]

@@ -72,6 +72,9 @@ impl TopicTemplate {
 }
 
 fn push_level(topic: &mut String, field: &str) {
+    if field.bytes().all(is_plain) {
+        return topic.push_str(field);
+    }
     for c in field.chars() {
         let first = topic.is_empty();
         match c {
@@ -100,6 +103,11 @@ fn is_refused(c: char) -> bool {
     }
     let code = u32::from(c);
     c.is_control() || (0xfdd0..=0xfdef).contains(&code) || code & 0xfffe == 0xfffe
+}
+
+/// Whether a byte stands for itself wherever it is: so do nearly all that devices are named with.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'/' | b'+' | b'#' | b'%' | b'$')
 }
 
 fn push_encoded(topic: &mut String, c: char) {
@@ -194,6 +202,18 @@ mod tests {
         assert_eq!(render("{device}", "$SYS"), "%24SYS");
         assert_eq!(render("a/{device}", "$SYS"), "a/$SYS");
         assert_eq!(render("{device}", "\u{ffff}\u{fdd0}"), "%EF%BF%BF%EF%B7%90");
+    }
+
+    #[test]
+    fn every_character_is_itself_or_encoded() {
+        for c in (0..=0x17f_u32).filter_map(char::from_u32) {
+            let encoded = matches!(c, '/' | '+' | '#' | '%') || c.is_control();
+            let expected = match encoded {
+                true => c.to_string().bytes().map(|byte| format!("%{byte:02X}")).collect(),
+                false => c.to_string(),
+            };
+            assert_eq!(render("a/{device}", &format!("x{c}y")), format!("a/x{expected}y"), "{c:?}");
+        }
     }
 
     #[test]

@@ -12,6 +12,10 @@ const WINDOW: u32 = 256;
 /// Longest wait for a reply.
 const PATIENCE: Duration = Duration::from_secs(5);
 const REPLY: &[u8] = b"ok\n";
+/// Most lines between a sender that gets no replies and the broker.
+const OUTSTANDING: u64 = 4000;
+/// Lines written at a time by it.
+const TURN: usize = 64;
 
 /// Sends every reading as one line.
 pub(crate) fn send_lines(ledger: &Ledger, to: SocketAddr) -> Outcome<()> {
@@ -48,5 +52,25 @@ pub(crate) fn send_lines(ledger: &Ledger, to: SocketAddr) -> Outcome<()> {
             answered += 1;
         }
     }
+    Ok(())
+}
+
+/// Sends every reading as one line and expects no reply.
+pub(crate) fn stream_lines(ledger: &Ledger, to: SocketAddr) -> Outcome<()> {
+    let mut stream = TcpStream::connect(to)?;
+    stream.set_nodelay(true)?;
+    let mut indexes = ledger.indexes().peekable();
+    let mut output = Vec::new();
+    while indexes.peek().is_some() {
+        ledger.wait_for_room(OUTSTANDING)?;
+        output.clear();
+        for index in indexes.by_ref().take(TURN) {
+            output.extend_from_slice(super::json(index).as_bytes());
+            output.push(b'\n');
+            ledger.handle_sent(index);
+        }
+        stream.write_all(&output)?;
+    }
+    ledger.settle();
     Ok(())
 }

@@ -38,6 +38,9 @@ pub(crate) struct Resent {
     pub(crate) acknowledged: u64,
     /// Numbers of readings that it did not take: they are dead letters.
     pub(crate) refused: BTreeSet<u64>,
+    /// Numbers of records that no route sends to this broker; of a range, those are left out.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) unrouted: BTreeSet<u64>,
 }
 
 /// The requests of one broker, one after the other.
@@ -123,8 +126,11 @@ impl Again {
 
     /// Record `n` was given and has so many outcomes to wait for.
     pub(super) fn handle_begin(&mut self, n: u64, outcomes: usize) {
+        let is_named = self.current.as_ref().is_some_and(|c| matches!(c.what, What::Records(_)));
         if outcomes > 0 {
             self.open.push_back(n);
+        } else if is_named {
+            self.outcome.unrouted.insert(n);
         }
         self.finish();
     }

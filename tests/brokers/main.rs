@@ -8,6 +8,7 @@ mod authority;
 mod failover;
 #[path = "../harness.rs"]
 mod harness;
+mod misbehaving;
 mod nats;
 mod tls;
 mod tls_files;

@@ -33,16 +33,25 @@
 
 mod chunk;
 mod job;
+mod lock;
 mod log;
+mod numbers;
+mod pages;
+mod quarantine;
 mod record;
+mod recovery;
+mod repair;
+mod rows;
+mod salvage;
 mod shared;
 mod spool;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod wal;
 mod worker;
 
-pub(crate) use chunk::{Batch, Chunk};
+pub(crate) use chunk::{Batch, Chunk, Damage};
 pub(crate) use job::{Acknowledge, NotStored};
 pub(crate) use record::{Origin, Record};
 pub(crate) use shared::StoreStatus;
@@ -52,6 +61,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// The store's name in the state directory.
+pub(crate) const FILE: &str = "spool.db";
 /// Released records stay this long, so that CoAP's de-duplication can be rebuilt from them after
 /// a restart (EXCHANGE_LIFETIME, RFC 7252 §4.8.2).
 pub(crate) const KEEP: Duration = Duration::from_secs(247);
@@ -73,6 +84,8 @@ pub(crate) enum StoreError {
          it is: move it away, or point `gateway.state_dir` elsewhere"
     )]
     Version { path: PathBuf, found: i64, expected: i64 },
+    #[error("the store {path} is damaged: {what}")]
+    Damaged { path: PathBuf, what: &'static str, source: Option<rusqlite::Error> },
     #[error("the store {path} failed")]
     Sqlite { path: PathBuf, source: rusqlite::Error },
     #[error("the storage thread has ended")]

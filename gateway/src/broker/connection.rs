@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::feed::{Feed, Step};
 use super::session::{Session, SessionError, SessionOptions};
+use crate::causes::chain;
 use crate::clock;
 use crate::config::{Broker, BrokerUrl, Id};
 use crate::pipeline::{Publish, Routes};
@@ -336,16 +337,4 @@ impl BrokerTask {
     fn is_done(&self) -> bool {
         self.cursor.next() >= *self.head.borrow()
     }
-}
-
-/// An error with its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -32,10 +32,12 @@ pub(super) trait Log {
     /// Saves the cursors without a batch; may delete records below `released`.
     fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError>;
 
-    /// The chunks from the one that holds `from` on, until `max_bytes` are reached.
-    ///
-    /// A chunk whose checksum is wrong comes without records.
+    /// The chunks from the one that holds `from` on, until `max_bytes` are reached, without a gap
+    /// up to the next number: what cannot be read comes as chunks without records.
     fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError>;
+
+    /// The bytes of the chunk that holds `n`, as they are, and the number of its first record.
+    fn raw(&self, n: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
 
     /// Number of the first record of the first chunk that was committed at or after `since`, or of
     /// one of the newest `most` records, whichever is later.
@@ -44,6 +46,15 @@ pub(super) trait Log {
     /// Bytes in use, without space that waits to be used again.
     fn used_bytes(&self) -> u64;
 
-    /// Closes the log and recovers what is on disk.
-    fn reopen(&mut self) -> Result<(), StoreError>;
+    /// Closes the log after `cause` and recovers what is on disk. Where that is damaged, what can be
+    /// read goes into a new file; the next number may be a much higher one then.
+    fn reopen(&mut self, cause: &StoreError) -> Result<(), StoreError>;
+}
+
+pub(super) fn encode_cursors(cursors: &Cursors) -> Vec<u8> {
+    minicbor::to_vec(cursors).unwrap_or_default()
+}
+
+pub(super) fn decode_cursors(bytes: &[u8]) -> Result<Cursors, minicbor::decode::Error> {
+    minicbor::decode(bytes)
 }

@@ -26,8 +26,10 @@ pub(crate) struct StoreStatus {
     pub(crate) committed_bytes: u64,
     /// Batches refused since the start because the store was full.
     pub(crate) full: u64,
-    /// Chunks that were damaged on disk and skipped.
+    /// Chunks that were found damaged on disk, or missing, and are skipped.
     pub(crate) damaged: u64,
+    /// Numbers that they have: as many readings at most are lost.
+    pub(crate) damaged_numbers: u64,
     /// Records that each broker still has to acknowledge.
     pub(crate) pending: BTreeMap<String, u64>,
 }
@@ -44,6 +46,7 @@ pub(super) struct Shared {
     committed_bytes: AtomicU64,
     full: AtomicU64,
     damaged: AtomicU64,
+    damaged_numbers: AtomicU64,
 }
 
 /// How far one broker is.
@@ -86,6 +89,7 @@ impl Shared {
             committed_bytes: 0.into(),
             full: 0.into(),
             damaged: 0.into(),
+            damaged_numbers: 0.into(),
         }
     }
 
@@ -100,6 +104,7 @@ impl Shared {
             committed_bytes: self.committed_bytes.load(Ordering::Relaxed),
             full: self.full.load(Ordering::Relaxed),
             damaged: self.damaged.load(Ordering::Relaxed),
+            damaged_numbers: self.damaged_numbers.load(Ordering::Relaxed),
             pending,
         }
     }
@@ -164,8 +169,17 @@ impl Shared {
         self.full.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn handle_damaged(&self, chunks: u64) {
-        self.damaged.fetch_add(chunks, Ordering::Relaxed);
+    /// Counts a damaged chunk with so many numbers.
+    pub(super) fn handle_damaged(&self, numbers: u64) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        self.damaged_numbers.fetch_add(numbers, Ordering::Relaxed);
+    }
+
+    /// Forgets what is in memory, after which the log may go on with a higher number.
+    pub(super) fn handle_reopened(&self, log: &impl Log) {
+        *self.tail() = Tail::default();
+        self.used_bytes.store(log.used_bytes(), Ordering::Relaxed);
+        self.head.send_if_modified(|head| std::mem::replace(head, log.next()) != *head);
     }
 
     pub(super) fn tail(&self) -> MutexGuard<'_, Tail> {

@@ -9,6 +9,7 @@ use proto::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::job::{Acknowledge, Job};
+use super::quarantine::Quarantine;
 use super::shared::{Broker, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
 use super::worker::Worker;
@@ -43,7 +44,8 @@ impl Spool {
         let (log, known) = SqliteLog::open(&directory, quota)?;
         let shared = Arc::new(Shared::new(&log, &known, brokers));
         let (jobs, receiver) = mpsc::channel(JOBS);
-        let worker = Worker { log, shared: Arc::clone(&shared) };
+        let quarantine = Quarantine::new(&directory);
+        let worker = Worker { log, shared: Arc::clone(&shared), quarantine };
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || worker.run(receiver))

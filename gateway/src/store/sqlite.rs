@@ -1,19 +1,25 @@
 //! The file under the store.
 
 use std::fs::File;
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use proto::Timestamp;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use tracing::warn;
 
 use super::chunk::{Batch, Chunk, checksum};
-use super::log::{Cursors, Log};
-use super::{KEEP, StoreError};
+use super::lock::lock;
+use super::log::{Cursors, Log, encode_cursors};
+use super::numbers::Numbers;
+use super::recovery::{Oldest, Recovered, failed, oldest};
+use super::repair::resume;
+use super::rows::{self, Row, signed, unsigned};
+use super::{FILE, KEEP, StoreError};
 
 /// The layout described in the module above.
-const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 1;
 /// Marks the file as a spool: "gwsp".
 const APPLICATION_ID: i64 = 0x6777_7370;
 const PAGE: u64 = 4096;
@@ -27,42 +33,33 @@ const TRIM: u32 = 64;
 /// The open store file.
 pub(super) struct SqliteLog {
     connection: Connection,
+    directory: PathBuf,
     path: PathBuf,
     quota: u64,
     next: u64,
     oldest: Option<Oldest>,
+    numbers: Numbers,
     /// Held for as long as the file is open.
     _lock: File,
 }
 
-/// The first chunk in the file.
-#[derive(Clone, Copy, Debug)]
-struct Oldest {
-    end: u64,
-    time_ms: i64,
-}
-
 impl SqliteLog {
-    /// Opens or creates the store in `directory` and recovers what was committed.
+    /// Opens or creates the store in `directory` and recovers what was committed. A file that is
+    /// damaged is replaced by what can be read of it.
     pub(super) fn open(directory: &Path, quota: u64) -> Result<(Self, Cursors), StoreError> {
         let in_directory = |source| StoreError::Directory { path: directory.to_owned(), source };
         std::fs::create_dir_all(directory).map_err(in_directory)?;
         let lock = lock(directory)?;
-        let path = directory.join("spool.db");
-        let failed = |source| StoreError::Sqlite { path: path.clone(), source };
-        let connection = connect(&path).map_err(failed)?;
-        // Before any setting: some of them rewrite the file.
-        let content = Content::of(&connection).map_err(failed)?;
-        if let Content::Foreign(found) = content {
-            return Err(StoreError::Version { path, found, expected: VERSION });
-        }
-        configure(&connection, quota).map_err(failed)?;
-        if content == Content::Nothing {
-            create(&connection).map_err(failed)?;
-        }
-        let mut log = Self { connection, path, quota, next: 1, oldest: None, _lock: lock };
-        let cursors = log.recover().map_err(|source| log.failed(source))?;
-        Ok((log, cursors))
+        resume(directory)?;
+        let mut numbers = Numbers::open(directory).map_err(in_directory)?;
+        let path = directory.join(FILE);
+        let recovered = Recovered::open_or_repair(directory, quota, &mut numbers, None, None)?;
+        let Recovered { connection, next, oldest, cursors } = recovered;
+        let directory = directory.to_owned();
+        Ok((
+            Self { connection, directory, path, quota, next, oldest, numbers, _lock: lock },
+            cursors,
+        ))
     }
 
     fn try_append(
@@ -74,20 +71,11 @@ impl SqliteLog {
     ) -> rusqlite::Result<u64> {
         let base = self.next;
         let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached(
-                "INSERT INTO chunk(base, n, bytes, t_ms, crc, cursors, data) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                signed(base),
-                signed(batch.len()),
-                signed(batch.data().len() as u64),
-                now.as_millis(),
-                checksum(batch.data()),
-                encode_cursors(cursors),
-                batch.data(),
-            ])?;
+        let cursors = encode_cursors(cursors);
+        let crc = checksum(base, &cursors, batch.data());
+        let time_ms = now.as_millis();
+        let row = Row { base, time_ms, crc, cursors: &cursors, data: batch.data() };
+        row.insert(&transaction, batch.len())?;
         transaction.commit()?;
         self.next = base + batch.len();
         if self.oldest.is_none() {
@@ -119,34 +107,6 @@ impl SqliteLog {
         transaction.commit()
     }
 
-    fn try_read(&self, from: u64, max_bytes: usize) -> rusqlite::Result<Vec<Chunk>> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT base, n, crc, data FROM chunk WHERE base >= \
-             coalesce((SELECT max(base) FROM chunk WHERE base <= ?1), 0) ORDER BY base",
-        )?;
-        let mut rows = statement.query(params![signed(from)])?;
-        let mut chunks = Vec::new();
-        let mut bytes = 0;
-        while let Some(row) = rows.next()? {
-            let (base, records) = (unsigned(row.get(0)?), unsigned(row.get(1)?));
-            let data = row.get_ref(3)?.as_blob()?;
-            let checked = checksum(data) == row.get::<_, u32>(2)?;
-            let chunk = match Chunk::decode(base, records, data) {
-                Ok(chunk) if checked => chunk,
-                _ => Chunk::damaged(base, records),
-            };
-            if chunk.end <= from {
-                continue;
-            }
-            bytes += data.len();
-            chunks.push(chunk);
-            if bytes >= max_bytes {
-                break;
-            }
-        }
-        Ok(chunks)
-    }
-
     /// Deletes some chunks that every broker has, the oldest first: those past [`KEEP`], or any
     /// where space is short. The newest chunk stays, because it carries the next number.
     fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<usize> {
@@ -159,39 +119,29 @@ impl SqliteLog {
         let deleted = self
             .connection
             .prepare_cached(
-                "DELETE FROM chunk WHERE base IN (SELECT base FROM chunk WHERE base + n <= ?1 \
-                 AND t_ms < ?2 AND base < (SELECT max(base) FROM chunk) ORDER BY base LIMIT ?3)",
+                "DELETE FROM chunk WHERE base IN (SELECT base FROM chunk WHERE base < \
+                 (SELECT max(base) FROM chunk WHERE base <= ?1) AND t_ms < ?2 \
+                 ORDER BY base LIMIT ?3)",
             )?
             .execute(params![signed(released), before, TRIM])?;
         self.oldest = oldest(&self.connection)?;
         Ok(deleted)
     }
 
-    /// Next number and cursors, from what the newest chunk and the cursor table say.
-    fn recover(&mut self) -> rusqlite::Result<Cursors> {
-        let newest: Option<(i64, i64, Vec<u8>)> = self
-            .connection
-            .query_row("SELECT base, n, cursors FROM chunk ORDER BY base DESC LIMIT 1", [], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-            })
-            .optional()?;
-        let mut cursors = Cursors::new();
-        if let Some((base, records, saved)) = newest {
-            self.next = unsigned(base) + unsigned(records);
-            cursors = decode_cursors(&saved).unwrap_or_default();
-        }
-        let mut statement = self.connection.prepare("SELECT broker, next FROM cursor")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let cursor = cursors.entry(row.get(0)?).or_default();
-            *cursor = unsigned(row.get(1)?).max(*cursor);
-        }
-        self.oldest = oldest(&self.connection)?;
-        Ok(cursors)
+    /// Moves the write-ahead log into the file.
+    #[cfg(test)]
+    pub(super) fn checkpoint(&self) {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    }
+
+    /// Lets the next read come from the disk.
+    #[cfg(test)]
+    pub(super) fn forget_pages(&self) {
+        self.connection.execute_batch("PRAGMA shrink_memory").unwrap();
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Sqlite { path: self.path.clone(), source }
+        failed(&self.path, source)
     }
 }
 
@@ -207,6 +157,12 @@ impl Log for SqliteLog {
         cursors: &Cursors,
         released: u64,
     ) -> Result<u64, StoreError> {
+        if let Err(source) = self.numbers.reserve(self.next, self.next + batch.len()) {
+            if source.kind() == ErrorKind::StorageFull {
+                return Err(StoreError::Full { used: self.used_bytes(), quota: self.quota });
+            }
+            return Err(StoreError::Directory { path: self.directory.clone(), source });
+        }
         loop {
             let error = match self.try_append(batch, now, cursors, released) {
                 Ok(base) => return Ok(base),
@@ -229,23 +185,32 @@ impl Log for SqliteLog {
     }
 
     fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError> {
-        self.try_read(from, max_bytes).map_err(|source| self.failed(source))
+        rows::read(&self.connection, from, self.next, max_bytes)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn raw(&self, n: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        rows::raw(&self.connection, n).map_err(|source| self.failed(source))
     }
 
     fn first_since(&self, since: Timestamp, most: u64) -> Result<u64, StoreError> {
-        let floor = self.next.saturating_sub(most);
         // Backwards from the newest: only what is asked for is walked through.
         let walk = || -> rusqlite::Result<u64> {
             let mut statement = self
                 .connection
-                .prepare_cached("SELECT base, t_ms FROM chunk ORDER BY base DESC")?;
+                .prepare_cached("SELECT base, t_ms, n FROM chunk ORDER BY base DESC")?;
             let mut rows = statement.query([])?;
-            let mut first = self.next;
+            let (mut first, mut records) = (self.next, 0);
             while let Some(row) = rows.next()? {
-                if first <= floor || row.get::<_, i64>(1)? < since.as_millis() {
+                let of_row = unsigned(row.get(2)?);
+                if of_row == 0 {
+                    continue;
+                }
+                if records >= most || row.get::<_, i64>(1)? < since.as_millis() {
                     break;
                 }
                 first = unsigned(row.get(0)?);
+                records += of_row;
             }
             Ok(first)
         };
@@ -253,26 +218,35 @@ impl Log for SqliteLog {
     }
 
     fn used_bytes(&self) -> u64 {
-        let pragma = |sql| self.connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
-        let pages: i64 = pragma("PRAGMA page_count").unwrap_or(0);
-        let free: i64 = pragma("PRAGMA freelist_count").unwrap_or(0);
-        unsigned(pages - free) * PAGE
+        used_bytes(&self.connection)
     }
 
-    fn reopen(&mut self) -> Result<(), StoreError> {
-        // The old connection is closed first: it holds SQLite's exclusive lock.
-        self.connection = Connection::open_in_memory().map_err(|source| self.failed(source))?;
-        let open = || {
-            let connection = connect(&self.path)?;
-            configure(&connection, self.quota)?;
-            Ok(connection)
-        };
-        self.connection = open().map_err(|source| self.failed(source))?;
-        self.recover().map(drop).map_err(|source| self.failed(source))
+    fn reopen(&mut self, cause: &StoreError) -> Result<(), StoreError> {
+        // The old connection is closed first, without a change to the file: it holds SQLite's
+        // exclusive lock.
+        let nothing = Connection::open_in_memory().map_err(|source| self.failed(source))?;
+        let old = std::mem::replace(&mut self.connection, nothing);
+        let _ = keep_log(&old, true);
+        drop(old);
+        let damage = matches!(cause, StoreError::Damaged { .. }).then_some(cause);
+        let (directory, numbers) = (&self.directory, &mut self.numbers);
+        let recovered =
+            Recovered::open_or_repair(directory, self.quota, numbers, Some(self.next), damage)?;
+        self.connection = recovered.connection;
+        self.next = recovered.next;
+        self.oldest = recovered.oldest;
+        Ok(())
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn used_bytes(connection: &Connection) -> u64 {
+    let pragma = |sql| connection.prepare_cached(sql)?.query_row([], |row| row.get(0));
+    let pages: i64 = pragma("PRAGMA page_count").unwrap_or(0);
+    let free: i64 = pragma("PRAGMA freelist_count").unwrap_or(0);
+    unsigned(pages - free) * PAGE
+}
+
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // psow=0: a torn write may damage its neighbours, so SQLite logs whole sectors.
     let uri = format!("file:{}?psow=0", percent_encoded(path));
     let connection = Connection::open_with_flags(
@@ -284,11 +258,18 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     )?;
     // First of all: without it even a full disk keeps the file from being opened.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    // Until it is known to be sound: nothing that could be salvaged may go.
+    keep_log(&connection, true)?;
     Ok(connection)
 }
 
+/// Whether closing the connection leaves the write-ahead log as it is.
+pub(super) fn keep_log(connection: &Connection, keep: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep).map(drop)
+}
+
 /// The settings that the guarantees rest on; their order matters.
-fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
+pub(super) fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
     let wal = MAX_WAL.min(quota / 4);
     let checkpoint = CHECKPOINT_PAGES.min(wal / PAGE / 2).max(16);
     let pages = (quota.saturating_sub(wal) / PAGE).max(16);
@@ -303,26 +284,38 @@ fn configure(connection: &Connection, quota: u64) -> rusqlite::Result<()> {
 
 /// What a file holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Content {
+pub(super) enum Content {
     Nothing,
     Spool,
+    /// A spool, and not as it was made.
+    Damaged(&'static str),
     /// Something else, of this version.
     Foreign(i64),
 }
 
 impl Content {
-    fn of(connection: &Connection) -> rusqlite::Result<Self> {
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let query = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
         let tables = query("SELECT count(*) FROM sqlite_schema")?;
+        let has = |table: &str, columns: &str| -> rusqlite::Result<bool> {
+            let sql = "SELECT group_concat(name, ',') FROM pragma_table_info(?1)";
+            let found: Option<String> = connection.query_row(sql, [table], |row| row.get(0))?;
+            Ok(found.as_deref() == Some(columns))
+        };
+        let is_ours = has("chunk", "base,n,bytes,t_ms,crc,cursors,data")?
+            && has("cursor", "broker,next,dropped")?;
         Ok(match (query("PRAGMA application_id")?, query("PRAGMA user_version")?) {
-            (APPLICATION_ID, VERSION) => Self::Spool,
+            (APPLICATION_ID, VERSION) if is_ours => Self::Spool,
+            (APPLICATION_ID, VERSION) => Self::Damaged("its tables are wrong"),
             (0, 0) if tables == 0 => Self::Nothing,
+            // Nobody else has exactly these tables.
+            _ if is_ours => Self::Damaged("its header is wrong"),
             (_, version) => Self::Foreign(version),
         })
     }
 }
 
-fn create(connection: &Connection) -> rusqlite::Result<()> {
+pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!(
         "BEGIN;
          CREATE TABLE chunk(base INTEGER PRIMARY KEY, n INTEGER NOT NULL, bytes INTEGER NOT NULL,
@@ -336,45 +329,8 @@ fn create(connection: &Connection) -> rusqlite::Result<()> {
     ))
 }
 
-fn oldest(connection: &Connection) -> rusqlite::Result<Option<Oldest>> {
-    connection
-        .prepare_cached("SELECT base + n, t_ms FROM chunk ORDER BY base LIMIT 1")?
-        .query_row([], |row| Ok(Oldest { end: unsigned(row.get(0)?), time_ms: row.get(1)? }))
-        .optional()
-}
-
-/// Makes sure that this process is the only one in `directory`.
-fn lock(directory: &Path) -> Result<File, StoreError> {
-    let path = directory.join("lock");
-    let failed = |source| StoreError::Directory { path: directory.to_owned(), source };
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(std::fs::TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            let _ = file.take(20).read_to_string(&mut pid);
-            let holder = match pid.trim() {
-                "" => String::new(),
-                pid => format!(" (process {pid})"),
-            };
-            return Err(StoreError::Locked { path: directory.to_owned(), holder });
-        }
-        Err(std::fs::TryLockError::Error(source)) => return Err(failed(source)),
-    }
-    file.set_len(0).map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
-}
-
 /// A path as SQLite's URIs want it.
-fn percent_encoded(path: &Path) -> String {
+pub(super) fn percent_encoded(path: &Path) -> String {
     use std::fmt::Write as _;
     use std::os::unix::ffi::OsStrExt as _;
     let mut uri = String::new();
@@ -386,21 +342,4 @@ fn percent_encoded(path: &Path) -> String {
         }
     }
     uri
-}
-
-fn encode_cursors(cursors: &Cursors) -> Vec<u8> {
-    minicbor::to_vec(cursors).unwrap_or_default()
-}
-
-fn decode_cursors(bytes: &[u8]) -> Result<Cursors, minicbor::decode::Error> {
-    minicbor::decode(bytes)
-}
-
-/// SQLite's integers are signed; numbers of records and pages stay far below the limit.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
-
-fn unsigned(value: i64) -> u64 {
-    u64::try_from(value).unwrap_or(0)
 }

@@ -1,5 +1,7 @@
 //! Tests of the store as its users see it.
 
+mod damage;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -44,14 +46,20 @@ fn later() -> Timestamp {
 }
 
 /// A folder that goes with the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gateway store {} {count} ?%#", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn open(&self) -> (SqliteLog, Cursors) {
@@ -59,7 +67,7 @@ impl Folder {
     }
 
     /// The file itself, while no store has it open.
-    fn sqlite(&self) -> rusqlite::Connection {
+    pub(super) fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.0.join("spool.db")).unwrap()
     }
 }
@@ -84,13 +92,14 @@ fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
     log.append(&batch(values), now(), &cursors(1), 1).unwrap()
 }
 
+fn value(record: &Record) -> u64 {
+    let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
+    u64::try_from(value.as_integer().unwrap()).unwrap()
+}
+
 /// Number and value of every record from `from` on.
 fn records(log: &SqliteLog, from: u64) -> Vec<(u64, u64)> {
     let chunks = log.read(from, usize::MAX).unwrap();
-    let value = |record: &Record| {
-        let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
-        u64::try_from(value.as_integer().unwrap()).unwrap()
-    };
     let records = chunks.iter().flat_map(|chunk| &chunk.records);
     records.filter(|r| r.n >= from).map(|r| (r.n, value(r))).collect()
 }
@@ -234,7 +243,7 @@ fn a_damaged_chunk_is_skipped_and_the_rest_is_read() {
     let (log, _) = folder.open();
     assert_eq!(records(&log, 1), [(1, 0), (2, 0), (5, 2), (6, 2)]);
     let damaged: Vec<_> =
-        log.read(1, usize::MAX).unwrap().into_iter().filter(|c| c.is_damaged()).collect();
+        log.read(1, usize::MAX).unwrap().into_iter().filter(|c| c.damage.is_some()).collect();
     assert_eq!(damaged.iter().map(|c| (c.base, c.end)).collect::<Vec<_>>(), [(3, 5)]);
 }
 

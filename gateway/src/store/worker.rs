@@ -10,12 +10,14 @@ use tracing::{debug, error, warn};
 
 use super::job::{Acknowledge, Job, NotStored};
 use super::log::Log;
+use super::quarantine::{Copy, Quarantine};
 use super::shared::Shared;
-use super::{Batch, Chunk, StoreError};
+use super::{Batch, Chunk, Damage, StoreError};
+use crate::causes::chain;
 use crate::clock;
 
 /// Most bytes of chunks that one read brings into memory.
-const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 256 * 1024;
 /// How often a failed file is opened again before the gateway gives up.
 const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
@@ -25,6 +27,7 @@ const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Worker<L> {
     pub(super) log: L,
     pub(super) shared: Arc<Shared>,
+    pub(super) quarantine: Quarantine,
 }
 
 impl<L: Log> Worker<L> {
@@ -40,7 +43,7 @@ impl<L: Log> Worker<L> {
                     let _ = reply.send(self.read(from));
                 }
                 Job::FirstSince { since, most, reply } => {
-                    let _ = reply.send(self.log.first_since(since, most));
+                    let _ = reply.send(self.repaired(|log| log.first_since(since, most)));
                 }
                 Job::Save if self.shared.is_append_waiting() => {}
                 Job::Save => self.save(),
@@ -59,11 +62,11 @@ impl<L: Log> Worker<L> {
         let cursors = self.shared.cursors();
         let released = self.shared.released();
         let mut outcome = self.log.append(&batch, now, &cursors, released);
-        if let Err(failure @ StoreError::Sqlite { .. }) = outcome {
+        if let Err(failure @ (StoreError::Sqlite { .. } | StoreError::Damaged { .. })) = outcome {
             let base = self.log.next();
             outcome = match self.reopen(failure) {
                 // The commit may have reached the disk although it was reported as failed.
-                Ok(()) if self.log.next() == base + batch.len() => Ok(base),
+                Ok(()) if self.is_stored(base, batch.len()) => Ok(base),
                 Ok(()) => self.log.append(&batch, now, &cursors, released),
                 Err(failure) => Err(failure),
             };
@@ -90,14 +93,53 @@ impl<L: Log> Worker<L> {
         }
     }
 
-    fn read(&self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
-        let chunks = self.log.read(from, READ_BYTES)?;
-        let damaged = chunks.iter().filter(|chunk| chunk.is_damaged()).count();
-        if damaged > 0 {
-            error!(from, damaged, "chunks of the store are damaged and skipped");
-            self.shared.handle_damaged(damaged as u64);
+    fn read(&mut self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        let chunks = self.repaired(|log| log.read(from, READ_BYTES))?;
+        let released = self.shared.released();
+        for chunk in self.quarantine.news(&chunks, released) {
+            let numbers = chunk.end - chunk.base.max(released);
+            self.shared.handle_damaged(numbers);
+            self.tell_damage(chunk, numbers);
         }
         Ok(chunks.into_iter().map(Arc::new).collect())
+    }
+
+    /// Says what a damaged chunk means, and keeps its bytes.
+    fn tell_damage(&self, chunk: &Chunk, numbers: u64) {
+        let Chunk { base, end, damage, .. } = chunk;
+        let damage = damage.unwrap_or(Damage::Missing);
+        let copy = match (damage, self.log.raw(*base)) {
+            (Damage::Checksum | Damage::Records, Ok(Some((row, data)))) => {
+                match self.quarantine.keep(row, &data) {
+                    Ok(Copy::Made(path) | Copy::There(path)) => path.display().to_string(),
+                    Ok(Copy::NoRoom) => "none, the folder of copies is full".to_owned(),
+                    Err(error) => format!("none: {error}"),
+                }
+            }
+            _ => "none".to_owned(),
+        };
+        error!(
+            first = base, last = end - 1, %damage, %copy,
+            "a part of the store is damaged: up to {numbers} readings that were acknowledged are \
+             lost to the brokers that do not have them yet; the rest goes on"
+        );
+    }
+
+    /// Reads; where that shows that the file is damaged, once more after it was repaired.
+    fn repaired<T>(&mut self, read: impl Fn(&L) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        match read(&self.log) {
+            Err(damage @ StoreError::Damaged { .. }) => {
+                self.reopen(damage)?;
+                read(&self.log)
+            }
+            read => read,
+        }
+    }
+
+    /// Whether so many records are in a chunk of their own, from a number on.
+    fn is_stored(&self, base: u64, records: u64) -> bool {
+        let chunks = self.log.read(base, 1).unwrap_or_default();
+        chunks.first().is_some_and(|c| c.base == base && c.records.len() as u64 == records)
     }
 
     fn save(&mut self) {
@@ -105,7 +147,13 @@ impl<L: Log> Worker<L> {
         if self.shared.is_saved(&cursors) {
             return;
         }
-        if let Err(failure) = self.log.save(&cursors, self.shared.released(), clock::wall()) {
+        let mut saved = self.log.save(&cursors, self.shared.released(), clock::wall());
+        if let Err(damage @ StoreError::Damaged { .. }) = saved {
+            saved = self
+                .reopen(damage)
+                .and_then(|()| self.log.save(&cursors, self.shared.released(), clock::wall()));
+        }
+        if let Err(failure) = saved {
             // A full disk, perhaps. The brokers go on all the same, because only what they take
             // away makes room; until a save works, a crash repeats more than a window.
             warn!(error = %failure, "cannot save how far the brokers are");
@@ -118,11 +166,14 @@ impl<L: Log> Worker<L> {
         let mut failure = failure;
         let mut pause = REOPEN_PAUSE;
         for _ in 0..REOPEN_ATTEMPTS {
-            error!(error = %failure, "the store failed; it is opened again");
+            error!(error = %chain(&failure), "the store failed; it is opened again");
             thread::sleep(pause);
             pause *= 2;
-            match self.log.reopen() {
-                Ok(()) => return Ok(()),
+            match self.log.reopen(&failure) {
+                Ok(()) => {
+                    self.shared.handle_reopened(&self.log);
+                    return Ok(());
+                }
                 Err(again) => failure = again,
             }
         }
@@ -199,8 +250,14 @@ mod tests {
         fn save(&mut self, _: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
             if self.save_fails { Err(failure()) } else { Ok(()) }
         }
-        fn read(&self, _: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
-            Ok(Vec::new())
+        fn read(&self, from: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
+            let records = self.on_disk.saturating_sub(from - 1);
+            let mut batch = Batch::default();
+            (0..records).for_each(|n| batch.push(record("d", n)));
+            Ok(Vec::from([batch.into_chunk(from)]))
+        }
+        fn raw(&self, _: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+            Ok(None)
         }
         fn first_since(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
             Ok(1)
@@ -208,7 +265,7 @@ mod tests {
         fn used_bytes(&self) -> u64 {
             0
         }
-        fn reopen(&mut self) -> Result<(), StoreError> {
+        fn reopen(&mut self, _: &StoreError) -> Result<(), StoreError> {
             self.reopened += 1;
             if self.gone {
                 return Err(failure());
@@ -223,13 +280,18 @@ mod tests {
         log: FailingLog,
     ) -> (Result<(), NotStored>, Result<(), StoreError>, Worker<FailingLog>) {
         let shared = Arc::new(Shared::new(&log, &Cursors::new(), &[]));
-        let mut worker = Worker { log, shared };
+        let mut worker = worker(log, shared);
         let mut batch = Batch::default();
         batch.push(record("d", 1));
         batch.push(record("d", 2));
         let (receipt, mut outcome) = oneshot::channel();
         let ended = worker.append(batch, vec![receipt], Timestamp::from_nanos(0));
         (outcome.try_recv().expect("a receipt is settled"), ended, worker)
+    }
+
+    fn worker(log: FailingLog, shared: Arc<Shared>) -> Worker<FailingLog> {
+        // Nothing is damaged, so that nothing is written there.
+        Worker { log, shared, quarantine: Quarantine::new(std::path::Path::new("")) }
     }
 
     fn failing(fates: impl IntoIterator<Item = Fate>) -> FailingLog {
@@ -271,7 +333,7 @@ mod tests {
         let log = FailingLog { save_fails: true, on_disk: 9, known: 9, ..FailingLog::default() };
         let shared = Arc::new(Shared::new(&log, &Cursors::from([("b".to_owned(), 1)]), &["b"]));
         shared.brokers[0].next.store(5, std::sync::atomic::Ordering::Release);
-        let mut worker = Worker { log, shared };
+        let mut worker = worker(log, shared);
         worker.save();
         assert_eq!(*worker.shared.brokers[0].saved.borrow(), 5);
     }

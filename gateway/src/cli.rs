@@ -9,6 +9,7 @@ mod demo;
 mod output;
 mod run;
 mod status;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -42,6 +43,9 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
+    /// Look into the store: where it stands, whether it is sound, what is in it
+    #[command(subcommand)]
+    Store(store::Command),
     /// Show it at work: simulated devices, the gateway and a broker, all in one
     Demo(demo::Arguments),
     /// Tell every mistake in the configuration
@@ -81,6 +85,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
+            Command::Store(command) => store::run(&command, &self.config),
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),

@@ -31,6 +31,7 @@
 //! are what is in it, [`worker`] is the one thread that touches it, [`Spool`] what the rest of the
 //! gateway holds of it, and [`shared`] what lies between the two.
 
+mod archive;
 mod chunk;
 mod job;
 mod lock;
@@ -43,19 +44,29 @@ mod recovery;
 mod repair;
 mod rows;
 mod salvage;
+mod selection;
 mod shared;
 mod spool;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod verdict;
 mod wal;
 mod worker;
 
+pub(crate) use archive::Archive;
 pub(crate) use chunk::{Batch, Chunk, Damage};
 pub(crate) use job::{Acknowledge, NotStored};
+pub(crate) use lock::is_locked;
+pub(crate) use quarantine::copies;
 pub(crate) use record::{Origin, Record};
+pub(crate) use repair::{SetAside, set_aside};
+pub(crate) use selection::Selection;
 pub(crate) use shared::StoreStatus;
 pub(crate) use spool::{BrokerCursor, Spool};
+#[cfg(test)]
+pub(crate) use verdict::Stretch;
+pub(crate) use verdict::{Examiner, Verdict};
 
 use std::io;
 use std::path::PathBuf;
@@ -84,6 +95,8 @@ pub(crate) enum StoreError {
          it is: move it away, or point `gateway.state_dir` elsewhere"
     )]
     Version { path: PathBuf, found: i64, expected: i64 },
+    #[error("there is no store in {path}: the file is missing or empty")]
+    Missing { path: PathBuf },
     #[error("the store {path} is damaged: {what}")]
     Damaged { path: PathBuf, what: &'static str, source: Option<rusqlite::Error> },
     #[error("the store {path} failed")]

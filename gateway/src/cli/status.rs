@@ -1,7 +1,6 @@
 //! `gateway status`
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::Path;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use super::run::block_on;
 use super::{ConfigArgs, Output, complain, complain_of};
-use crate::control::ask_status;
+use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
 
 #[derive(Args)]
@@ -24,7 +23,7 @@ pub(super) struct Arguments {
 #[error(
     "no gateway answers in {0}; is it running, with the same configuration, and are you its user?"
 )]
-struct NoGateway(String, #[source] io::Error);
+struct NoGateway(String, #[source] AskError);
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     let loaded = match config.load() {
@@ -32,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
         Err(report) => return complain(&report),
     };
     let state_dir = &loaded.config.gateway.state_dir;
-    match ask(state_dir) {
+    match ask_status(state_dir) {
         Ok(status) if arguments.json => Output::lock().finish_json(&status, Exit::Ok),
         Ok(status) => Output::lock().finish(&table(&status), Exit::Ok),
         Err(error) => {
@@ -42,8 +41,15 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     }
 }
 
-fn ask(state_dir: &Path) -> io::Result<Value> {
-    block_on(ask_status(state_dir))?
+/// Asks the gateway that uses `state_dir` for its status.
+fn ask_status(state_dir: &Path) -> Result<Value, AskError> {
+    let mut status = Value::Null;
+    let take = |line: &str| {
+        status = serde_json::from_str(line).unwrap_or_default();
+        true
+    };
+    block_on(ask(state_dir, &Request::Status, take))??;
+    Ok(status)
 }
 
 /// The same for people.
@@ -63,6 +69,14 @@ fn table(status: &Value) -> String {
         text("/store/commits"),
         status.pointer("/store/next").and_then(Value::as_u64).unwrap_or(1) - 1,
     );
+    if status.pointer("/store/damaged").is_some_and(|damaged| *damaged != 0) {
+        let _ = writeln!(
+            out,
+            "         {} parts are damaged, with up to {} readings: see the log, and `gateway store verify`",
+            text("/store/damaged"),
+            text("/store/damaged_numbers"),
+        );
+    }
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
         let up = if at("up") == "true" { "up" } else { "down" };

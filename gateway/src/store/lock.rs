@@ -1,7 +1,7 @@
 //! Makes sure that one gateway at a time uses a state directory.
 
 use std::fs::{File, TryLockError};
-use std::io::{Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::StoreError;
 
 /// The file whose lock says that a gateway runs; it holds its process id.
 const FILE: &str = "lock";
-/// How often the lock is tried: one who only looks may hold it for a moment.
+/// How often the lock is tried: [`is_locked`] holds it for a moment.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -43,6 +43,23 @@ pub(super) fn lock(directory: &Path) -> Result<File, StoreError> {
     file.rewind().map_err(failed)?;
     writeln!(file, "{}", std::process::id()).map_err(failed)?;
     Ok(file)
+}
+
+/// The gateway that uses `directory`, such as `process 17`; none where it is free, or no gateway
+/// has ever used it.
+pub(crate) fn is_locked(directory: &Path) -> io::Result<Option<String>> {
+    let mut file = match File::open(directory.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            Ok(Some(holder(&mut file).unwrap_or_else(|| "a process".to_owned())))
+        }
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
 fn holder(file: &mut File) -> Option<String> {

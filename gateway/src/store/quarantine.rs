@@ -86,6 +86,12 @@ impl Quarantine {
     }
 }
 
+/// How many damaged chunks have a copy in a state directory, and where.
+pub(crate) fn copies(directory: &Path) -> (usize, PathBuf) {
+    let folder = directory.join(FOLDER);
+    (fs::read_dir(&folder).map_or(0, Iterator::count), folder)
+}
+
 /// Bytes of all files in the folder.
 fn bytes(folder: &Path) -> io::Result<u64> {
     fs::read_dir(folder)?.map(|entry| Ok(entry?.metadata()?.len())).sum()

@@ -4,6 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::chunk::{Chunk, Damage, MAX_RECORDS, checksum};
 use super::log::{Cursors, decode_cursors, encode_cursors};
+use super::numbers::BLOCK;
 
 /// Most rows that are looked at from the newest backwards for one that is intact.
 const MAX_NEWEST: u32 = 1000;
@@ -143,6 +144,17 @@ impl Newest {
             None => self.end.unwrap_or(1),
         };
         (end < next).then_some(end)
+    }
+
+    /// The number that comes next, where only the file can be asked.
+    pub(super) fn likely_next(&self) -> u64 {
+        let end = self.end.unwrap_or(1);
+        match self.damaged.and_then(|base| base.checked_add(MAX_RECORDS as u64)) {
+            // A number far away is a part of the damage.
+            Some(after) if after.saturating_sub(end) <= BLOCK => after,
+            Some(_) => end + 1,
+            None => end,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the rest of the gateway holds of the store.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -100,6 +101,11 @@ impl Spool {
         let saved = self.shared.brokers.get(index)?.saved.subscribe();
         let shared = Arc::clone(&self.shared);
         Some(BrokerCursor { index, jobs: self.jobs.clone(), shared, saved })
+    }
+
+    /// The lowest number that each broker has not acknowledged.
+    pub(crate) fn cursors(&self) -> BTreeMap<String, u64> {
+        self.shared.brokers.iter().map(|broker| (broker.name.clone(), broker.next())).collect()
     }
 
     /// Where the store stands.

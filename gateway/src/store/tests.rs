@@ -97,6 +97,24 @@ fn value(record: &Record) -> u64 {
     u64::try_from(value.as_integer().unwrap()).unwrap()
 }
 
+/// A folder with a store of so many commits of one record each, closed or as a kill leaves it.
+pub(super) fn filled(commits: u64, is_closed: bool) -> Folder {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 1..=commits {
+        append(&mut log, [value]);
+    }
+    if is_closed {
+        drop(log);
+        return folder;
+    }
+    let killed = Folder::new();
+    for name in ["spool.db", "spool.db-wal", "numbers"] {
+        std::fs::copy(folder.0.join(name), killed.0.join(name)).unwrap();
+    }
+    killed
+}
+
 /// Number and value of every record from `from` on.
 fn records(log: &SqliteLog, from: u64) -> Vec<(u64, u64)> {
     let chunks = log.read(from, usize::MAX).unwrap();

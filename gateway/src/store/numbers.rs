@@ -56,7 +56,9 @@ impl Numbers {
             File::open(directory)?.sync_all()?;
         }
         let slots = [false, true].map(|second| read(&file, second));
-        let best = slots.into_iter().flatten().max_by_key(|reserved| reserved.end);
+        // Both grow, and giving numbers up moves the floor alone.
+        let best =
+            slots.into_iter().flatten().max_by_key(|reserved| (reserved.end, reserved.floor));
         // The place that is not the best one goes first.
         let second = best.is_some() && best == slots.into_iter().next().flatten();
         let reserved = best.unwrap_or(Reserved { floor: 1, end: 1 });
@@ -179,6 +181,19 @@ mod tests {
         let numbers = open(&folder);
         assert_eq!((numbers.next(Some(200)), numbers.next(None)), (end, end));
         assert_eq!(numbers.next(Some(end)), end);
+    }
+
+    #[test]
+    fn what_was_written_last_is_read() {
+        let folder = Folder::new();
+        let mut numbers = open(&folder);
+        for _ in 0..3 {
+            let next = numbers.next(None);
+            numbers.reserve(next, next + 1).unwrap();
+            assert_eq!(open(&folder).reserved, numbers.reserved);
+            numbers.give_up(next).unwrap();
+            assert_eq!(open(&folder).reserved, numbers.reserved);
+        }
     }
 
     #[test]

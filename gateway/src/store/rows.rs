@@ -1,6 +1,6 @@
 //! Rows of the table `chunk`: written, checked, and read into chunks without a gap.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
 
 use super::chunk::{Chunk, Damage, MAX_RECORDS, checksum};
 use super::log::{Cursors, decode_cursors, encode_cursors};
@@ -51,6 +51,20 @@ impl<'a> Row<'a> {
         Chunk::decode(self.base, self.data).map_err(|_| Damage::Records)
     }
 
+    /// Writes it, with the number of its records, unless there is one with its number.
+    pub(super) fn insert_if_new(
+        &self,
+        connection: &Connection,
+        records: u64,
+    ) -> rusqlite::Result<()> {
+        match self.insert(connection, records) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {
+                Ok(())
+            }
+            inserted => inserted,
+        }
+    }
+
     /// Writes it, with the number of its records.
     pub(super) fn insert(&self, connection: &Connection, records: u64) -> rusqlite::Result<()> {
         connection
@@ -79,7 +93,7 @@ pub(super) fn insert_skip(
 ) -> rusqlite::Result<()> {
     let cursors = encode_cursors(cursors);
     let crc = checksum(base, &cursors, &[]);
-    Row { base, time_ms: 0, crc, cursors: &cursors, data: &[] }.insert(connection, 0)
+    Row { base, time_ms: 0, crc, cursors: &cursors, data: &[] }.insert_if_new(connection, 0)
 }
 
 /// The chunks from the one that holds `from` on, until `max_bytes` are reached. They have no gap:

@@ -114,11 +114,7 @@ fn copy_chunks(image: &Image, connection: &Connection, survey: &Survey) -> rusql
         if chunk.end <= survey.released && row.time_ms < survey.keep_from_ms {
             return Ok(());
         }
-        match row.insert(connection, chunk.end - chunk.base) {
-            // A copy of a row that is there already.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation) => {}
-            inserted => inserted?,
-        }
+        row.insert_if_new(connection, chunk.end - chunk.base)?;
         rows += 1;
         if rows % ROWS == 0 {
             connection.execute_batch("COMMIT; BEGIN")?;

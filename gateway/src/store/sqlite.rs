@@ -128,10 +128,15 @@ impl SqliteLog {
         Ok(deleted)
     }
 
-    /// Moves the write-ahead log into the file.
+    /// Moves the write-ahead log into the file, and begins it anew with the next commit.
     #[cfg(test)]
     pub(super) fn checkpoint(&self) {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(())).unwrap();
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_synchronous(&self, synchronous: &str) {
+        self.connection.pragma_update(None, "synchronous", synchronous).unwrap();
     }
 
     /// Lets the next read come from the disk.

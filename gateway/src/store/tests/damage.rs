@@ -18,7 +18,6 @@ use super::super::{Chunk, FILE};
 use super::*;
 
 const BLOCK: usize = 4096;
-const FILES: [&str; 3] = [FILE, "spool.db-wal", "numbers"];
 
 /// The files of a store as a power cut finds them: some commits in the file, some in its log.
 struct Original {

@@ -85,7 +85,7 @@ fn a_renamed_broker_loses_nothing_and_the_old_name_can_be_forgotten() {
     let warning = warning.expect("the operator is told")["fields"]["message"].to_string();
     assert!(warning.contains("not configured any more"), "{warning}");
     assert_eq!(gateway.status()["store"]["orphans"]["old"], 1);
-    let forget = |name: &str| gateway.command("forget").arg(name).output().unwrap();
+    let forget = |name: &str| gateway.command("store").args(["forget", name]).output().unwrap();
     assert_eq!(forget("new").status.code(), Some(1), "it is configured");
     assert!(forget("old").status.success());
     assert_eq!(forget("old").status.code(), Some(1), "it is gone");

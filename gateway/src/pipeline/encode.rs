@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use jiff::fmt::temporal::DateTimePrinter;
 use proto::senml;
-use proto::{TimeQuality, Timestamp, Value, base64};
+use proto::{Reading, TimeQuality, Timestamp, Value, base64};
 
 use crate::config::Payload;
 use crate::store::Record;
@@ -33,37 +33,72 @@ pub(super) const fn content_type(payload: Payload, value: &Value) -> (&'static s
     }
 }
 
+/// A line of an export: one object that says everything about a record, whatever gateway reads it.
+pub(crate) fn export_line(record: &Record) -> Vec<u8> {
+    let reading = &record.reading;
+    let mut out = Vec::with_capacity(320);
+    write(&mut out, format_args!(r#"{{"n":{},"#, record.n));
+    member(&mut out, "source", &record.source);
+    what(&mut out, reading);
+    write(
+        &mut out,
+        format_args!(
+            r#""time":"{}","received":"{}""#,
+            rfc3339(reading.time),
+            rfc3339(record.received)
+        ),
+    );
+    identity(&mut out, reading);
+    let quality = match reading.time_quality {
+        TimeQuality::Device => "device",
+        TimeQuality::Gateway => "gateway",
+        TimeQuality::Estimated => "estimated",
+    };
+    write(&mut out, format_args!(",\"time_quality\":\"{quality}\"}}\n"));
+    out
+}
+
 /// One object; a member that is not known is left out.
 fn json(gateway: &str, record: &Record) -> Vec<u8> {
     let reading = &record.reading;
     let mut out = Vec::with_capacity(256);
     out.push(b'{');
     member(&mut out, "gateway", gateway);
-    member(&mut out, "device", &reading.device);
-    member(&mut out, "name", &reading.name);
-    out.extend_from_slice(br#""value":"#);
-    match &reading.value {
-        Value::Number(number) => write(&mut out, format_args!("{number}")),
-        Value::Boolean(boolean) => write(&mut out, format_args!("{boolean}")),
-        Value::Text(text) => string(&mut out, text),
-        Value::Bytes(bytes) => string(&mut out, &base64_text(bytes)),
-    }
-    out.push(b',');
-    if let Some(unit) = &reading.unit {
-        member(&mut out, "unit", unit);
-    }
+    what(&mut out, reading);
     write(&mut out, format_args!(r#""time":"{}","n":{}"#, rfc3339(reading.time), record.n));
-    if let Some(epoch) = reading.epoch {
-        write(&mut out, format_args!(r#","epoch":{epoch}"#));
-    }
-    if let Some(sequence) = reading.sequence {
-        write(&mut out, format_args!(r#","seq":{sequence}"#));
-    }
+    identity(&mut out, reading);
     if reading.time_quality == TimeQuality::Estimated {
         out.extend_from_slice(br#","time_quality":"estimated""#);
     }
     out.push(b'}');
     out
+}
+
+/// What was measured, by whom.
+fn what(out: &mut Vec<u8>, reading: &Reading) {
+    member(out, "device", &reading.device);
+    member(out, "name", &reading.name);
+    out.extend_from_slice(br#""value":"#);
+    match &reading.value {
+        Value::Number(number) => write(out, format_args!("{number}")),
+        Value::Boolean(boolean) => write(out, format_args!("{boolean}")),
+        Value::Text(text) => string(out, text),
+        Value::Bytes(bytes) => string(out, &base64_text(bytes)),
+    }
+    out.push(b',');
+    if let Some(unit) = &reading.unit {
+        member(out, "unit", unit);
+    }
+}
+
+/// What the device has numbered it with.
+fn identity(out: &mut Vec<u8>, reading: &Reading) {
+    if let Some(epoch) = reading.epoch {
+        write(out, format_args!(r#","epoch":{epoch}"#));
+    }
+    if let Some(sequence) = reading.sequence {
+        write(out, format_args!(r#","seq":{sequence}"#));
+    }
 }
 
 fn member(out: &mut Vec<u8>, name: &str, text: &str) {
@@ -162,6 +197,31 @@ mod tests {
         assert_eq!(
             text(&record),
             r#"{"gateway":"greenhouse-1","device":"th-0001","name":"temp","value":"a\"b\n","unit":"Cel","time":"2026-11-20T22:39:00.123456789Z","n":4711,"epoch":3,"seq":12,"time_quality":"estimated"}"#
+        );
+    }
+
+    #[test]
+    fn a_line_of_an_export_has_what_a_record_has() {
+        let mut record = record("d\n", 1);
+        record.n = 7;
+        let line = |record: &Record| String::from_utf8(export_line(record)).unwrap();
+        let times = r#""time":"2026-11-20T22:39:00.123Z","received":"2026-11-20T22:39:00.123Z""#;
+        assert_eq!(
+            line(&record),
+            format!(
+                r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":1,{times},"time_quality":"gateway"}}"#
+            ) + "\n"
+        );
+        record.reading.unit = Some("Cel".to_owned());
+        record.reading.epoch = Some(3);
+        record.reading.sequence = Some(12);
+        record.reading.time_quality = TimeQuality::Device;
+        record.reading.value = Value::Bytes(vec![0, 255]);
+        assert_eq!(
+            line(&record),
+            format!(
+                r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":"AP8","unit":"Cel",{times},"epoch":3,"seq":12,"time_quality":"device"}}"#
+            ) + "\n"
         );
     }
 

@@ -12,24 +12,37 @@
 //! cursor(broker, next, dropped)                     next: lowest number not yet acknowledged
 //! ```
 //!
-//! `data` is `n` times a length (`u32`, little endian) and a record ([`record`]); `crc` is the
-//! CRC-32 of `data`, because SQLite does not check its pages. `cursors` repeats every cursor at the
-//! time of the commit: it lies in a page that is written anyway, so that cursors are saved with
-//! every commit and cost nothing. A cursor's value is the larger of the two places.
+//! `data` is `n` times a length (`u32`, little endian) and a record ([`record`]); `crc` is a
+//! CRC-32 over `base`, `cursors` and `data` ([`chunk::checksum`]), because SQLite does not check its
+//! pages. `cursors` repeats every cursor at the time of the commit: it lies in a page that is
+//! written anyway, so that cursors are saved with every commit and cost nothing. A cursor's value is
+//! the larger of the two places. A row without records says that the numbers from there up to the
+//! next row are skipped.
 //!
 //! # Guarantees
-//! - Records are numbered without gaps from 1, and no number is ever used twice: the newest chunk
-//!   is never deleted.
+//! - Records are numbered from 1, and no number is ever used twice: the newest chunk is never
+//!   deleted, and [`numbers`] says how far they went when the file is destroyed. Only after damage
+//!   are numbers skipped.
 //! - A receipt resolves only after the commit, which ends with one `fdatasync`.
 //! - A record is released for a broker when its cursor has passed it, and deleted when it is
 //!   released for all, once it is older than [`KEEP`] or space is short.
 //! - After an I/O error the file is closed, opened again and recovered, and what was not
 //!   acknowledged is appended again: a failed sync is never retried.
+//! - Whatever happens to the bytes, the store opens, gives no record that is not the one that was
+//!   written, and accounts for every number: a reader gets a chunk without records for those that
+//!   cannot be read.
+//!
+//! # Damage
+//! A row that is not what was written is skipped, and told once ([`quarantine`]). A file that SQLite
+//! cannot read is set aside ([`repair`]), and a new one is filled ([`salvage`]) with the chunks that
+//! any page of it or of its log still holds ([`pages`], [`wal`]). [`recovery`] finds out, at every
+//! opening, whether that is necessary.
 //!
 //! # Parts
-//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, [`chunk`] and [`record`]
-//! are what is in it, [`worker`] is the one thread that touches it, [`Spool`] what the rest of the
-//! gateway holds of it, and [`shared`] what lies between the two.
+//! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, [`rows`], [`chunk`] and
+//! [`record`] are what is in it, [`worker`] is the one thread that touches it, [`Spool`] what the rest
+//! of the gateway holds of it, and [`shared`] what lies between the two. [`Archive`] is a file that
+//! is only read, [`Examiner`] says whether a store is sound, a [`Selection`] names some of its records.
 
 mod archive;
 mod chunk;

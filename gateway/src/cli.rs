@@ -43,7 +43,7 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
-    /// Look into the store: where it stands, whether it is sound, what is in it
+    /// Look into the store: where it stands, whether it is sound, what is in it; forget a broker
     #[command(subcommand)]
     Store(store::Command),
     /// Show it at work: simulated devices, the gateway and a broker, all in one

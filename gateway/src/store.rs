@@ -40,17 +40,23 @@
 //!   behind comes on top, and has limits of its own.
 //! - After an I/O error the file is closed, opened again and recovered, and what was not
 //!   acknowledged is appended again: a failed sync is never retried.
-//! - What is damaged costs what it held: a chunk is skipped, counted and kept in [`quarantine`], a
-//!   file is [set aside](repair) and what can be read of it [saved](salvage) into a new one.
+//! - Whatever happens to the bytes, the store opens, gives no record that is not the one that was
+//!   written, and accounts for every number: a reader gets a chunk without records for those that
+//!   cannot be read.
+//!
+//! # Damage
+//! A row that is not what was written is skipped, and told once ([`quarantine`]). A file that SQLite
+//! cannot read is set aside ([`repair`]), and a new one is filled ([`salvage`]) with what any page of
+//! it or of its log still holds ([`pages`], [`wal`]). [`recovery`] finds out, at every opening, whether
+//! that is necessary. A cursor that cannot be read sends its broker back, never ahead.
 //!
 //! # Parts
 //! [`log`] is what is asked of the disk and [`sqlite`] the file that does it, with its tables in
 //! [`schema`]; [`rows`], [`chunk`], [`record`], [`cursor`], [`letter`] and [`dead`] are what is in it.
-//! [`recovery`] opens it; [`pages`] and [`wal`] read it where SQLite cannot. [`worker`] is the one thread
-//! that touches it, [`Spool`] what the rest of the gateway holds of it, and [`shared`] what lies between
-//! the two. [`Progress`], [`lane`], [`skips`], [`space`] and [`wear`] decide without touching the file.
-//! [`Archive`] reads a file that no gateway uses; [`Selection`] and [`Examiner`] are what is asked of
-//! either.
+//! [`worker`] is the one thread that touches it, [`Spool`] what the rest of the gateway holds of it, and
+//! [`shared`] what lies between the two. [`Progress`], [`lane`], [`skips`], [`space`] and [`wear`] decide
+//! without touching the file. [`Archive`] is a file that is only read, [`Examiner`] says whether a store
+//! is sound, a [`Selection`] names some of its records.
 
 mod archive;
 mod chunk;

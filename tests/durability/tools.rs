@@ -270,15 +270,13 @@ fn requests_that_are_none_are_refused() {
     let broker = Recorder::start();
     let gateway = gateway(&[("sim", &broker)]);
     let socket = gateway.dir().join("state/control.sock");
-    for request in ["status", "{\"request\":\"stop\"}", &"x".repeat(100_000)] {
+    // The last one has no end, and is not waited for.
+    for request in ["status\n", "{\"request\":\"stop\"}\n", &"x".repeat(100_000)] {
         let mut stream = UnixStream::connect(&socket).unwrap();
-        // A gateway that has had enough may have hung up.
-        let _ = writeln!(stream, "{request}");
+        let _ = stream.write_all(request.as_bytes());
         let mut answer = String::new();
-        let _ = stream.read_to_string(&mut answer);
-        if request.len() < 100 {
-            assert!(answer.starts_with("{\"end\":{\"failed\":"), "{answer}");
-        }
+        let _ = BufReader::new(&stream).read_line(&mut answer);
+        assert!(answer.starts_with("{\"end\":{\"failed\":"), "{answer:?}");
     }
     gateway.status();
 }

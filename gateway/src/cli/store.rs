@@ -18,18 +18,18 @@ pub(super) enum Command {
     Status(status::Arguments),
     /// Look whether the store is sound: exit code 1 where it is not
     Verify(verify::Arguments),
-    /// Delete what a running gateway keeps of a broker that is not configured any more
-    Forget(forget::Arguments),
     /// Print readings, one JSON object a line
     Export(export::Arguments),
+    /// Delete what a running gateway keeps of a broker that is not configured any more
+    Forget(forget::Arguments),
 }
 
 pub(super) fn run(command: &Command, config: &ConfigArgs) -> Exit {
     let ended = match command {
         Command::Status(arguments) => status::run(arguments, config),
         Command::Verify(arguments) => verify::run(arguments, config),
-        Command::Forget(arguments) => forget::run(arguments, config),
         Command::Export(arguments) => export::run(arguments, config),
+        Command::Forget(arguments) => forget::run(arguments, config),
     };
     // Data may end early in two ways: it is all there, or it is not wanted any more.
     ended.unwrap_or_else(|exit| exit)

@@ -143,7 +143,7 @@ pub(super) fn raw(connection: &Connection, n: u64) -> rusqlite::Result<Option<(u
 pub(super) struct Newest {
     /// One past the newest number, where there is a row that is intact.
     pub(super) end: Option<u64>,
-    /// The highest number of a newer row that is not.
+    /// One past the highest number of a newer row that is not, as far as that can be told.
     pub(super) damaged: Option<u64>,
     /// Whether it says that the numbers from there on are skipped.
     is_skip: bool,
@@ -156,7 +156,7 @@ impl Newest {
     /// nothing is missing, or a row says so already.
     pub(super) fn skip_to(&self, next: u64) -> Option<u64> {
         let end = match self.damaged {
-            Some(base) => base.checked_add(MAX_RECORDS as u64)?,
+            Some(end) => end,
             None if self.is_skip => return None,
             None => self.end.unwrap_or(1),
         };
@@ -166,7 +166,7 @@ impl Newest {
     /// The number that comes next, where only the file can be asked.
     pub(super) fn likely_next(&self) -> u64 {
         let end = self.end.unwrap_or(1);
-        match self.damaged.and_then(|base| base.checked_add(MAX_RECORDS as u64)) {
+        match self.damaged {
             // A number far away is a part of the damage.
             Some(after) if after.saturating_sub(end) <= BLOCK => after,
             Some(_) => end + 1,
@@ -178,8 +178,9 @@ impl Newest {
 /// Finds the newest intact row.
 pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
     let mut newest = Newest::default();
-    let mut statement = connection
-        .prepare("SELECT base, t_ms, crc, cursors, data FROM chunk ORDER BY base DESC LIMIT ?1")?;
+    let mut statement = connection.prepare(
+        "SELECT base, t_ms, crc, cursors, data, n FROM chunk ORDER BY base DESC LIMIT ?1",
+    )?;
     let mut rows = statement.query(params![MAX_NEWEST])?;
     while let Some(row) = rows.next()? {
         let (base, content) = Row::of(row)?;
@@ -191,7 +192,11 @@ pub(super) fn newest(connection: &Connection) -> rusqlite::Result<Newest> {
             newest.cursors = cursor::decode(row.cursors).unwrap_or_default();
             break;
         }
-        newest.damaged = newest.damaged.max(Some(base));
+        // Their count may be damaged too; it never was larger.
+        let most = MAX_RECORDS as u64;
+        let records = row.get_ref(5)?.as_i64().map_or(most, unsigned);
+        let records = if (1..=most).contains(&records) { records } else { most };
+        newest.damaged = newest.damaged.max(Some(base.saturating_add(records)));
     }
     Ok(newest)
 }

@@ -14,7 +14,7 @@ use super::super::pages::{FoundCursor, Image};
 use super::super::repair::set_aside;
 use super::super::sqlite::SqliteLog;
 use super::super::wal;
-use super::super::{Chunk, FILE};
+use super::super::{Chunk, Damage, FILE};
 use super::*;
 
 const BLOCK: usize = 4096;
@@ -273,6 +273,28 @@ fn a_file_that_is_no_database_is_set_aside_and_kept() {
 }
 
 #[test]
+fn a_damaged_newest_chunk_costs_its_numbers_and_none_is_used_again() {
+    let folder = filled(10, true);
+    let flip = "UPDATE chunk SET data = unhex(replace(hex(data), '6164', '6165')) WHERE base = 10";
+    assert_eq!(folder.sqlite().execute(flip, []).unwrap(), 1);
+    for _ in 0..2 {
+        let (mut log, _) = folder.open();
+        let chunks = read_all(&mut log);
+        let of = |chunk: &Chunk| (chunk.base, chunk.end, chunk.damage);
+        let damaged = (10, 11, Some(Damage::Checksum));
+        assert_eq!(
+            chunks[9..].iter().map(of).collect::<Vec<_>>(),
+            [damaged, (11, log.next(), None)]
+        );
+    }
+    let (mut log, _) = folder.open();
+    let next = log.next();
+    assert!(next > 10);
+    assert_eq!(append(&mut log, [7]), next);
+    assert_eq!(records(&log, 9), [(9, 9), (next, 7)]);
+}
+
+#[test]
 fn a_store_that_is_gone_does_not_use_its_numbers_again() {
     let original = Original::new(20, 5);
     let folder = original.damaged(|_| {});
@@ -369,6 +391,20 @@ fn a_repair_that_was_interrupted_is_completed() {
 }
 
 #[test]
+fn retransmissions_are_known_from_both_sides_of_a_repair() {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    append(&mut log, [1]);
+    let damage =
+        StoreError::Damaged { path: folder.path().to_owned(), what: "a test", source: None };
+    log.reopen(&damage).unwrap();
+    let second = append(&mut log, [2]);
+    assert!(second > 2, "numbers were skipped");
+    assert_eq!(log.first_since(now(), 10).unwrap(), 1);
+    assert_eq!(log.first_since(now(), 1).unwrap(), second);
+}
+
+#[test]
 fn few_files_are_kept_set_aside() {
     let original = Original::new(3, 3);
     let folder = original.damaged(|_| {});
@@ -382,18 +418,20 @@ fn few_files_are_kept_set_aside() {
 
 #[test]
 fn a_salvage_brings_the_cursors_and_leaves_what_was_deleted() {
+    const RECORDS: usize = 30;
     let folder = Folder::new();
     let (mut log, _) = folder.open();
     for value in 0..100 {
-        append(&mut log, [value]);
+        append(&mut log, [value; RECORDS]);
     }
-    log.append(&batch([100]), later(), &cursors(40), 40).unwrap();
-    // Deletes the first ones, whose bytes stay in the file.
+    let released = 1 + 60 * RECORDS as u64;
+    log.append(&batch([100]), later(), &cursors(released - 20), 1).unwrap();
+    // Deletes the first ones, whose bytes stay in pages that are free.
     for _ in 0..3 {
-        log.save(&cursors(60), 60, later()).unwrap();
+        log.save(&cursors(released), released, later()).unwrap();
     }
-    let first = read_all(&mut log)[1].base;
-    assert_eq!(first, 60);
+    let kept = |chunks: &[Chunk]| chunks.iter().find(|c| !c.records.is_empty()).unwrap().base;
+    assert_eq!(kept(&read_all(&mut log)), released);
     log.checkpoint();
     drop(log);
     let path = folder.path().join(FILE);
@@ -401,9 +439,9 @@ fn a_salvage_brings_the_cursors_and_leaves_what_was_deleted() {
     bytes[..BLOCK].fill(0);
     fs::write(&path, bytes).unwrap();
     let (mut log, known) = folder.open();
-    assert_eq!(known, cursors(60));
-    assert_eq!(read_all(&mut log)[1].base, first, "released records do not come back");
-    assert_eq!(records(&log, 60).len(), 42);
+    assert_eq!(known, cursors(released));
+    assert_eq!(kept(&read_all(&mut log)), released, "deleted records do not come back");
+    assert_eq!(records(&log, 1).len(), 40 * RECORDS + 1);
 }
 
 #[test]

@@ -215,16 +215,8 @@ async fn drop_oldest_keeps_accepting_and_counts_every_reading() {
     assert_eq!(store.cursor("a").floor(), 1 + full);
     let chunks = store.spool.read(store.cursor("a").next()).await.unwrap();
     assert_eq!(chunks.first().unwrap().base, 1 + full, "what is pending is there");
-    // As after a crash: what is on disk agrees with the count.
-    drop(store);
-    let store = loop {
-        let lanes = [Lane::only("a", Limits::default())];
-        match Spool::open(folder.0.clone(), POLICY, &lanes) {
-            Ok((spool, thread)) => break Store { spool, thread },
-            Err(StoreError::Locked { .. }) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
-        }
-    };
+    store.close();
+    let store = Store::with(&folder, WhenFull::DropOldest, &["a", "b"]);
     assert_eq!(store.spool.status().dropped["a"].full, full);
     assert_eq!(store.spool.status().pending["a"], BATCHES - full);
 }
@@ -314,15 +306,13 @@ async fn a_cursor_without_a_broker_is_kept_holds_nothing_back_and_can_be_forgott
     assert_eq!(store.spool.status().orphans, orphans);
     assert!(store.spool.forget("gone").await.unwrap());
     assert!(!store.spool.forget("gone").await.unwrap());
-    // Not even a kill brings it back.
-    let thread = store.thread;
-    std::mem::forget(store.spool);
-    drop(thread);
-    let copy = Folder::new();
+    // Not even a kill brings it back: these are the files as one would leave them.
+    let killed = Folder::new();
     for name in ["spool.db", "spool.db-wal"] {
-        std::fs::copy(folder.0.join(name), copy.0.join(name)).unwrap();
+        std::fs::copy(folder.0.join(name), killed.0.join(name)).unwrap();
     }
-    assert_eq!(copy.open().1.keys().collect::<Vec<_>>(), ["a"]);
+    assert_eq!(killed.open().1.keys().collect::<Vec<_>>(), ["a"]);
+    store.close();
 }
 
 #[tokio::test]

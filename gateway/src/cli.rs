@@ -6,10 +6,10 @@
 mod check;
 mod config;
 mod demo;
-mod forget;
 mod output;
 mod run;
 mod status;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -43,8 +43,9 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
-    /// Delete what a running gateway keeps of a broker that is not configured any more
-    Forget(forget::Arguments),
+    /// Look into the store: where it stands, whether it is sound, what is in it; forget a broker
+    #[command(subcommand)]
+    Store(store::Command),
     /// Show it at work: simulated devices, the gateway and a broker, all in one
     Demo(demo::Arguments),
     /// Tell every mistake in the configuration
@@ -84,7 +85,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
-            Command::Forget(arguments) => forget::run(&arguments, &self.config),
+            Command::Store(command) => store::run(&command, &self.config),
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),

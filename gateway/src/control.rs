@@ -1,7 +1,18 @@
-//! The control socket: a running gateway tells where it stands, and does what it is told.
+//! The control socket: a running gateway answers, and does what it is told.
 //!
-//! A Unix socket in the state directory, for the same user only. A client sends one line with a
-//! command, the gateway answers with one line of JSON and closes.
+//! A Unix socket in the state directory, for the same user only. A client sends one line of JSON, a
+//! [`Request`]. The answer is lines of JSON, as many as there are; the last one says whether that
+//! was all. A connection takes one request.
+//!
+//! A client may read as slowly as it likes: an answer is read from the store piece by piece, the
+//! next piece when the last one is handed over. It holds one of [`MAX_STREAMS`] places meanwhile,
+//! and loses it when it takes nothing for [`STALL`].
+
+mod client;
+mod request;
+
+pub(crate) use client::{AskError, ask};
+pub(crate) use request::{Forgotten, Request};
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,47 +20,72 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use crate::config::Id;
+use request::{End, Last};
+
+use crate::causes::chain;
+use crate::pipeline::export_line;
 use crate::status::Status;
+use crate::store::{Examiner, Selection, StoreError};
+use crate::supervisor::Supervisor;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control.sock";
-/// The command that asks for the status.
-const STATUS: &str = "status";
-/// The command that forgets a broker, whose name follows.
-const FORGET: &str = "forget ";
-/// The longest command.
-const MAX_COMMAND: u64 = 1024;
+/// The longest request.
+const MAX_REQUEST: u64 = 4096;
+/// Most clients at a time; others wait to be accepted.
+const MAX_CLIENTS: usize = 16;
+/// Most of them that read the store; others are told to come again.
+const MAX_STREAMS: usize = 4;
+/// Dead letters that are read at a time.
+const LETTERS: usize = 256;
+/// Bytes of an answer that are gathered before they are written.
+const WRITE_BYTES: usize = 64 * 1024;
 /// The pause after a client could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// A client that takes longer is left alone.
+/// A client that takes longer for its request, or takes nothing of a short answer, is left alone.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// So is one that takes nothing of a long answer for so long; somebody may be reading it.
+const STALL: Duration = Duration::from_secs(600);
 
-/// Answers clients, one at a time.
+/// Answers clients.
 pub(crate) async fn serve(path: PathBuf, status: Arc<Status>) {
     let listener = match listen(&path) {
         Ok(listener) => listener,
         Err(error) => {
-            warn!(path = %path.display(), %error, "no control socket: `gateway status` will not work");
+            warn!(
+                path = %path.display(), %error,
+                "no control socket: `gateway status` and `gateway store` will not work"
+            );
             return;
         }
     };
+    let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+    let mut clients = Supervisor::new();
     loop {
-        let answered = match listener.accept().await {
-            Ok((stream, _)) => timeout(PATIENCE, answer(stream, &status)).await,
-            Err(error) => {
-                sleep(ACCEPT_PAUSE).await;
-                Ok(Err(error))
-            }
-        };
-        if let Ok(Err(error)) = answered {
-            debug!(%error, "control client");
+        tokio::select! {
+            accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
+                Ok((stream, _)) => {
+                    let (status, streams) = (Arc::clone(&status), Arc::clone(&streams));
+                    clients.start("control client".to_owned(), async move {
+                        if let Err(error) = answer(stream, &status, &streams).await {
+                            debug!(%error, "control client");
+                        }
+                    });
+                }
+                Err(error) => {
+                    debug!(%error, "control socket");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            _ = clients.next_end(), if !clients.is_empty() => {}
         }
     }
 }
@@ -65,48 +101,141 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn answer(mut stream: UnixStream, status: &Status) -> io::Result<()> {
-    let (reader, mut writer) = stream.split();
-    let mut command = String::new();
-    BufReader::new(reader.take(MAX_COMMAND)).read_line(&mut command).await?;
-    let mut answer = match command.trim_end() {
-        STATUS => serde_json::to_string(&status.report())?,
-        command => match command.strip_prefix(FORGET) {
-            Some(broker) => forget(status, broker).await.to_string(),
-            None => {
-                r#"{"error":"unknown command, expected `status` or `forget BROKER`"}"#.to_owned()
-            }
-        },
+async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io::Result<()> {
+    let (reader, writer) = stream.into_split();
+    let mut line = String::new();
+    let mut reader = BufReader::new(reader.take(MAX_REQUEST));
+    let read = timeout(PATIENCE, reader.read_line(&mut line)).await;
+    read.map_err(|_| io::ErrorKind::TimedOut)??;
+    let mut answer = Answer { writer, lines: Vec::new(), patience: PATIENCE };
+    let end = match serde_json::from_str(&line) {
+        Ok(Request::Status) => {
+            answer.line(&status.report())?;
+            End::Complete
+        }
+        Ok(Request::Forget { broker }) => forget(&mut answer, status, &broker).await?,
+        Ok(Request::StoreVerify) => streamed(streams, verify(&mut answer, status)).await?,
+        Ok(Request::StoreExport(selection)) => {
+            streamed(streams, export(&mut answer, status, &selection)).await?
+        }
+        Err(error) => End::Failed(format!("not a request that this gateway knows: {error}")),
     };
-    answer.push('\n');
-    writer.write_all(answer.as_bytes()).await
+    answer.line(&Last { end })?;
+    answer.send().await
 }
 
-async fn forget(status: &Status, broker: &str) -> Value {
+async fn forget(answer: &mut Answer, status: &Status, broker: &str) -> io::Result<End> {
     match status.spool.forget(broker).await {
-        Ok(forgotten) => json!({ "forgotten": forgotten }),
-        Err(error) => json!({ "error": error.to_string() }),
+        Ok(forgotten) => {
+            answer.line(&Forgotten { forgotten })?;
+            Ok(End::Complete)
+        }
+        Err(error) => Ok(End::Failed(chain(&error))),
     }
 }
 
-/// Asks the gateway that uses `state_dir` for its status.
-pub(crate) async fn ask_status(state_dir: &Path) -> io::Result<Value> {
-    ask(state_dir, STATUS).await
-}
-
-/// Tells the gateway that uses `state_dir` to forget a broker: `forgotten` is whether it knew it as
-/// one that is not configured, `error` why it could not.
-pub(crate) async fn ask_to_forget(state_dir: &Path, broker: &Id) -> io::Result<Value> {
-    ask(state_dir, &format!("{FORGET}{broker}")).await
-}
-
-async fn ask(state_dir: &Path, command: &str) -> io::Result<Value> {
-    let ask = async {
-        let mut stream = UnixStream::connect(state_dir.join(SOCKET)).await?;
-        stream.write_all(format!("{command}\n").as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        Ok(serde_json::from_slice(&answer)?)
+/// Runs what reads the store, if there is a place for it.
+async fn streamed(
+    streams: &Semaphore,
+    answer: impl Future<Output = Result<End, AnswerError>>,
+) -> io::Result<End> {
+    let Ok(_place) = streams.try_acquire() else {
+        let reason = format!("{MAX_STREAMS} others read the store already; try again later");
+        return Ok(End::Failed(reason));
     };
-    timeout(PATIENCE, ask).await.map_err(|_| io::ErrorKind::TimedOut)?
+    match answer.await {
+        Ok(end) => Ok(end),
+        Err(AnswerError::Store(error)) => Ok(End::Failed(chain(&error))),
+        Err(AnswerError::Client(error)) => Err(error),
+    }
+}
+
+async fn verify(answer: &mut Answer, status: &Status) -> Result<End, AnswerError> {
+    let spool = &status.spool;
+    let end = spool.status().next;
+    let mut examiner = Examiner::new(end, &spool.cursors());
+    let mut from = 1;
+    while from < end {
+        let chunks = spool.read(from).await?;
+        let Some(last) = chunks.last() else { break };
+        from = last.end;
+        chunks.iter().for_each(|chunk| examiner.handle_chunk(chunk));
+    }
+    let mut after = Some(0);
+    while let Some(id) = after {
+        let page = spool.dead(id, LETTERS).await?;
+        examiner.handle_letters(&page);
+        after = page.next_after;
+    }
+    answer.line(&examiner.finish())?;
+    Ok(End::Complete)
+}
+
+async fn export(
+    answer: &mut Answer,
+    status: &Status,
+    selection: &Selection,
+) -> Result<End, AnswerError> {
+    answer.patience = STALL;
+    let spool = &status.spool;
+    let choice = match selection.choice(&spool.cursors()) {
+        Ok(choice) => choice,
+        Err(error) => return Ok(End::Failed(error.to_string())),
+    };
+    // What comes in meanwhile is not waited for.
+    let end = spool.status().next;
+    let mut from = choice.first();
+    while from < end {
+        let chunks = spool.read(from).await?;
+        let Some(last) = chunks.last() else { break };
+        from = last.end;
+        for record in chunks.iter().flat_map(|chunk| &chunk.records) {
+            if record.n < end && choice.takes(record) {
+                answer.lines.extend(export_line(record));
+                answer.send_if_much().await?;
+            }
+        }
+    }
+    Ok(End::Complete)
+}
+
+/// Why an answer was not given.
+#[derive(Debug, thiserror::Error)]
+enum AnswerError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Client(#[from] io::Error),
+}
+
+/// The way back to a client.
+struct Answer {
+    writer: OwnedWriteHalf,
+    lines: Vec<u8>,
+    /// How long the client may take nothing.
+    patience: Duration,
+}
+
+impl Answer {
+    fn line(&mut self, value: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.lines, value)?;
+        self.lines.push(b'\n');
+        Ok(())
+    }
+
+    async fn send_if_much(&mut self) -> io::Result<()> {
+        if self.lines.len() >= WRITE_BYTES { self.send().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self) -> io::Result<()> {
+        let mut rest = &self.lines[..];
+        while !rest.is_empty() {
+            let written = timeout(self.patience, self.writer.write_buf(&mut rest)).await;
+            if written.map_err(|_| io::ErrorKind::TimedOut)?? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.lines.clear();
+        Ok(())
+    }
 }

@@ -2,6 +2,7 @@
 
 mod app;
 mod broker;
+mod causes;
 mod cli;
 mod clock;
 mod config;

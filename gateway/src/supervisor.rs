@@ -46,6 +46,11 @@ impl<T: 'static> Supervisor<T> {
         Some(Ended { name: self.names.remove(&id).unwrap_or_default(), outcome })
     }
 
+    /// How many tasks have not ended, or not been seen to.
+    pub(crate) fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Whether every task has ended.
     pub(crate) fn is_empty(&self) -> bool {
         self.tasks.is_empty()

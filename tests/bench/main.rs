@@ -32,8 +32,21 @@ mod wear;
 #[path = "../../gateway/src"]
 #[expect(dead_code, unused_imports, reason = "the benchmark uses a part of it")]
 mod product {
+    pub(crate) mod causes;
     pub(crate) mod clock;
     pub(crate) mod store;
+}
+
+/// What stands in for the pipeline: the benchmark selects nothing.
+mod pipeline {
+    #[derive(Clone, PartialEq, Eq, Debug, serde::Serialize, serde::Deserialize)]
+    pub(crate) struct Pattern(String);
+
+    impl Pattern {
+        pub(crate) fn matches(&self, name: &str) -> bool {
+            self.0 == name
+        }
+    }
 }
 
 use std::error::Error;
@@ -46,7 +59,7 @@ use self::machine::Machine;
 use self::options::Options;
 use self::others::Others;
 // Where the sources of the store look for them.
-use self::product::{clock, store};
+use self::product::{causes, clock, store};
 use self::report::{Report, Skipped};
 
 /// What can fail, with whatever it failed with: a benchmark only stops and says so.

@@ -6,8 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod broker;
+mod damage;
 mod fleet;
 #[path = "../harness.rs"]
 mod harness;
 mod kill;
 mod neighbours;
+mod tools;

@@ -1,6 +1,7 @@
 //! What one broker does to the others: nothing.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::harness::clock::wait_until;
 use crate::harness::gateway::Gateway;
@@ -62,6 +63,29 @@ fn a_dead_broker_with_a_limit_does_not_pin_the_disk() {
 }
 
 #[test]
+fn a_connection_that_goes_on_skips_what_was_dropped_meanwhile() {
+    const READINGS: u64 = 200;
+    const MAX_LAG: u64 = 50;
+    const WINDOW: u64 = 10;
+    let slow = Recorder::start();
+    slow.faults().delay_pubacks(Duration::from_secs(3600));
+    let limits = format!("ack_timeout = \"1h\"\nwindow = {WINDOW}\nmax_lag = {MAX_LAG}");
+    let gateway = Gateway::start(&format!("{SOURCE}{}", broker("slow", &slow.url(), &limits)));
+    let mut client = LineClient::connect(gateway.address("lines")).unwrap();
+    for n in 1..=READINGS {
+        assert_eq!(client.ask("x").unwrap(), "ok", "{n}");
+    }
+    assert_eq!(gateway.count("/store/dropped/slow/lag"), READINGS - MAX_LAG);
+    assert!(!numbers(&slow).is_empty(), "it was connected");
+    slow.faults().clear();
+    wait_until("the rest", || gateway.status()["store"]["pending"]["slow"] == 0);
+    assert_eq!(gateway.count("/brokers/slow/connections"), 1);
+    let late = |n: &u64| *n > WINDOW;
+    let arrived: Vec<_> = numbers(&slow).into_iter().filter(late).collect();
+    assert_eq!(arrived, (READINGS - MAX_LAG + 1..=READINGS).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_renamed_broker_loses_nothing_and_the_old_name_can_be_forgotten() {
     const READINGS: u64 = 100;
     let recorder = Recorder::start();
@@ -85,7 +109,7 @@ fn a_renamed_broker_loses_nothing_and_the_old_name_can_be_forgotten() {
     let warning = warning.expect("the operator is told")["fields"]["message"].to_string();
     assert!(warning.contains("not configured any more"), "{warning}");
     assert_eq!(gateway.status()["store"]["orphans"]["old"], 1);
-    let forget = |name: &str| gateway.command("forget").arg(name).output().unwrap();
+    let forget = |name: &str| gateway.command("store").args(["forget", name]).output().unwrap();
     assert_eq!(forget("new").status.code(), Some(1), "it is configured");
     assert!(forget("old").status.success());
     assert_eq!(forget("old").status.code(), Some(1), "it is gone");

@@ -18,6 +18,7 @@ use super::session::{Session, SessionError};
 use super::status::BrokerStatus;
 use super::taps::Taps;
 use super::transport::{Transport, TransportError, send};
+use crate::causes::chain;
 use crate::clock;
 use crate::config::{Broker, Id};
 use crate::pipeline::Routes;
@@ -253,16 +254,4 @@ fn tolerate(broker: &Id, error: StoreError) -> Result<Option<Instant>, StoreErro
     }
     warn!(%broker, %error, "a dead letter cannot be kept now");
     Ok(None)
-}
-
-/// An error with its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -24,6 +24,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use tracing::debug;
 
+use crate::causes::chain;
 use crate::config::{Broker, BrokerUrl, Id};
 use explained::{Explained, Layer};
 use failover::Failover;
@@ -142,7 +143,7 @@ impl Transport {
                 Ok(Err(error)) => error,
                 Err(_) => TransportError::Silent(address, self.connect_timeout),
             };
-            debug!(%url, %address, error = %super::chain(&error), "no connection");
+            debug!(%url, %address, error = %chain(&error), "no connection");
             let is_further = |before: &TransportError| error.progress() >= before.progress();
             if furthest.as_ref().is_none_or(is_further) {
                 furthest = Some(error);

@@ -6,25 +6,26 @@ use crate::config::Report;
 use crate::exit::Exit;
 
 /// Standard output, locked. A reader that has enough, such as `head`, is a quiet end.
-pub(crate) struct Output(io::StdoutLock<'static>);
+pub(crate) struct Output(io::BufWriter<io::StdoutLock<'static>>);
 
 impl Output {
     /// Locks standard output.
     pub(crate) fn lock() -> Self {
-        Self(io::stdout().lock())
+        Self(io::BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Writes a part of the data; how the command ends where no more can be written.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Exit> {
+        self.0.write_all(bytes).map_err(|error| unwritten(&error))
     }
 
     /// Writes `text` and ends the command with `exit`, or with a failure where it cannot be
     /// written.
     pub(crate) fn finish(mut self, text: &str, exit: Exit) -> Exit {
         let written = self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush());
-        match written {
-            Ok(()) => exit,
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
-            Err(error) => {
-                complain_text(&format!("error: cannot write to standard output: {error}\n"));
-                Exit::Failure
-            }
+        match written.map_err(|error| unwritten(&error)) {
+            Err(Exit::Failure) => Exit::Failure,
+            _ => exit,
         }
     }
 
@@ -32,6 +33,15 @@ impl Output {
     pub(crate) fn finish_json(self, value: &serde_json::Value, exit: Exit) -> Exit {
         self.finish(&format!("{value:#}\n"), exit)
     }
+}
+
+/// How a command ends whose data could not be written.
+fn unwritten(error: &io::Error) -> Exit {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Exit::Ok;
+    }
+    complain_text(&format!("error: cannot write to standard output: {error}\n"));
+    Exit::Failure
 }
 
 /// Tells the problems of a configuration on standard error.
@@ -54,6 +64,11 @@ pub(crate) fn complain_of(error: &dyn std::error::Error) {
         source = cause.source();
     }
     complain_text(&format!("{text}\n"));
+}
+
+/// Tells what does not keep a command from its work.
+pub(super) fn remark(text: &str) {
+    complain_text(&format!("warning: {text}\n"));
 }
 
 /// Tells what is wrong with the command line.

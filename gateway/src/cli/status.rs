@@ -1,7 +1,6 @@
 //! `gateway status`
 
 use std::fmt::Write as _;
-use std::io;
 use std::path::Path;
 
 use clap::Args;
@@ -9,7 +8,7 @@ use serde_json::Value;
 
 use super::run::block_on;
 use super::{ConfigArgs, Output, complain, complain_of};
-use crate::control::ask_status;
+use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
 
 #[derive(Args)]
@@ -24,7 +23,7 @@ pub(super) struct Arguments {
 #[error(
     "no gateway answers in {0}; is it running, with the same configuration, and are you its user?"
 )]
-pub(super) struct NoGateway(pub(super) String, #[source] pub(super) io::Error);
+struct NoGateway(String, #[source] AskError);
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     let loaded = match config.load_partly() {
@@ -32,7 +31,7 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
         Err(report) => return complain(&report),
     };
     let state_dir = &loaded.config.gateway.state_dir;
-    match ask(state_dir) {
+    match ask_status(state_dir) {
         Ok(status) if arguments.json => Output::lock().finish_json(&status, Exit::Ok),
         Ok(status) => Output::lock().finish(&table(&status), Exit::Ok),
         Err(error) => {
@@ -42,8 +41,15 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     }
 }
 
-fn ask(state_dir: &Path) -> io::Result<Value> {
-    block_on(ask_status(state_dir))?
+/// Asks the gateway that uses `state_dir` for its status.
+fn ask_status(state_dir: &Path) -> Result<Value, AskError> {
+    let mut status = Value::Null;
+    let take = |line: &str| {
+        status = serde_json::from_str(line).unwrap_or_default();
+        true
+    };
+    block_on(ask(state_dir, &Request::Status, take))??;
+    Ok(status)
 }
 
 /// The same for people.
@@ -102,7 +108,7 @@ fn table(status: &Value) -> String {
     for name in names(status, "/store/orphans") {
         let _ = writeln!(
             out,
-            "broker   {name}: not configured, stands at reading {}; `gateway forget {name}` \
+            "broker   {name}: not configured, stands at reading {}; `gateway store forget {name}` \
              deletes what is kept of it",
             text(&format!("/store/orphans/{name}"))
         );
@@ -130,6 +136,15 @@ fn store(out: &mut String, status: &Value) {
         bytes("/store/wear/written_per_day"),
         bytes("/store/disk/free_bytes"),
     );
+    if count("/store/damaged") > 0 {
+        let _ = writeln!(
+            out,
+            "         {} parts are damaged, with up to {} readings: see the log, and \
+             `gateway store verify`",
+            count("/store/damaged"),
+            count("/store/damaged_numbers"),
+        );
+    }
     if is("/store/blocked") {
         let _ = writeln!(out, "         full: readings wait for room");
     }
@@ -211,6 +226,8 @@ mod tests {
         let status = json!({
             "store": {
                 "blocked": true,
+                "damaged": 2,
+                "damaged_numbers": 9,
                 "orphans": { "old": 7 },
                 "dropped": { "cloud": { "lag": 3, "age": 0, "full": 5 } },
                 "dead": { "cloud": 2, "local": 1 },
@@ -222,13 +239,14 @@ mod tests {
         let text = table(&status);
         for line in [
             "2.0 KiB written, - a day at the rate of the last minutes; 1.0 MiB free on the disk",
+            "2 parts are damaged, with up to 9 readings: see the log, and `gateway store verify`",
             "full: readings wait for room",
             "the store cannot grow",
             "no reserve file",
             "3 dead letters",
             "dropped 3 (lag)",
             "dropped 5 (full)",
-            "broker   old: not configured, stands at reading 7; `gateway forget old`",
+            "broker   old: not configured, stands at reading 7; `gateway store forget old`",
         ] {
             assert!(text.contains(line), "{line} is missing:\n{text}");
         }

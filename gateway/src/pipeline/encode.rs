@@ -5,7 +5,7 @@ use std::io::Write as _;
 use bytes::Bytes;
 use jiff::fmt::temporal::DateTimePrinter;
 use proto::senml;
-use proto::{Number, TimeQuality, Timestamp, Value, base64};
+use proto::{Number, Reading, TimeQuality, Timestamp, Value, base64};
 
 use crate::config::Payload;
 use crate::store::Record;
@@ -33,45 +33,79 @@ pub(super) const fn content_type(payload: Payload, value: &Value) -> (&'static s
     }
 }
 
+/// A line of an export: one object that says everything about a record, whatever gateway reads it.
+pub(crate) fn export_line(record: &Record) -> Vec<u8> {
+    let reading = &record.reading;
+    let mut out = Vec::with_capacity(320);
+    out.extend_from_slice(br#"{"n":"#);
+    integer(&mut out, record.n);
+    out.extend_from_slice(br#","source":"#);
+    string(&mut out, &record.source);
+    what(&mut out, reading);
+    out.extend_from_slice(br#","time":""#);
+    rfc3339(&mut out, reading.time);
+    out.extend_from_slice(br#"","received":""#);
+    rfc3339(&mut out, record.received);
+    out.push(b'"');
+    identity(&mut out, reading);
+    out.extend_from_slice(match reading.time_quality {
+        TimeQuality::Device => &br#","time_quality":"device"}"#[..],
+        TimeQuality::Gateway => br#","time_quality":"gateway"}"#,
+        TimeQuality::Estimated => br#","time_quality":"estimated"}"#,
+    });
+    out.push(b'\n');
+    out
+}
+
 /// One object; a member that is not known is left out.
 fn json(gateway: &str, record: &Record) -> Vec<u8> {
     let reading = &record.reading;
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(br#"{"gateway":"#);
     string(&mut out, gateway);
-    out.extend_from_slice(br#","device":"#);
-    string(&mut out, &reading.device);
-    out.extend_from_slice(br#","name":"#);
-    string(&mut out, &reading.name);
-    out.extend_from_slice(br#","value":"#);
-    match &reading.value {
-        Value::Number(value) => number(&mut out, *value),
-        Value::Boolean(true) => out.extend_from_slice(b"true"),
-        Value::Boolean(false) => out.extend_from_slice(b"false"),
-        Value::Text(text) => string(&mut out, text),
-        Value::Bytes(bytes) => string(&mut out, &base64_text(bytes)),
-    }
-    if let Some(unit) = &reading.unit {
-        out.extend_from_slice(br#","unit":"#);
-        string(&mut out, unit);
-    }
+    what(&mut out, reading);
     out.extend_from_slice(br#","time":""#);
     rfc3339(&mut out, reading.time);
     out.extend_from_slice(br#"","n":"#);
     integer(&mut out, record.n);
-    if let Some(epoch) = reading.epoch {
-        out.extend_from_slice(br#","epoch":"#);
-        integer(&mut out, epoch.into());
-    }
-    if let Some(sequence) = reading.sequence {
-        out.extend_from_slice(br#","seq":"#);
-        integer(&mut out, sequence);
-    }
+    identity(&mut out, reading);
     if reading.time_quality == TimeQuality::Estimated {
         out.extend_from_slice(br#","time_quality":"estimated""#);
     }
     out.push(b'}');
     out
+}
+
+/// What was measured, by whom: members after another one.
+fn what(out: &mut Vec<u8>, reading: &Reading) {
+    out.extend_from_slice(br#","device":"#);
+    string(out, &reading.device);
+    out.extend_from_slice(br#","name":"#);
+    string(out, &reading.name);
+    out.extend_from_slice(br#","value":"#);
+    match &reading.value {
+        Value::Number(value) => number(out, *value),
+        Value::Boolean(true) => out.extend_from_slice(b"true"),
+        Value::Boolean(false) => out.extend_from_slice(b"false"),
+        Value::Text(text) => string(out, text),
+        Value::Bytes(bytes) => string(out, &base64_text(bytes)),
+    }
+    if let Some(unit) = &reading.unit {
+        out.extend_from_slice(br#","unit":"#);
+        string(out, unit);
+    }
+}
+
+/// What the device has numbered it with.
+fn identity(out: &mut Vec<u8>, reading: &Reading) {
+    if let Some(epoch) = reading.epoch {
+        out.extend_from_slice(br#","epoch":"#);
+        integer(out, epoch.into());
+    }
+    if let Some(sequence) = reading.sequence {
+        out.extend_from_slice(br#","seq":"#);
+        integer(out, sequence);
+    }
 }
 
 /// A string of JSON (RFC 8259 §7). What needs no escape is copied at once.
@@ -202,6 +236,31 @@ mod tests {
             let text = String::from_utf8(json("g", &record)).unwrap();
             assert!(text.contains(&format!(r#""value":{number},"#)), "{text}");
         }
+    }
+
+    #[test]
+    fn a_line_of_an_export_has_what_a_record_has() {
+        let mut record = record("d\n", 1);
+        record.n = 7;
+        let line = |record: &Record| String::from_utf8(export_line(record)).unwrap();
+        let times = r#""time":"2026-11-20T22:39:00.123Z","received":"2026-11-20T22:39:00.123Z""#;
+        assert_eq!(
+            line(&record),
+            format!(
+                r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":1,{times},"time_quality":"gateway"}}"#
+            ) + "\n"
+        );
+        record.reading.unit = Some("Cel".to_owned());
+        record.reading.epoch = Some(3);
+        record.reading.sequence = Some(12);
+        record.reading.time_quality = TimeQuality::Device;
+        record.reading.value = Value::Bytes(vec![0, 255]);
+        assert_eq!(
+            line(&record),
+            format!(
+                r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":"AP8","unit":"Cel",{times},"epoch":3,"seq":12,"time_quality":"device"}}"#
+            ) + "\n"
+        );
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What one commit holds, on its way to the disk and back.
 
+use std::fmt;
+
 use super::record::{self, Names, Record, RecordError};
 
 /// Most records of one commit.
-const MAX_RECORDS: usize = 512;
+pub(super) const MAX_RECORDS: usize = 512;
 /// A commit is closed when it has reached this many bytes.
 const MAX_BYTES: usize = 256 * 1024;
 /// Bytes in front of each record.
@@ -56,58 +58,86 @@ impl Batch {
         for (record, n) in self.records.iter_mut().zip(base..) {
             record.n = n;
         }
-        Chunk { base, end, records: self.records, bytes: self.data.len() }
+        Chunk { base, end, records: self.records, bytes: self.data.len(), damage: None }
     }
 }
 
-/// A committed batch, read back.
+/// A committed batch, read back; or numbers whose records cannot be read.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Chunk {
     /// Number of the first record.
     pub(crate) base: u64,
-    /// One past the number of the last record; more than `records` say where some are damaged.
+    /// One past the number of the last record.
     pub(crate) end: u64,
-    /// The records that could be read, in order.
+    /// The records, in order: all of them, or none where there is damage or numbers are skipped.
     pub(crate) records: Vec<Record>,
     /// Bytes on disk.
     pub(crate) bytes: usize,
+    /// Why they cannot be read.
+    pub(crate) damage: Option<Damage>,
+}
+
+/// Why the records of some numbers cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Damage {
+    /// No chunk has them: they were released and deleted, or lost.
+    Missing,
+    /// The chunk is not the one that was written.
+    Checksum,
+    /// The chunk was written, and is none that this version understands.
+    Records,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "missing",
+            Self::Checksum => "its checksum is wrong",
+            Self::Records => "its records cannot be decoded",
+        })
+    }
 }
 
 impl Chunk {
     /// Reads the records of a chunk whose checksum was right.
-    pub(super) fn decode(base: u64, records: u64, data: &[u8]) -> Result<Self, RecordError> {
-        let mut chunk = Self { base, end: base + records, records: Vec::new(), bytes: data.len() };
+    pub(super) fn decode(base: u64, data: &[u8]) -> Result<Self, RecordError> {
+        let mut records = Vec::new();
         let mut names = Names::default();
         let mut rest = data;
-        for n in base..chunk.end {
+        for n in base.. {
+            if rest.is_empty() {
+                break;
+            }
             let (len, after) = rest.split_first_chunk::<LENGTH>().ok_or_else(RecordError::cut)?;
             let len = usize::try_from(u32::from_le_bytes(*len)).unwrap_or(usize::MAX);
             let (record, after) = after.split_at_checked(len).ok_or_else(RecordError::cut)?;
-            chunk.records.push(record::decode(n, record, &mut names)?);
+            records.push(record::decode(n, record, &mut names)?);
             rest = after;
         }
-        Ok(chunk)
+        let end = base.saturating_add(records.len() as u64);
+        Ok(Self { base, end, records, bytes: data.len(), damage: None })
     }
 
     /// A record alone, which may not be on disk any more.
     pub(crate) fn of(record: Record) -> Self {
-        Self { base: record.n, end: record.n + 1, records: vec![record], bytes: 0 }
+        Self { base: record.n, end: record.n + 1, records: vec![record], bytes: 0, damage: None }
     }
 
-    /// Whether records are missing.
-    pub(super) fn is_damaged(&self) -> bool {
-        (self.records.len() as u64) < self.end - self.base
-    }
-
-    /// A chunk of which nothing could be read.
-    pub(super) fn damaged(base: u64, records: u64) -> Self {
-        Self { base, end: base + records, records: Vec::new(), bytes: 0 }
+    /// Numbers that no record has, or none that can be read.
+    pub(super) const fn without_records(base: u64, end: u64, damage: Option<Damage>) -> Self {
+        Self { base, end, records: Vec::new(), bytes: 0, damage }
     }
 }
 
-/// CRC-32 (ISO-HDLC, the one of zlib) of a chunk's data.
-pub(super) fn checksum(data: &[u8]) -> u32 {
-    crc32fast::hash(data)
+/// CRC-32 (ISO-HDLC, the one of zlib) of what a chunk's row says: its number, because the file
+/// could give the records of another; the cursors, because a wrong one would skip records; the data.
+pub(super) fn checksum(base: u64, cursors: &[u8], data: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&base.to_le_bytes());
+    hasher.update(&(cursors.len() as u64).to_le_bytes());
+    hasher.update(cursors);
+    hasher.update(data);
+    hasher.finalize()
 }
 
 #[cfg(test)]
@@ -126,14 +156,25 @@ mod tests {
     #[test]
     fn a_batch_reads_back_as_the_chunk_it_became() {
         let data = batch(3).data().to_vec();
-        assert_eq!(Chunk::decode(40, 3, &data).unwrap(), batch(3).into_chunk(40));
+        assert_eq!(Chunk::decode(40, &data).unwrap(), batch(3).into_chunk(40));
     }
 
     #[test]
-    fn a_chunk_cut_short_is_an_error() {
+    fn a_chunk_cut_within_a_record_is_an_error() {
         let data = batch(2).data().to_vec();
-        for end in 0..data.len() {
-            assert!(Chunk::decode(1, 2, &data[..end]).is_err(), "{end}");
+        let between = data.len() / 2;
+        for end in (1..data.len()).filter(|&end| end != between) {
+            assert!(Chunk::decode(1, &data[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn the_checksum_tells_number_cursors_and_data_apart() {
+        let sum = checksum(7, b"ab", b"cd");
+        for other in
+            [checksum(8, b"ab", b"cd"), checksum(7, b"a", b"bcd"), checksum(7, b"ab", b"ce")]
+        {
+            assert_ne!(other, sum);
         }
     }
 }

@@ -8,12 +8,11 @@
 
 use std::collections::BTreeMap;
 
-use proto::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use tracing::warn;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::record::{self, Names, Record};
-use super::sqlite::{signed, unsigned};
+use super::letter::{DeadLetter, LetterRow};
+use super::record::{self, Names};
+use super::rows::{signed, unsigned};
 
 /// Most letters.
 const MAX_LETTERS: u64 = 10_000;
@@ -21,34 +20,6 @@ const MAX_LETTERS: u64 = 10_000;
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The share of the quota that they may have.
 const SHARE: u64 = 8;
-/// Longest detail; the rest is cut off.
-const MAX_DETAIL: usize = 1024;
-
-/// The table; an identifier is never used again.
-pub(super) const CREATE: &str =
-    "CREATE TABLE dead(id INTEGER PRIMARY KEY AUTOINCREMENT, broker TEXT NOT NULL,
-                       n INTEGER NOT NULL, t_ms INTEGER NOT NULL, reason TEXT NOT NULL,
-                       detail TEXT NOT NULL, topic TEXT NOT NULL, bytes INTEGER NOT NULL,
-                       record BLOB NOT NULL, UNIQUE(broker, n, topic)) STRICT;";
-
-/// A reading that one broker will not get.
-#[derive(Clone, PartialEq, Debug)]
-pub(crate) struct DeadLetter {
-    /// What the store knows it by; ignored where it is written.
-    pub(crate) id: u64,
-    /// The broker.
-    pub(crate) broker: String,
-    /// When it was given up, in milliseconds.
-    pub(crate) time: Timestamp,
-    /// A short name to count by.
-    pub(crate) reason: String,
-    /// The same for people; at most a kilobyte is kept.
-    pub(crate) detail: String,
-    /// Where it would have been published.
-    pub(crate) topic: String,
-    /// The reading, with its number.
-    pub(crate) record: Record,
-}
 
 /// Letters on disk, by broker.
 pub(crate) type DeadCounts = BTreeMap<String, u64>;
@@ -63,24 +34,17 @@ pub(super) struct Letters {
 }
 
 impl Letters {
-    /// No letters, in a store of so many bytes.
-    pub(super) fn new(quota: u64) -> Self {
-        let most_bytes = MAX_BYTES.min(quota / SHARE);
-        Self { counts: DeadCounts::default(), bytes: 0, most_letters: MAX_LETTERS, most_bytes }
-    }
-
-    /// Counts what is in the table.
-    pub(super) fn load(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        self.counts.clear();
-        self.bytes = 0;
-        let mut statement =
-            connection.prepare("SELECT broker, count(*), sum(bytes) FROM dead GROUP BY broker")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            self.counts.insert(row.get(0)?, unsigned(row.get(1)?));
-            self.bytes += unsigned(row.get(2)?);
-        }
-        Ok(())
+    /// Counts what is in the table, in a store of so many bytes.
+    pub(super) fn load(connection: &Connection, quota: u64) -> rusqlite::Result<Self> {
+        let mut letters = Self {
+            counts: counts(connection)?,
+            bytes: 0,
+            most_letters: MAX_LETTERS,
+            most_bytes: MAX_BYTES.min(quota / SHARE),
+        };
+        let bytes = "SELECT coalesce(sum(bytes), 0) FROM dead";
+        letters.bytes = connection.query_row(bytes, [], |row| row.get(0)).map(unsigned)?;
+        Ok(letters)
     }
 
     /// How many letters and bytes there are.
@@ -140,26 +104,10 @@ impl Letters {
         self.delete(connection, same, params![letter.broker, n, letter.topic])?;
         let mut record = Vec::new();
         record::encode(&mut record, &letter.record);
-        let detail = cut(&letter.detail);
-        let texts = [&letter.broker, &letter.reason, detail, &letter.topic];
-        let bytes = record.len() + texts.iter().map(|text| text.len()).sum::<usize>();
-        connection
-            .prepare_cached(
-                "INSERT INTO dead(broker, n, t_ms, reason, detail, topic, bytes, record) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                letter.broker,
-                n,
-                letter.time.as_millis(),
-                letter.reason,
-                detail,
-                letter.topic,
-                signed(bytes as u64),
-                record,
-            ])?;
+        let row = LetterRow::new(letter, &record);
+        row.insert(connection)?;
         *self.counts.entry(letter.broker.clone()).or_default() += 1;
-        self.bytes += bytes as u64;
+        self.bytes += row.bytes();
         Ok(())
     }
 
@@ -186,54 +134,51 @@ impl Letters {
     }
 }
 
-fn cut(detail: &str) -> &str {
-    (0..=MAX_DETAIL).rev().find_map(|end| detail.get(..end)).unwrap_or(detail)
+/// How many letters there are for each broker.
+pub(super) fn counts(connection: &Connection) -> rusqlite::Result<DeadCounts> {
+    let mut statement = connection.prepare("SELECT broker, count(*) FROM dead GROUP BY broker")?;
+    let counts = statement.query_map([], |row| Ok((row.get(0)?, row.get(1).map(unsigned)?)))?;
+    counts.collect()
 }
 
-/// The first `limit` letters behind the one with the identifier `after`; damaged ones are skipped.
-pub(super) fn read(
-    connection: &Connection,
-    after: u64,
-    limit: usize,
-) -> rusqlite::Result<Vec<DeadLetter>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, broker, n, t_ms, reason, detail, topic, record FROM dead \
-         WHERE id > ?1 ORDER BY id",
-    )?;
+/// Some dead letters, in the order of their identifiers.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    pub(crate) letters: Vec<DeadLetter>,
+    /// Letters among them that are damaged, and left out.
+    pub(crate) damaged: u64,
+    /// The identifier to go on behind; none where there are no more.
+    pub(crate) next_after: Option<u64>,
+}
+
+/// The first `limit` letters behind the one with the identifier `after`, with those that are damaged.
+pub(super) fn read(connection: &Connection, after: u64, limit: usize) -> rusqlite::Result<Page> {
+    let columns = LetterRow::COLUMNS;
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT {columns} FROM dead WHERE id > ?1 ORDER BY id"))?;
     let mut rows = statement.query([signed(after)])?;
-    let mut letters = Vec::new();
+    let (mut page, mut last) = (Page::default(), after);
     let mut names = Names::default();
-    while letters.len() < limit
-        && let Some(row) = rows.next()?
-    {
-        letters.extend(letter(row, &mut names)?);
-    }
-    Ok(letters)
-}
-
-fn letter(row: &Row<'_>, names: &mut Names) -> rusqlite::Result<Option<DeadLetter>> {
-    let id = unsigned(row.get(0)?);
-    let time_ms: i64 = row.get(3)?;
-    let record = match record::decode(unsigned(row.get(2)?), row.get_ref(7)?.as_blob()?, names) {
-        Ok(record) => record,
-        Err(error) => {
-            warn!(id, %error, "a dead letter is damaged and skipped");
-            return Ok(None);
+    while let Some(row) = rows.next()? {
+        if page.letters.len() as u64 + page.damaged >= limit as u64 {
+            page.next_after = Some(last);
+            break;
         }
-    };
-    Ok(Some(DeadLetter {
-        id,
-        broker: row.get(1)?,
-        time: Timestamp::from_nanos(time_ms.saturating_mul(1_000_000)),
-        reason: row.get(4)?,
-        detail: row.get(5)?,
-        topic: row.get(6)?,
-        record,
-    }))
+        last = unsigned(row.get(0)?);
+        match LetterRow::of(row).and_then(|row| row.letter(&mut names)) {
+            Some(letter) => page.letters.push(letter),
+            None => page.damaged += 1,
+        }
+    }
+    Ok(page)
 }
 
 #[cfg(test)]
 mod tests {
+    use proto::Timestamp;
+
+    use super::super::letter;
+    use super::super::record::Record;
     use super::super::tests::record;
     use super::*;
 
@@ -253,12 +198,18 @@ mod tests {
 
     fn open() -> (Connection, Letters) {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(CREATE).unwrap();
-        (connection, Letters::new(QUOTA))
+        connection.execute_batch(letter::CREATE).unwrap();
+        let letters = Letters::load(&connection, QUOTA).unwrap();
+        (connection, letters)
     }
 
     fn numbers(connection: &Connection) -> Vec<u64> {
-        read(connection, 0, usize::MAX).unwrap().iter().map(|letter| letter.record.n).collect()
+        read(connection, 0, usize::MAX)
+            .unwrap()
+            .letters
+            .iter()
+            .map(|letter| letter.record.n)
+            .collect()
     }
 
     #[test]
@@ -267,14 +218,15 @@ mod tests {
         let written: Vec<_> = (1..=5).map(|n| letter("a", n, "too large")).collect();
         letters.bury(&mut connection, &written).unwrap();
         let first = read(&connection, 0, 2).unwrap();
-        assert_eq!(first.len(), 2);
-        assert_eq!(first[0], DeadLetter { id: 1, ..written[0].clone() });
-        let rest = read(&connection, first[1].id, 10).unwrap();
-        assert_eq!(rest.iter().map(|letter| letter.record.n).collect::<Vec<_>>(), [3, 4, 5]);
-        letters.unbury(&mut connection, &[first[0].id, 5, 99]).unwrap();
+        assert_eq!((first.letters.len(), first.next_after), (2, Some(2)));
+        assert_eq!(first.letters[0], DeadLetter { id: 1, ..written[0].clone() });
+        let rest = read(&connection, 2, 3).unwrap();
+        let numbers_of_rest: Vec<u64> = rest.letters.iter().map(|l| l.record.n).collect();
+        assert_eq!((numbers_of_rest, rest.next_after), (vec![3, 4, 5], None));
+        letters.unbury(&mut connection, &[1, 5, 99]).unwrap();
         assert_eq!(numbers(&connection), [2, 3, 4]);
         letters.bury(&mut connection, &[letter("a", 6, "")]).unwrap();
-        assert_eq!(read(&connection, 4, 10).unwrap()[0].id, 6, "5 is not used again");
+        assert_eq!(read(&connection, 4, 10).unwrap().letters[0].id, 6, "5 is not used again");
     }
 
     #[test]
@@ -283,7 +235,7 @@ mod tests {
         letters.bury(&mut connection, &[letter("a", 1, "first"), letter("b", 1, "")]).unwrap();
         letters.bury(&mut connection, &[letter("a", 1, "second")]).unwrap();
         let kept = read(&connection, 0, 10).unwrap();
-        let details: Vec<_> = kept.iter().map(|l| (&*l.broker, &*l.detail)).collect();
+        let details: Vec<_> = kept.letters.iter().map(|l| (&*l.broker, &*l.detail)).collect();
         assert_eq!(details, [("b", ""), ("a", "second")]);
         let other = DeadLetter { topic: "another".to_owned(), ..letter("a", 1, "") };
         letters.bury(&mut connection, &[other]).unwrap();
@@ -307,29 +259,30 @@ mod tests {
         assert!(letters.bury(&mut connection, &[letter("b", 6, "")]).unwrap());
         let (bytes, counts) = (letters.bytes, letters.counts().clone());
         assert_eq!(counts, BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 1)]));
-        letters.load(&connection).unwrap();
-        assert_eq!((letters.bytes, letters.counts()), (bytes, &counts), "counted anew");
+        let anew = Letters::load(&connection, QUOTA).unwrap();
+        assert_eq!((anew.bytes, anew.counts()), (bytes, &counts));
     }
 
     #[test]
     fn a_small_quota_bounds_the_letters() {
-        assert_eq!(Letters::new(1024 * 1024).most_bytes, 128 * 1024);
-        assert_eq!(Letters::new(QUOTA).most_bytes, MAX_BYTES);
+        let (connection, letters) = open();
+        assert_eq!(letters.most_bytes, MAX_BYTES);
+        assert_eq!(Letters::load(&connection, 1024 * 1024).unwrap().most_bytes, 128 * 1024);
     }
 
     #[test]
     fn a_long_detail_is_cut() {
         let (mut connection, mut letters) = open();
-        letters.bury(&mut connection, &[letter("a", 1, &"ü".repeat(MAX_DETAIL))]).unwrap();
-        assert_eq!(read(&connection, 0, 1).unwrap()[0].detail, "ü".repeat(MAX_DETAIL / 2));
+        letters.bury(&mut connection, &[letter("a", 1, &"ü".repeat(1024))]).unwrap();
+        assert_eq!(read(&connection, 0, 1).unwrap().letters[0].detail, "ü".repeat(512));
     }
 
     #[test]
-    fn a_damaged_letter_is_skipped() {
+    fn a_damaged_letter_is_left_out_and_counted() {
         let (mut connection, mut letters) = open();
         letters.bury(&mut connection, &[letter("a", 1, ""), letter("a", 2, "")]).unwrap();
         connection.execute("UPDATE dead SET record = x'00' WHERE n = 1", []).unwrap();
-        let kept = read(&connection, 0, 1).unwrap();
-        assert_eq!(kept.iter().map(|letter| letter.record.n).collect::<Vec<_>>(), [2]);
+        let page = read(&connection, 0, 2).unwrap();
+        assert_eq!((page.letters[0].record.n, page.damaged, page.next_after), (2, 1, None));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use proto::Timestamp;
 use tokio::sync::oneshot;
 
-use super::{Batch, Chunk, DeadLetter, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, StoreError};
 
 /// Resolves the receipt of one submission.
 pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
@@ -46,7 +46,7 @@ pub(super) enum Job {
     /// Write dead letters.
     Bury { letters: Vec<DeadLetter>, reply: Reply<()> },
     /// Read dead letters.
-    Dead { after: u64, limit: usize, reply: Reply<Vec<DeadLetter>> },
+    Dead { after: u64, limit: usize, reply: Reply<DeadPage> },
     /// Delete dead letters.
     Unbury { ids: Vec<u64>, reply: Reply<()> },
 }

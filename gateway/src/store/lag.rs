@@ -13,6 +13,7 @@ use super::StoreError;
 use super::cursor::DropReason;
 use super::log::Log;
 use super::shared::{LaneState, Shared};
+use super::skips::Skips;
 
 /// The pause between two looks at the age of readings.
 const AGE_PAUSE: Duration = Duration::from_secs(1);
@@ -39,16 +40,17 @@ impl Lag {
         if ages_due {
             self.ages_checked = Some(now);
         }
+        let skips = shared.skips();
         for lane in &shared.lanes {
             if let Some(most) = lane.limits.max_lag {
-                let floor = lane.position().cursor.progress.floor_for(most, head);
-                self.drop_below(lane, floor, DropReason::Lag, now);
+                let floor = skips.floor_for(&lane.position().cursor.progress, most, head);
+                self.drop_below(lane, floor, DropReason::Lag, &skips, now);
             }
             if let Some(most) = lane.limits.max_age.filter(|_| ages_due) {
                 let since = before(now, most);
                 let lowest = lane.position().cursor.progress.lowest();
                 let floor = log.end_of_older(lowest, since)?;
-                self.drop_below(lane, floor, DropReason::Age, now);
+                self.drop_below(lane, floor, DropReason::Age, &skips, now);
             }
         }
         Ok(())
@@ -60,9 +62,10 @@ impl Lag {
         lane: &LaneState,
         floor: u64,
         reason: DropReason,
+        skips: &Skips,
         now: Timestamp,
     ) {
-        let readings = lane.drop_below(floor, reason);
+        let readings = lane.drop_below(floor, reason, skips);
         if readings == 0 {
             return;
         }

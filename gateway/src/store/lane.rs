@@ -6,7 +6,8 @@
 //! some readings are published again, and none is lost. With one lane there is nothing to share,
 //! and its routes may change.
 //!
-//! A cursor whose broker is not configured is an *orphan*. It is kept, but holds no record back.
+//! A cursor whose broker is not configured is an *orphan*. It is kept, but holds no record back, and
+//! is saved as such. So where a record is missing that any other cursor has pending, that is damage.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use super::Progress;
 use super::cursor::{Cursor, Cursors, Dropped};
+use super::skips::Skips;
 
 /// Stands between the name of a broker and that of a further lane in a key.
 const SEPARATOR: char = '/';
@@ -40,6 +42,19 @@ pub(crate) struct Limits {
     pub(crate) max_age: Option<Duration>,
 }
 
+/// How far a broker is, in all its lanes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Standing {
+    /// The lowest number that is pending.
+    pub(crate) lowest: u64,
+    /// Records that are pending.
+    pub(crate) pending: u64,
+    /// Records that were dropped for it, ever.
+    pub(crate) dropped: Dropped,
+    /// Whether it is not configured.
+    pub(crate) is_orphan: bool,
+}
+
 /// What the cursors are at the start.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) struct Start {
@@ -54,6 +69,25 @@ impl Lane {
     pub(crate) fn only(broker: &str, limits: Limits) -> Self {
         Self { key: broker.to_owned(), broker: broker.to_owned(), routes: 0, limits }
     }
+}
+
+/// How far each broker is, in a store that goes on at `head`.
+pub(super) fn standings(cursors: &Cursors, skips: &Skips, head: u64) -> BTreeMap<String, Standing> {
+    let mut standings = BTreeMap::<_, Standing>::new();
+    for (key, cursor) in cursors {
+        let Cursor { progress, dropped, is_orphan, .. } = cursor;
+        let (lowest, pending) = (progress.lowest(), skips.pending(progress, head));
+        let lane = Standing { lowest, pending, dropped: *dropped, is_orphan: *is_orphan };
+        let add = |of_broker: &mut Standing| {
+            of_broker.lowest = of_broker.lowest.min(lowest);
+            // Lanes of one broker have most of what is pending in common.
+            of_broker.pending = of_broker.pending.max(pending);
+            of_broker.dropped = of_broker.dropped.plus(*dropped);
+            of_broker.is_orphan &= is_orphan;
+        };
+        standings.entry(broker_of(key).to_owned()).and_modify(add).or_insert(lane);
+    }
+    standings
 }
 
 /// The broker whose lane has this key.
@@ -78,6 +112,9 @@ pub(super) fn start(known: Cursors, lanes: &[Lane], on_disk: Range<u64>) -> Star
     for lane in lanes {
         let of_broker = by_broker.get(&lane.broker);
         let is_first = seen.insert(&lane.broker);
+        // While nobody was configured for it, it held nothing back.
+        let may_be_deleted =
+            of_broker.is_none_or(|known| known.values().all(|cursor| cursor.is_orphan));
         let mut cursor = match of_broker.map(|known| (known, known.get(&lane.key))) {
             Some((known, Some(cursor))) if is_same(known, lanes, &lane.broker) => cursor.clone(),
             Some((known, _)) => {
@@ -91,13 +128,17 @@ pub(super) fn start(known: Cursors, lanes: &[Lane], on_disk: Range<u64>) -> Star
             None => Cursor::new(Progress::new(anywhere)),
         };
         cursor.routes = lane.routes;
+        cursor.is_orphan = false;
         cursor.progress.limit_to(on_disk.end);
-        // What is not on disk any more cannot be pending.
-        cursor.progress.drop_below(on_disk.start);
+        if may_be_deleted {
+            cursor.progress.drop_below(on_disk.start);
+        }
         starts.push(cursor);
     }
     by_broker.retain(|broker, _| !seen.contains(broker));
-    Start { lanes: starts, orphans: by_broker.into_values().flatten().collect() }
+    let mut orphans: Cursors = by_broker.into_values().flatten().collect();
+    orphans.values_mut().for_each(|cursor| cursor.is_orphan = true);
+    Start { lanes: starts, orphans }
 }
 
 /// Whether a broker's lanes are those that its known cursors were saved for.
@@ -123,6 +164,10 @@ mod tests {
 
     fn cursor(next: u64, routes: u64) -> Cursor {
         Cursor { routes, ..Cursor::new(Progress::new(next)) }
+    }
+
+    fn orphan(next: u64) -> Cursor {
+        Cursor { is_orphan: true, ..cursor(next, 0) }
     }
 
     fn known<const N: usize>(cursors: [(&str, Cursor); N]) -> Cursors {
@@ -174,7 +219,7 @@ mod tests {
         let old = known([("old", cursor(7, 0)), ("b", cursor(60, 0))]);
         let start = start(old, &[lane("b", 0), lane("new", 0)], 1..100);
         assert_eq!(start.lanes, [cursor(60, 0), cursor(7, 0)]);
-        assert_eq!(start.orphans, known([("old", cursor(7, 0))]));
+        assert_eq!(start.orphans, known([("old", orphan(7))]));
     }
 
     #[test]
@@ -183,10 +228,25 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_pending_that_is_not_on_disk() {
+    fn what_was_deleted_while_a_broker_was_not_configured_is_not_pending() {
+        let start = start(known([("a", orphan(5))]), &[lane("a", 0)], 30..100);
+        assert_eq!(start.lanes, [cursor(30, 0)]);
+    }
+
+    #[test]
+    fn what_is_missing_for_a_broker_that_held_it_back_stays_pending_so_that_it_is_told() {
         let known = known([("a", cursor(5, 0)), ("b", cursor(500, 0))]);
         let start = start(known, &[lane("a", 0), lane("b", 0)], 30..100);
-        assert_eq!(start.lanes, [cursor(30, 0), cursor(100, 0)]);
-        assert_eq!(start.lanes[0].dropped.total(), 0);
+        assert_eq!(start.lanes, [cursor(5, 0), cursor(100, 0)], "never beyond the end");
+    }
+
+    #[test]
+    fn a_broker_stands_where_its_lanes_are_together() {
+        let live = Cursor { dropped: Dropped { lag: 3, age: 0, full: 0 }, ..cursor(50, 2) };
+        let known = known([("a", cursor(40, 1)), ("a/live", live), ("old", orphan(7))]);
+        let standings = standings(&known, &Skips::new(Some(45..48)), 60);
+        let a = &standings["a"];
+        assert_eq!((a.lowest, a.pending, a.dropped.lag, a.is_orphan), (40, 17, 3, false));
+        assert!(standings["old"].is_orphan && standings.len() == 2);
     }
 }

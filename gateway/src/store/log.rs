@@ -3,9 +3,10 @@
 use proto::Timestamp;
 
 use super::cursor::Cursors;
-use super::dead::{DeadCounts, DeadLetter};
+use super::dead::DeadCounts;
+use super::skips::Skips;
 use super::space::Room;
-use super::{Batch, Chunk, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, StoreError};
 
 /// A log of numbered records. Every method blocks on the disk.
 ///
@@ -18,10 +19,14 @@ pub(super) trait Log {
     /// Number of the first record that there is; [`next`](Self::next) where there is none.
     fn first(&self) -> u64;
 
+    /// Numbers up to the next one that no record has.
+    fn skips(&self) -> Skips;
+
     /// Commits a batch together with the cursors; returns the number of its first record.
     ///
     /// Records below `released` may be deleted to make room. After an error that
-    /// [`is_full`](StoreError::is_full) nothing has changed; after any other nobody knows, until [`reopen`](Self::reopen) has found out.
+    /// [`is_full`](StoreError::is_full) nothing has changed; after any other nobody knows, until
+    /// [`reopen`](Self::reopen) has found out.
     fn append(
         &mut self,
         batch: &Batch,
@@ -33,10 +38,12 @@ pub(super) trait Log {
     /// Saves the cursors, and no others, without a batch; may delete records below `released`.
     fn save(&mut self, cursors: &Cursors, released: u64, now: Timestamp) -> Result<(), StoreError>;
 
-    /// The chunks from the one that holds `from` on, until `max_bytes` are reached.
-    ///
-    /// A chunk whose checksum is wrong comes without records.
+    /// The chunks from the one that holds `from` on, until `max_bytes` are reached, without a gap
+    /// up to the next number: what cannot be read comes as chunks without records.
     fn read(&self, from: u64, max_bytes: usize) -> Result<Vec<Chunk>, StoreError>;
+
+    /// The bytes of the chunk that holds `n`, as they are, and the number of its first record.
+    fn raw(&self, n: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError>;
 
     /// Number of the first record of the first chunk that was committed at or after `since`, or of
     /// one of the newest `most` records, whichever is later.
@@ -63,7 +70,7 @@ pub(super) trait Log {
     fn bury(&mut self, letters: &[DeadLetter]) -> Result<(), StoreError>;
 
     /// The first `limit` dead letters behind the one with the identifier `after`.
-    fn dead(&self, after: u64, limit: usize) -> Result<Vec<DeadLetter>, StoreError>;
+    fn dead(&self, after: u64, limit: usize) -> Result<DeadPage, StoreError>;
 
     /// Deletes dead letters.
     fn unbury(&mut self, ids: &[u64]) -> Result<(), StoreError>;
@@ -74,6 +81,7 @@ pub(super) trait Log {
     /// Bytes in use, without space that waits to be used again.
     fn used_bytes(&self) -> u64;
 
-    /// Closes the log and recovers what is on disk.
-    fn reopen(&mut self) -> Result<(), StoreError>;
+    /// Closes the log after `cause` and recovers what is on disk. Where that is damaged, what can be
+    /// read goes into a new file; the next number may be a much higher one then.
+    fn reopen(&mut self, cause: &StoreError) -> Result<(), StoreError>;
 }

@@ -1,17 +1,61 @@
 //! The tables of the store file, and how an older file becomes a newer one.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, params};
 
-use super::cursor::{self, Cursor, Cursors};
-use super::sqlite::{signed, unsigned};
-use super::{Progress, dead};
+use super::cursor::{self, Cursor, CursorRow, Cursors};
+use super::rows::{Newest, signed, unsigned};
+use super::{Progress, letter};
 
 /// Version of the layout that is described in the module above.
 pub(super) const VERSION: i64 = 2;
 /// The version that [`migrate`] reads: no dead letters, and a cursor is one number.
-pub(super) const FIRST: i64 = 1;
+const FIRST: i64 = 1;
 /// Marks the file as a spool: "gwsp".
-pub(super) const APPLICATION_ID: i64 = 0x6777_7370;
+const APPLICATION_ID: i64 = 0x6777_7370;
+
+const CHUNK: &str = "base,n,bytes,t_ms,crc,cursors,data";
+const CURSOR: &str = "broker,next,dropped,head,state,crc";
+const FIRST_CURSOR: &str = "broker,next,dropped";
+const DEAD: &str = "id,broker,n,t_ms,reason,detail,topic,bytes,record,crc";
+
+/// Finds numbers that are skipped without a look at every chunk; nothing is written to it else.
+const SKIPS: &str = "CREATE INDEX skip ON chunk(base) WHERE n = 0;";
+
+/// What a file holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Content {
+    Nothing,
+    Spool,
+    /// A spool of the first version.
+    Older,
+    /// A spool, and not as it was made.
+    Damaged(&'static str),
+    /// Something else, of this version.
+    Foreign(i64),
+}
+
+impl Content {
+    pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
+        let query = |sql| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
+        let tables = query("SELECT count(*) FROM sqlite_schema")?;
+        let has = |table: &str, columns: &str| -> rusqlite::Result<bool> {
+            let sql = "SELECT group_concat(name, ',') FROM pragma_table_info(?1)";
+            let found: Option<String> = connection.query_row(sql, [table], |row| row.get(0))?;
+            Ok(found.as_deref() == Some(columns))
+        };
+        let is_ours = has("chunk", CHUNK)? && has("cursor", CURSOR)? && has("dead", DEAD)?;
+        let is_older = has("chunk", CHUNK)? && has("cursor", FIRST_CURSOR)?;
+        Ok(match (query("PRAGMA application_id")?, query("PRAGMA user_version")?) {
+            (APPLICATION_ID, VERSION) if is_ours => Self::Spool,
+            (APPLICATION_ID, FIRST) if is_older => Self::Older,
+            (APPLICATION_ID, FIRST..=VERSION) => Self::Damaged("its tables are wrong"),
+            (0, 0) if tables == 0 => Self::Nothing,
+            // Nobody else has exactly these tables.
+            _ if is_ours || is_older => Self::Damaged("its header is wrong"),
+            (_, version) => Self::Foreign(version),
+        })
+    }
+}
 
 /// Makes the tables in an empty file.
 pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
@@ -22,38 +66,35 @@ pub(super) fn create(connection: &Connection) -> rusqlite::Result<()> {
                             data BLOB NOT NULL) STRICT;
          CREATE TABLE cursor(broker TEXT PRIMARY KEY, next INTEGER NOT NULL,
                              dropped INTEGER NOT NULL, head INTEGER NOT NULL DEFAULT 0,
-                             state BLOB) STRICT, WITHOUT ROWID;
+                             state BLOB NOT NULL DEFAULT x'', crc INTEGER NOT NULL DEFAULT 0)
+                             STRICT, WITHOUT ROWID;
+         {SKIPS}
          {}
          PRAGMA application_id = {APPLICATION_ID};
          PRAGMA user_version = {VERSION};
          COMMIT;",
-        dead::CREATE
+        letter::CREATE
     ))
 }
 
-/// Makes a file of version 1 one of this version, all at once or not at all.
-///
-/// There, the larger of the two numbers that a cursor has counts.
-pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Makes a file of version 1, whose cursors these are and that goes on at `head`, one of this
+/// version: all at once or not at all.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    cursors: &Cursors,
+    head: u64,
+) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
-    let (head, mut cursors) = newest(&transaction)?.unwrap_or((1, Cursors::new()));
-    {
-        let mut statement = transaction.prepare("SELECT broker, next FROM cursor")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let next = unsigned(row.get(1)?);
-            let cursor = cursors.entry(row.get(0)?).or_insert(Cursor::new(Progress::new(next)));
-            cursor.progress.release_open(next);
-        }
-    }
     transaction.execute_batch(&format!(
         "ALTER TABLE cursor ADD COLUMN head INTEGER NOT NULL DEFAULT 0;
-         ALTER TABLE cursor ADD COLUMN state BLOB;
+         ALTER TABLE cursor ADD COLUMN state BLOB NOT NULL DEFAULT x'';
+         ALTER TABLE cursor ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;
+         {SKIPS}
          {}
          PRAGMA user_version = {VERSION};",
-        dead::CREATE
+        letter::CREATE
     ))?;
-    save_cursors(&transaction, &cursors, head)?;
+    save_cursors(&transaction, cursors, head)?;
     transaction.commit()
 }
 
@@ -64,21 +105,17 @@ pub(super) fn save_cursors(
     head: u64,
 ) -> rusqlite::Result<()> {
     let mut upsert = connection.prepare_cached(
-        "INSERT INTO cursor(broker, next, dropped, head, state) VALUES (?1, ?2, ?3, ?4, ?5) \
-         ON CONFLICT(broker) DO UPDATE SET next = excluded.next, dropped = excluded.dropped, \
-         head = excluded.head, state = excluded.state",
+        "INSERT INTO cursor(broker, next, dropped, head, state, crc) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(broker) DO UPDATE SET next = excluded.next, \
+         dropped = excluded.dropped, head = excluded.head, state = excluded.state, \
+         crc = excluded.crc",
     )?;
     for (key, cursor) in cursors {
-        // A vector takes everything.
-        let state = minicbor::to_vec(cursor).unwrap_or_default();
+        let state = cursor::encode_one(cursor);
+        let row = CursorRow::new(key, head, &state);
         let lowest = signed(cursor.progress.lowest());
-        upsert.execute(params![
-            key,
-            lowest,
-            signed(cursor.dropped.total()),
-            signed(head),
-            state
-        ])?;
+        let dropped = signed(cursor.dropped.total());
+        upsert.execute(params![key, lowest, dropped, signed(head), state, row.crc])?;
     }
     let mut all = connection.prepare_cached("SELECT broker FROM cursor")?;
     let keys: Vec<String> = all.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
@@ -88,37 +125,67 @@ pub(super) fn save_cursors(
     Ok(())
 }
 
-/// The cursors as they were saved last, be it in the table or with the newest chunk.
-pub(super) fn load_cursors(connection: &Connection) -> rusqlite::Result<Cursors> {
-    let (saved_at, table) = table(connection)?;
-    match newest(connection)? {
-        Some((head, cursors)) if head > saved_at && !cursors.is_empty() => Ok(cursors),
-        _ => Ok(table),
+/// The cursors as they were saved last, be it in their table or beside the newest chunk.
+pub(super) fn load_cursors(
+    connection: &Connection,
+    content: Content,
+    newest: &Newest,
+) -> rusqlite::Result<Cursors> {
+    if content == Content::Older {
+        return first_cursors(connection, newest.cursors.clone());
     }
+    let (saved_at, table) = table(connection)?;
+    let is_older = newest.end.is_some_and(|end| end > saved_at) && !newest.cursors.is_empty();
+    Ok(if is_older { newest.cursors.clone() } else { table })
 }
 
 /// The table of cursors, and when it was saved.
 fn table(connection: &Connection) -> rusqlite::Result<(u64, Cursors)> {
-    let mut statement = connection.prepare("SELECT broker, next, head, state FROM cursor")?;
+    let mut statement = connection.prepare("SELECT broker, head, state, crc FROM cursor")?;
     let mut rows = statement.query([])?;
     let (mut saved_at, mut cursors) = (0, Cursors::new());
     while let Some(row) = rows.next()? {
-        saved_at = unsigned(row.get(2)?).max(saved_at);
-        let state: Option<Vec<u8>> = row.get(3)?;
-        let exact = state.and_then(|state| minicbor::decode(&state).ok());
-        // The plain number repeats some and loses none.
-        let next = Progress::new(unsigned(row.get(1)?));
-        cursors.insert(row.get(0)?, exact.unwrap_or_else(|| Cursor::new(next)));
+        let key = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default());
+        match cursor_row(row).and_then(|row| Some((row.head, row.cursor()?))) {
+            Some((head, cursor)) => {
+                saved_at = head.max(saved_at);
+                cursors.insert(key.into_owned(), cursor);
+            }
+            // That repeats some records and loses none.
+            None => drop(cursors.insert(key.into_owned(), Cursor::unknown())),
+        }
     }
     Ok((saved_at, cursors))
 }
 
-/// The end of the newest chunk, and the cursors beside it; none where they cannot be read.
-fn newest(connection: &Connection) -> rusqlite::Result<Option<(u64, Cursors)>> {
-    let newest: Option<(i64, Vec<u8>)> = connection
-        .query_row("SELECT base + n, cursors FROM chunk ORDER BY base DESC LIMIT 1", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
-    Ok(newest.map(|(head, saved)| (unsigned(head), cursor::decode(&saved).unwrap_or_default())))
+/// None where a column is not of its type, which only damage can bring about.
+fn cursor_row<'a>(row: &'a rusqlite::Row<'_>) -> Option<CursorRow<'a>> {
+    Some(CursorRow {
+        key: row.get_ref(0).ok()?.as_str().ok()?,
+        head: unsigned(row.get_ref(1).ok()?.as_i64().ok()?),
+        state: row.get_ref(2).ok()?.as_blob().ok()?,
+        crc: row.get_ref(3).ok()?.as_i64().ok()?.try_into().ok()?,
+    })
+}
+
+/// Those of the first version, from what lies beside the newest chunk.
+fn first_cursors(connection: &Connection, mut cursors: Cursors) -> rusqlite::Result<Cursors> {
+    let mut statement = connection.prepare("SELECT broker, next FROM cursor")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (broker, next) = (row.get_ref(0)?, row.get_ref(1)?);
+        // What is not of its type is damage, and costs duplicates only.
+        if let (Ok(broker), Ok(next)) = (broker.as_str(), next.as_i64()) {
+            raise(&mut cursors, broker, unsigned(next));
+        }
+    }
+    Ok(cursors)
+}
+
+/// Takes over what the table of the first version says of a broker: the larger of the two numbers
+/// counts. One that was configured at the newest commit lies beside it too.
+pub(super) fn raise(cursors: &mut Cursors, broker: &str, next: u64) {
+    let orphan = || Cursor { is_orphan: true, ..Cursor::new(Progress::new(next)) };
+    let cursor = cursors.entry(broker.to_owned()).or_insert_with(orphan);
+    cursor.progress.release_open(next);
 }

@@ -1,16 +1,17 @@
 //! What the storage thread and the handles on the store share.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use proto::Instant;
 use tokio::sync::watch;
 
-use super::cursor::{Cursor, Cursors, DropReason, Dropped};
+use super::cursor::{self, Cursor, Cursors, DropReason, Dropped};
 use super::dead::DeadCounts;
-use super::lane::{self, Lane, Limits, broker_of};
+use super::lane::{self, Lane, Limits, Standing, broker_of, standings};
+use super::log::Log;
+use super::skips::Skips;
 use super::space::Room;
 use super::wear::{Wear, WearReport, written};
 use super::{Chunk, Progress};
@@ -34,8 +35,10 @@ pub(crate) struct StoreStatus {
     pub(crate) full: u64,
     /// Whether a batch waits for room.
     pub(crate) blocked: bool,
-    /// Chunks that were damaged on disk and skipped.
+    /// Chunks that were found damaged on disk, or missing, and are skipped.
     pub(crate) damaged: u64,
+    /// Numbers that they have: as many readings at most are lost.
+    pub(crate) damaged_numbers: u64,
     /// Records that each broker still has to acknowledge.
     pub(crate) pending: BTreeMap<String, u64>,
     /// Records that were dropped for each broker, ever.
@@ -56,8 +59,9 @@ pub(super) struct Shared {
     pub(super) head: watch::Sender<u64>,
     orphans: Mutex<Cursors>,
     tail: Mutex<Tail>,
-    /// The cursors on disk.
-    saved: Mutex<Cursors>,
+    skips: Mutex<Skips>,
+    /// The cursors on disk, where that is known.
+    saved: Mutex<Option<Cursors>>,
     save_requested: AtomicBool,
     appends_waiting: AtomicU64,
     blocked: AtomicBool,
@@ -68,6 +72,7 @@ pub(super) struct Shared {
     committed_bytes: AtomicU64,
     full: AtomicU64,
     damaged: AtomicU64,
+    damaged_numbers: AtomicU64,
 }
 
 /// What the storage thread saw last.
@@ -82,11 +87,11 @@ pub(super) struct Disk {
 pub(super) struct LaneState {
     pub(super) key: String,
     pub(super) limits: Limits,
-    broker: String,
     position: Mutex<Position>,
     /// Nothing below is to be published any more: the broker's feed skips to it.
     floor: AtomicU64,
-    pub(super) saved: watch::Sender<Saved>,
+    /// What of [`Position::released`] is on disk.
+    pub(super) saved: watch::Sender<u64>,
 }
 
 /// How far one lane is now.
@@ -97,14 +102,6 @@ pub(super) struct Position {
     pub(super) released: u64,
 }
 
-/// How far one lane is on disk.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Saved {
-    pub(super) lowest: u64,
-    /// What of [`Position::released`] that includes.
-    pub(super) released: u64,
-}
-
 /// All cursors at one moment, on their way to the disk.
 pub(super) struct Snapshot {
     pub(super) cursors: Cursors,
@@ -112,16 +109,27 @@ pub(super) struct Snapshot {
     released: Vec<u64>,
 }
 
+impl Disk {
+    pub(super) fn of(log: &impl Log) -> Self {
+        Self { used_bytes: log.used_bytes(), room: log.room(), dead: log.dead_counts() }
+    }
+}
+
+impl Snapshot {
+    /// Number below which no record is held back, in a store that goes on at `head`.
+    pub(super) fn released(&self, head: u64) -> u64 {
+        cursor::released(&self.cursors, head).unwrap_or(head)
+    }
+}
+
 impl LaneState {
-    fn new(lane: &Lane, cursor: Cursor, saved: Option<&Cursor>) -> Self {
-        let lowest = saved.map_or(0, |cursor| cursor.progress.lowest());
+    fn new(lane: &Lane, cursor: Cursor) -> Self {
         Self {
             key: lane.key.clone(),
             limits: lane.limits,
-            broker: lane.broker.clone(),
             floor: cursor.progress.lowest().into(),
             position: Mutex::new(Position { cursor, released: 0 }),
-            saved: watch::Sender::new(Saved { lowest, released: 0 }),
+            saved: watch::Sender::new(0),
         }
     }
 
@@ -142,8 +150,8 @@ impl LaneState {
     }
 
     /// Drops what is pending below `floor`; how many records that were.
-    pub(super) fn drop_below(&self, floor: u64, reason: DropReason) -> u64 {
-        let count = self.position().cursor.drop_below(floor, reason);
+    pub(super) fn drop_below(&self, floor: u64, reason: DropReason, skips: &Skips) -> u64 {
+        let count = self.position().cursor.drop_below(floor, reason, skips);
         self.floor.fetch_max(floor, Ordering::AcqRel);
         count
     }
@@ -154,44 +162,40 @@ impl LaneState {
 }
 
 impl Shared {
-    /// `on_disk` are the numbers of the records that there are.
-    pub(super) fn new(known: Cursors, lanes: &[Lane], on_disk: Range<u64>, disk: Disk) -> Self {
-        let head = on_disk.end;
-        let start = lane::start(known.clone(), lanes, on_disk);
+    /// For a log whose cursors are `known`.
+    pub(super) fn new(log: &impl Log, known: Cursors, lanes: &[Lane]) -> Self {
+        let start = lane::start(known.clone(), lanes, log.first()..log.next());
         let states = lanes.iter().zip(start.lanes);
-        let lanes = states.map(|(lane, cursor)| LaneState::new(lane, cursor, known.get(&lane.key)));
+        let lanes = states.map(|(lane, cursor)| LaneState::new(lane, cursor));
         Self {
             lanes: lanes.collect(),
-            head: watch::Sender::new(head),
+            head: watch::Sender::new(log.next()),
             orphans: Mutex::new(start.orphans),
             tail: Mutex::default(),
-            saved: Mutex::new(known),
+            skips: Mutex::new(log.skips()),
+            saved: Mutex::new(Some(known)),
             save_requested: false.into(),
             appends_waiting: 0.into(),
             blocked: false.into(),
             stopping: false.into(),
-            disk: Mutex::new(disk),
+            disk: Mutex::new(Disk::of(log)),
             wear: Mutex::default(),
             commits: 0.into(),
             committed_bytes: 0.into(),
             full: 0.into(),
             damaged: 0.into(),
+            damaged_numbers: 0.into(),
         }
     }
 
     /// Where the store stands.
     pub(super) fn status(&self) -> StoreStatus {
         let next = *self.head.borrow();
-        let mut pending = BTreeMap::new();
-        let mut dropped = BTreeMap::<_, Dropped>::new();
-        for lane in &self.lanes {
-            let Position { cursor, .. } = lane.position().clone();
-            // Lanes of one broker have most of what is pending in common.
-            let most = pending.entry(lane.broker.clone()).or_default();
-            *most = cursor.progress.pending_count(next).max(*most);
-            let sum = dropped.entry(lane.broker.clone()).or_default();
-            *sum = sum.plus(cursor.dropped);
-        }
+        let brokers: Vec<_> =
+            self.standings(next).into_iter().filter(|(_, broker)| !broker.is_orphan).collect();
+        let pending = brokers.iter().map(|(name, broker)| (name.clone(), broker.pending));
+        let dropped = brokers.iter().map(|(name, broker)| (name.clone(), broker.dropped));
+        let (pending, dropped) = (pending.collect(), dropped.collect());
         let Disk { used_bytes, room, dead } = lock(&self.disk).clone();
         StoreStatus {
             next,
@@ -201,6 +205,7 @@ impl Shared {
             full: self.full.load(Ordering::Relaxed),
             blocked: self.is_blocked(),
             damaged: self.damaged.load(Ordering::Relaxed),
+            damaged_numbers: self.damaged_numbers.load(Ordering::Relaxed),
             pending,
             dropped,
             orphans: self.orphans(),
@@ -212,12 +217,26 @@ impl Shared {
 
     /// Brokers that are not configured, and the first record that each did not acknowledge.
     pub(super) fn orphans(&self) -> BTreeMap<String, u64> {
-        let mut orphans = BTreeMap::new();
-        for (key, cursor) in lock(&self.orphans).iter() {
-            let lowest = orphans.entry(broker_of(key).to_owned()).or_insert(u64::MAX);
-            *lowest = cursor.progress.lowest().min(*lowest);
-        }
-        orphans
+        let standings = self.standings(*self.head.borrow());
+        let orphans = standings.into_iter().filter(|(_, broker)| broker.is_orphan);
+        orphans.map(|(name, broker)| (name, broker.lowest)).collect()
+    }
+
+    fn standings(&self, head: u64) -> BTreeMap<String, Standing> {
+        standings(&self.cursors(), &lock(&self.skips), head)
+    }
+
+    /// Where the lanes are, and those of brokers that are not configured.
+    pub(super) fn cursors(&self) -> Cursors {
+        let mut cursors = lock(&self.orphans).clone();
+        let lanes = self.lanes.iter();
+        cursors.extend(lanes.map(|lane| (lane.key.clone(), lane.position().cursor.clone())));
+        cursors
+    }
+
+    /// Numbers that no record has.
+    pub(super) fn skips(&self) -> Skips {
+        lock(&self.skips).clone()
     }
 
     /// Forgets a broker that is not configured; whether it was known.
@@ -290,22 +309,19 @@ impl Shared {
     }
 
     pub(super) fn is_saved(&self, snapshot: &Snapshot) -> bool {
-        *lock(&self.saved) == snapshot.cursors
+        lock(&self.saved).as_ref() == Some(&snapshot.cursors)
     }
 
     /// Notes what is on disk.
     pub(super) fn handle_saved(&self, snapshot: Snapshot) {
         self.handle_unsaved(&snapshot);
-        *lock(&self.saved) = snapshot.cursors;
+        *lock(&self.saved) = Some(snapshot.cursors);
     }
 
     /// Lets the brokers go on as if it were saved.
     pub(super) fn handle_unsaved(&self, snapshot: &Snapshot) {
         for (lane, &released) in self.lanes.iter().zip(&snapshot.released) {
-            if let Some(cursor) = snapshot.cursors.get(&lane.key) {
-                let saved = Saved { lowest: cursor.progress.lowest(), released };
-                lane.saved.send_if_modified(|before| std::mem::replace(before, saved) != saved);
-            }
+            lane.saved.send_if_modified(|before| std::mem::replace(before, released) != released);
         }
     }
 
@@ -326,8 +342,20 @@ impl Shared {
         self.full.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn handle_damaged(&self, chunks: u64) {
-        self.damaged.fetch_add(chunks, Ordering::Relaxed);
+    /// Counts a damaged chunk with so many numbers.
+    pub(super) fn handle_damaged(&self, numbers: u64) {
+        self.damaged.fetch_add(1, Ordering::Relaxed);
+        self.damaged_numbers.fetch_add(numbers, Ordering::Relaxed);
+    }
+
+    /// Forgets what is in memory of a log that was opened again: it may have lost something, and go
+    /// on with a higher number.
+    pub(super) fn handle_reopened(&self, log: &impl Log) {
+        *self.tail() = Tail::default();
+        *lock(&self.saved) = None;
+        *lock(&self.skips) = log.skips();
+        self.handle_disk(Disk::of(log));
+        self.head.send_if_modified(|head| std::mem::replace(head, log.next()) != *head);
     }
 
     /// Looks at what was written to the device, if it is time for that.

@@ -8,13 +8,14 @@ use proto::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
+use super::cursor::Cursors;
 use super::job::{Acknowledge, Append, Job, Reply};
 use super::lane::Lane;
-use super::log::Log as _;
-use super::shared::{Disk, LaneState, Saved, Shared, StoreStatus};
+use super::quarantine::Quarantine;
+use super::shared::{LaneState, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
 use super::worker::Worker;
-use super::{Batch, Chunk, DeadLetter, Policy, Progress, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, Policy, Progress, StoreError};
 use crate::clock;
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
@@ -33,7 +34,7 @@ pub(crate) struct BrokerCursor {
     index: usize,
     jobs: mpsc::Sender<Job>,
     shared: Arc<Shared>,
-    saved: watch::Receiver<Saved>,
+    saved: watch::Receiver<u64>,
 }
 
 impl Spool {
@@ -46,18 +47,19 @@ impl Spool {
         lanes: &[Lane],
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
         let (log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
-        let on_disk = log.first()..log.next();
-        let shared = Arc::new(Shared::new(known, lanes, on_disk, Disk::default()));
+        let shared = Arc::new(Shared::new(&log, known, lanes));
         for (broker, next) in shared.orphans() {
             warn!(
                 broker,
                 next,
                 "this broker is not configured any more; how far it was is kept, but its readings \
-                 are not: configure it again, or delete what is kept with `gateway forget {broker}`"
+                 are not: configure it again, or delete what is kept with \
+                 `gateway store forget {broker}`"
             );
         }
         let (jobs, receiver) = mpsc::channel(JOBS);
-        let worker = Worker::new(log, Arc::clone(&shared), policy);
+        let quarantine = Quarantine::new(&directory);
+        let worker = Worker::new(log, Arc::clone(&shared), policy, quarantine);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || worker.run(receiver))
@@ -124,13 +126,18 @@ impl Spool {
         Some(BrokerCursor { index, jobs: self.jobs.clone(), shared, saved })
     }
 
+    /// How far each lane of each broker is, also of those that are not configured.
+    pub(crate) fn cursors(&self) -> Cursors {
+        self.shared.cursors()
+    }
+
     /// Where the store stands.
     pub(crate) fn status(&self) -> StoreStatus {
         self.shared.status()
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests write dead letters so far"))]
+/// Dead letters.
 impl Spool {
     /// Writes dead letters: they are durable when this resolves. One that was written before, by
     /// broker, number and topic, is replaced.
@@ -139,15 +146,12 @@ impl Spool {
     }
 
     /// The first `limit` dead letters behind the one with the identifier `after`.
-    pub(crate) async fn dead(
-        &self,
-        after: u64,
-        limit: usize,
-    ) -> Result<Vec<DeadLetter>, StoreError> {
+    pub(crate) async fn dead(&self, after: u64, limit: usize) -> Result<DeadPage, StoreError> {
         self.ask(|reply| Job::Dead { after, limit, reply }).await
     }
 
     /// Deletes dead letters.
+    #[cfg_attr(not(test), expect(dead_code, reason = "only tests delete dead letters so far"))]
     pub(crate) async fn unbury(&self, ids: Vec<u64>) -> Result<(), StoreError> {
         self.ask(|reply| Job::Unbury { ids, reply }).await
     }
@@ -165,11 +169,6 @@ impl BrokerCursor {
         self.lane().map_or(0, LaneState::floor)
     }
 
-    /// Releases every record below `next`.
-    pub(crate) fn release(&self, next: u64) {
-        self.change(|progress| progress.drop_below(next));
-    }
-
     fn change(&self, release: impl FnOnce(&mut Progress) -> u64) {
         if let Some(lane) = self.lane() {
             lane.release(release);
@@ -177,11 +176,6 @@ impl BrokerCursor {
         if self.shared.is_blocked() {
             self.request_save();
         }
-    }
-
-    /// The lowest pending number that is known to be on disk: a crash repeats what lies between.
-    pub(crate) fn saved(&self) -> u64 {
-        self.saved.borrow().lowest
     }
 
     /// Asks for the cursor to be saved.
@@ -201,7 +195,6 @@ impl BrokerCursor {
 }
 
 /// For a broker with several lanes.
-#[cfg_attr(not(test), expect(dead_code, reason = "every broker has one lane without gaps so far"))]
 impl BrokerCursor {
     /// What is pending.
     pub(crate) fn progress(&self) -> Progress {
@@ -231,7 +224,7 @@ impl BrokerCursor {
     /// What of [`released_count`](Self::released_count) is known to be on disk: a crash repeats the
     /// rest, wherever it lies.
     pub(crate) fn saved_count(&self) -> u64 {
-        self.saved.borrow().released
+        *self.saved.borrow()
     }
 }
 

@@ -1,22 +1,29 @@
 //! Tests of the store as its users see it.
 
-use std::collections::VecDeque;
+mod damage;
+mod model;
+mod older;
+mod policies;
+mod power_cut;
+mod salvage;
+mod torn;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use proptest::prelude::*;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
 use super::cursor::{Cursor, Cursors};
 use super::log::Log as _;
 use super::sqlite::SqliteLog;
-use super::{Batch, Progress, Record, StoreError};
-
-mod policies;
+use super::{Batch, DeadLetter, Progress, Record, StoreError};
 
 const QUOTA: u64 = 64 * 1024 * 1024;
 /// Longer than [`super::KEEP`].
 const LATER: i64 = 1_000_000_000_000;
+
+/// The files of a store that is open.
+const FILES: [&str; 3] = ["spool.db", "spool.db-wal", "numbers"];
 
 /// A record of `device` whose value is `value`.
 pub(crate) fn record(device: &str, value: u64) -> Record {
@@ -54,9 +61,13 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gateway store {} {count} ?%#", std::process::id());
-        let folder = Self(std::env::temp_dir().join(name));
-        std::fs::create_dir_all(&folder.0).unwrap();
-        folder
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
     }
 
     fn open(&self) -> (SqliteLog, Cursors) {
@@ -67,8 +78,17 @@ impl Folder {
         SqliteLog::open(&self.0, quota, 0).unwrap()
     }
 
+    /// Another folder with what a kill would leave.
+    fn copy(&self) -> Self {
+        let copy = Self::new();
+        for name in FILES {
+            std::fs::copy(self.0.join(name), copy.0.join(name)).unwrap();
+        }
+        copy
+    }
+
     /// The file itself, while no store has it open.
-    fn sqlite(&self) -> rusqlite::Connection {
+    pub(super) fn sqlite(&self) -> rusqlite::Connection {
         rusqlite::Connection::open(self.0.join("spool.db")).unwrap()
     }
 }
@@ -85,21 +105,48 @@ fn batch(values: impl IntoIterator<Item = u64>) -> Batch {
     batch
 }
 
-fn cursors(next: u64) -> Cursors {
+pub(super) fn cursors(next: u64) -> Cursors {
     Cursors::from([("a".to_owned(), Cursor::new(Progress::new(next)))])
+}
+
+fn letter(n: u64, detail: &str) -> DeadLetter {
+    DeadLetter {
+        id: 0,
+        broker: "a".to_owned(),
+        time: now(),
+        reason: "refused".to_owned(),
+        detail: detail.to_owned(),
+        topic: "t".to_owned(),
+        record: Record { n, ..record("d", n) },
+    }
 }
 
 fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
     log.append(&batch(values), now(), &cursors(1), 1).unwrap()
 }
 
+fn value(record: &Record) -> u64 {
+    let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
+    u64::try_from(value.as_integer().unwrap()).unwrap()
+}
+
+/// A folder with a store of so many commits of one record each, closed or as a kill leaves it.
+pub(super) fn filled(commits: u64, is_closed: bool) -> Folder {
+    let folder = Folder::new();
+    let (mut log, _) = folder.open();
+    for value in 1..=commits {
+        append(&mut log, [value]);
+    }
+    if is_closed {
+        drop(log);
+        return folder;
+    }
+    folder.copy()
+}
+
 /// Number and value of every record from `from` on.
 fn records(log: &SqliteLog, from: u64) -> Vec<(u64, u64)> {
     let chunks = log.read(from, usize::MAX).unwrap();
-    let value = |record: &Record| {
-        let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
-        u64::try_from(value.as_integer().unwrap()).unwrap()
-    };
     let records = chunks.iter().flat_map(|chunk| &chunk.records);
     records.filter(|r| r.n >= from).map(|r| (r.n, value(r))).collect()
 }
@@ -242,88 +289,6 @@ fn a_damaged_chunk_is_skipped_and_the_rest_is_read() {
     let (log, _) = folder.open();
     assert_eq!(records(&log, 1), [(1, 0), (2, 0), (5, 2), (6, 2)]);
     let damaged: Vec<_> =
-        log.read(1, usize::MAX).unwrap().into_iter().filter(|c| c.is_damaged()).collect();
+        log.read(1, usize::MAX).unwrap().into_iter().filter(|c| c.damage.is_some()).collect();
     assert_eq!(damaged.iter().map(|c| (c.base, c.end)).collect::<Vec<_>>(), [(3, 5)]);
-}
-
-/// A power cut can leave any part of the last commit: whatever is cut off the write-ahead log, all
-/// commits before the cut are there.
-#[test]
-fn a_torn_log_loses_nothing_but_the_torn_commits() {
-    let folder = Folder::new();
-    let (mut log, _) = folder.open();
-    for value in 0..20 {
-        append(&mut log, [value]);
-    }
-    let copy = |to: &Path, wal: usize| {
-        std::fs::create_dir_all(to).unwrap();
-        std::fs::copy(folder.0.join("spool.db"), to.join("spool.db")).unwrap();
-        let bytes = std::fs::read(folder.0.join("spool.db-wal")).unwrap();
-        let wal = wal.min(bytes.len());
-        std::fs::write(to.join("spool.db-wal"), &bytes[..wal]).unwrap();
-        bytes.len() - wal
-    };
-    let mut found = Vec::new();
-    for cut in (0..).map(|step| step * 1000) {
-        let torn = Folder::new();
-        let rest = copy(&torn.0, cut);
-        let (log, _) = torn.open();
-        let values: Vec<u64> = records(&log, 1).into_iter().map(|(_, value)| value).collect();
-        assert_eq!(values, (0..values.len() as u64).collect::<Vec<_>>(), "cut at {cut}");
-        found.push(values.len());
-        if rest == 0 {
-            break;
-        }
-    }
-    assert!(found.is_sorted() && found.last() == Some(&20), "{found:?}");
-    assert!(found.contains(&10), "the cuts fell between commits: {found:?}");
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Append(u8),
-    Release(u8),
-    Reopen,
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
-
-    /// Against a queue in memory.
-    #[test]
-    fn the_store_behaves_like_a_queue(steps in proptest::collection::vec(
-        prop_oneof![
-            4 => (1..20u8).prop_map(Step::Append),
-            3 => (0..30u8).prop_map(Step::Release),
-            1 => Just(Step::Reopen),
-        ],
-        1..40,
-    )) {
-        let folder = Folder::new();
-        let (mut log, _) = folder.open();
-        let mut model: VecDeque<(u64, u64)> = VecDeque::new();
-        let (mut released, mut value) = (1, 100);
-        for step in steps {
-            match step {
-                Step::Append(count) => {
-                    let values = value..value + u64::from(count);
-                    value = values.end;
-                    let base = log.append(&batch(values.clone()), later(), &cursors(released), released).unwrap();
-                    model.extend((base..).zip(values));
-                }
-                Step::Release(count) => {
-                    released = (released + u64::from(count)).min(log.next());
-                    model.retain(|&(n, _)| n >= released);
-                    log.save(&cursors(released), released, later()).unwrap();
-                }
-                Step::Reopen => {
-                    let next = log.next();
-                    drop(log);
-                    log = folder.open().0;
-                    prop_assert_eq!(log.next(), next);
-                }
-            }
-            prop_assert_eq!(records(&log, released), Vec::from(model.clone()));
-        }
-    }
 }

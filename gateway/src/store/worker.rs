@@ -1,4 +1,8 @@
 //! The storage thread: the only one that touches the disk.
+//!
+//! Whatever it does there, a failure or damage that shows is dealt with in one way: the log is
+//! [opened again](Worker::reopen), which repairs it where it has to be, and what failed is done once
+//! more.
 
 use std::sync::Arc;
 use std::thread;
@@ -12,12 +16,14 @@ use super::cursor::DropReason;
 use super::job::{Acknowledge, Append, Job, NotStored};
 use super::lag::{Lag, has_passed};
 use super::log::Log;
+use super::quarantine::{Copy, Quarantine};
 use super::shared::{Disk, Shared, Snapshot};
-use super::{Chunk, Policy, StoreError, WhenFull};
+use super::{Chunk, Damage, Policy, StoreError, WhenFull};
+use crate::causes::chain;
 use crate::clock;
 
 /// Most bytes of chunks that one read brings into memory.
-const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 256 * 1024;
 /// How often a failed file is opened again before the gateway gives up.
 const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
@@ -39,6 +45,7 @@ pub(super) struct Worker<L> {
     log: L,
     shared: Arc<Shared>,
     policy: Policy,
+    quarantine: Quarantine,
     lag: Lag,
     /// When the cursors were saved last, or should have been.
     saved: Option<Timestamp>,
@@ -53,8 +60,9 @@ struct Blocked {
 }
 
 impl<L: Log> Worker<L> {
-    pub(super) fn new(log: L, shared: Arc<Shared>, policy: Policy) -> Self {
-        Self { log, shared, policy, lag: Lag::default(), saved: None, blocked: None }
+    pub(super) fn new(log: L, shared: Arc<Shared>, policy: Policy, quarantine: Quarantine) -> Self {
+        let lag = Lag::default();
+        Self { log, shared, policy, quarantine, lag, saved: None, blocked: None }
     }
 
     /// Works until every sender is gone, then saves the cursors.
@@ -85,7 +93,7 @@ impl<L: Log> Worker<L> {
                 let _ = reply.send(self.read(from));
             }
             Job::FirstSince { since, most, reply } => {
-                let _ = reply.send(self.log.first_since(since, most));
+                let _ = reply.send(self.insist(|log| log.first_since(since, most)));
             }
             Job::Save if self.shared.is_append_waiting() => {}
             Job::Save => self.save(),
@@ -99,7 +107,7 @@ impl<L: Log> Worker<L> {
                 let _ = reply.send(done);
             }
             Job::Dead { after, limit, reply } => {
-                let _ = reply.send(self.log.dead(after, limit));
+                let _ = reply.send(self.insist(|log| log.dead(after, limit)));
             }
             Job::Unbury { ids, reply } => {
                 let done = self.insist(|log| log.unbury(&ids));
@@ -135,7 +143,7 @@ impl<L: Log> Worker<L> {
                 Ok(())
             }
             Err(failure) => {
-                error!(error = %failure, "the store cannot be used any more");
+                error!(error = %chain(&failure), "the store cannot be used any more");
                 settle(append.receipts, Err(NotStored::Failed));
                 Err(failure)
             }
@@ -146,15 +154,18 @@ impl<L: Log> Worker<L> {
     fn commit(&mut self, append: &Append) -> Result<(u64, Snapshot), StoreError> {
         let Append { batch, now, .. } = append;
         let saved = self.shared.snapshot();
-        let released = self.shared.released();
-        let base = match self.log.append(batch, *now, &saved.cursors, released) {
-            Err(failure @ StoreError::Sqlite { .. }) => {
+        let append = |log: &mut L| {
+            let released = saved.released(log.next());
+            log.append(batch, *now, &saved.cursors, released)
+        };
+        let base = match append(&mut self.log) {
+            Err(failure) if failure.is_failure() => {
                 let base = self.log.next();
                 self.reopen(failure)?;
                 // The commit may have reached the disk although it was reported as failed.
-                match self.log.next() == base + batch.len() {
+                match is_stored(&self.log, base, batch.len()) {
                     true => base,
-                    false => self.log.append(batch, *now, &saved.cursors, released)?,
+                    false => append(&mut self.log)?,
                 }
             }
             outcome => outcome?,
@@ -197,25 +208,24 @@ impl<L: Log> Worker<L> {
     /// drop.
     fn drop_oldest(&mut self, append: &Append) -> bool {
         // Dropping gains nothing on a disk that cannot even be written.
-        let saved = self.shared.snapshot();
-        if self.log.save(&saved.cursors, self.shared.released(), append.now).is_err() {
+        if self.save_now(append.now).is_err() {
             return false;
         }
-        self.shared.handle_saved(saved);
         let bytes = (self.policy.quota / DROP_SHARE).max(append.batch.data().len() as u64);
-        let Ok(floor) = self.log.oldest_end(bytes) else { return false };
+        let Ok(floor) = self.insist(|log| log.oldest_end(bytes)) else { return false };
         if floor <= self.shared.released() {
             return false;
         }
+        let skips = self.shared.skips();
         for lane in &self.shared.lanes {
-            self.lag.drop_below(lane, floor, DropReason::Full, append.now);
+            self.lag.drop_below(lane, floor, DropReason::Full, &skips, append.now);
         }
         self.try_save().is_ok()
     }
 
     fn tick(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        if let Err(error) = self.log.look() {
-            warn!(%error, "cannot tell how much room the disk has");
+        if let Err(error) = self.insist(L::look) {
+            warn!(error = %chain(&error), "cannot tell how much room the disk has");
         }
         self.enforce(now);
         if has_passed(self.saved, SAVE_PAUSE, now) && !self.shared.is_append_waiting() {
@@ -227,9 +237,12 @@ impl<L: Log> Worker<L> {
     }
 
     fn enforce(&mut self, now: Timestamp) {
-        if let Err(error) = self.lag.enforce(&self.shared, &self.log, now) {
-            warn!(%error, "cannot tell how old the readings are");
+        let mut lag = std::mem::take(&mut self.lag);
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = self.insist(|log| lag.enforce(&shared, log, now)) {
+            warn!(error = %chain(&error), "cannot tell how old the readings are");
         }
+        self.lag = lag;
     }
 
     fn forget(&mut self, broker: &str) -> Result<bool, StoreError> {
@@ -241,49 +254,75 @@ impl<L: Log> Worker<L> {
     }
 
     fn note_disk(&self) {
-        self.shared.handle_disk(Disk {
-            used_bytes: self.log.used_bytes(),
-            room: self.log.room(),
-            dead: self.log.dead_counts(),
-        });
+        self.shared.handle_disk(Disk::of(&self.log));
     }
 
-    fn read(&self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
-        let chunks = self.log.read(from, READ_BYTES)?;
-        let damaged = chunks.iter().filter(|chunk| chunk.is_damaged()).count();
-        if damaged > 0 {
-            error!(from, damaged, "chunks of the store are damaged and skipped");
-            self.shared.handle_damaged(damaged as u64);
+    fn read(&mut self, from: u64) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        let chunks = self.insist(|log| log.read(from, READ_BYTES))?;
+        let released = self.shared.released();
+        for chunk in self.quarantine.news(&chunks, released) {
+            let numbers = chunk.end - chunk.base.max(released);
+            self.shared.handle_damaged(numbers);
+            self.tell_damage(chunk, numbers);
         }
         Ok(chunks.into_iter().map(Arc::new).collect())
+    }
+
+    /// Says what a damaged chunk means, and keeps its bytes.
+    fn tell_damage(&self, chunk: &Chunk, numbers: u64) {
+        let Chunk { base, end, damage, .. } = chunk;
+        let damage = damage.unwrap_or(Damage::Missing);
+        let copy = match (damage, self.log.raw(*base)) {
+            (Damage::Checksum | Damage::Records, Ok(Some((row, data)))) => {
+                match self.quarantine.keep(row, &data) {
+                    Ok(Copy::Made(path) | Copy::There(path)) => path.display().to_string(),
+                    Ok(Copy::NoRoom) => "none, the folder of copies is full".to_owned(),
+                    Err(error) => format!("none: {error}"),
+                }
+            }
+            _ => "none".to_owned(),
+        };
+        error!(
+            first = base, last = end - 1, %damage, %copy,
+            "a part of the store is damaged: up to {numbers} readings that were acknowledged are \
+             lost to the brokers that do not have them yet; the rest goes on"
+        );
     }
 
     fn save(&mut self) {
         if let Err(failure) = self.try_save() {
             // A full disk, perhaps. The brokers go on all the same, because only what they take
             // away makes room; until a save works, a crash repeats more than a window.
-            warn!(error = %failure, "cannot save how far the brokers are");
+            warn!(error = %chain(&failure), "cannot save how far the brokers are");
             self.shared.handle_unsaved(&self.shared.snapshot());
         }
     }
 
     /// Saves the cursors, unless they are saved.
     fn try_save(&mut self) -> Result<(), StoreError> {
-        let snapshot = self.shared.snapshot();
-        if !self.shared.is_saved(&snapshot) {
-            self.log.save(&snapshot.cursors, self.shared.released(), clock::wall())?;
-            self.shared.handle_saved(snapshot);
+        match self.shared.is_saved(&self.shared.snapshot()) {
+            true => Ok(()),
+            false => self.save_now(clock::wall()),
         }
+    }
+
+    fn save_now(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let snapshot = self.shared.snapshot();
+        self.insist(|log| {
+            let released = snapshot.released(log.next());
+            log.save(&snapshot.cursors, released, now)
+        })?;
+        self.shared.handle_saved(snapshot);
         Ok(())
     }
 
-    /// Does what may be done twice, once more if the file had to be opened again.
+    /// Does what may be done twice, once more if the log had to be opened again.
     fn insist<T>(
         &mut self,
-        act: impl Fn(&mut L) -> Result<T, StoreError>,
+        mut act: impl FnMut(&mut L) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match act(&mut self.log) {
-            Err(failure @ StoreError::Sqlite { .. }) => {
+            Err(failure) if failure.is_failure() => {
                 self.reopen(failure)?;
                 act(&mut self.log)
             }
@@ -291,21 +330,30 @@ impl<L: Log> Worker<L> {
         }
     }
 
-    /// Opens the file again, with growing pauses.
+    /// Opens the log again, with growing pauses.
     fn reopen(&mut self, failure: StoreError) -> Result<(), StoreError> {
         let mut failure = failure;
         let mut pause = REOPEN_PAUSE;
         for _ in 0..REOPEN_ATTEMPTS {
-            error!(error = %failure, "the store failed; it is opened again");
+            error!(error = %chain(&failure), "the store failed; it is opened again");
             thread::sleep(pause);
             pause *= 2;
-            match self.log.reopen() {
-                Ok(()) => return Ok(()),
+            match self.log.reopen(&failure) {
+                Ok(()) => {
+                    self.shared.handle_reopened(&self.log);
+                    return Ok(());
+                }
                 Err(again) => failure = again,
             }
         }
         Err(failure)
     }
+}
+
+/// Whether so many records are in a chunk of their own, from a number on.
+fn is_stored(log: &impl Log, base: u64, records: u64) -> bool {
+    let chunks = log.read(base, 1).unwrap_or_default();
+    chunks.first().is_some_and(|c| c.base == base && c.records.len() as u64 == records)
 }
 
 fn is_full<T>(outcome: &Result<T, StoreError>) -> bool {

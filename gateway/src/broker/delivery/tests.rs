@@ -230,7 +230,7 @@ async fn a_reading_that_ends_connections_becomes_a_dead_letter_and_the_others_go
     site.settle().await;
     let arrived: BTreeSet<u64> = site.arrived()["d0"].iter().copied().collect();
     assert_eq!(arrived, (0..200).filter(|value| *value != 13).collect());
-    let letters = site.spool.dead(0, 10).await.unwrap();
+    let letters = site.spool.dead(0, 10).await.unwrap().letters;
     let told: Vec<_> = letters.iter().map(|l| (&*l.reason, &*l.topic, l.record.n)).collect();
     assert_eq!(told, [("ends_connections", "d0", 14)]);
 }
@@ -251,7 +251,7 @@ async fn connections_that_are_not_accepted_make_no_reading_suspect() {
     }
     site.connect().await;
     site.settle().await;
-    assert_eq!(site.spool.dead(0, 10).await.unwrap(), []);
+    assert_eq!(site.spool.dead(0, 10).await.unwrap().letters, []);
     let arrived: BTreeSet<u64> = site.arrived()["d0"].iter().copied().collect();
     assert_eq!(arrived, (0..4).collect());
 }
@@ -265,7 +265,7 @@ async fn what_the_broker_refuses_is_a_dead_letter_and_can_be_sent_again() {
     site.connect().await;
     site.settle().await;
     assert_eq!(site.arrived()["d0"], [0, 1, 2, 4, 5]);
-    let letters = site.spool.dead(0, 10).await.unwrap();
+    let letters = site.spool.dead(0, 10).await.unwrap().letters;
     assert_eq!((letters.len(), letters[0].record.n), (1, 4));
 
     let records = || letters.iter().map(|letter| letter.record.clone()).collect();

@@ -1,15 +1,19 @@
 //! The storage thread on a disk that does what the test says.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::path::Path;
 
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::store::cursor::{Cursor, Cursors};
-use crate::store::dead::{DeadCounts, DeadLetter};
+use crate::store::dead::DeadCounts;
+use crate::store::job::Reply;
+use crate::store::skips::Skips;
 use crate::store::space::Room;
 use crate::store::tests::record;
-use crate::store::{Batch, Lane, Limits, Progress};
+use crate::store::{Batch, DeadLetter, DeadPage, Lane, Limits, Progress};
 
 /// What a disk does with an append.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +21,8 @@ enum Fate {
     Works,
     FailsBefore,
     FailsAfter,
+    /// The file is found damaged before anything is written.
+    Damaged,
     Full,
 }
 
@@ -30,6 +36,22 @@ struct FailingLog {
     known: u64,
     gone: bool,
     reopened: u32,
+    /// What is done next, other than an append, finds damage.
+    is_damaged: Cell<bool>,
+    /// Numbers that a repair leaves out.
+    jump: u64,
+    skips: Skips,
+    saved: Cursors,
+}
+
+impl FailingLog {
+    fn look_at(&self) -> Result<(), StoreError> {
+        if self.is_damaged.take() { Err(damage()) } else { Ok(()) }
+    }
+}
+
+fn damage() -> StoreError {
+    StoreError::Damaged { path: "test".into(), what: "it is a test", source: None }
 }
 
 fn failure() -> StoreError {
@@ -61,47 +83,67 @@ impl Log for FailingLog {
                 Ok(base)
             }
             Fate::FailsBefore | Fate::FailsAfter => Err(failure()),
+            Fate::Damaged => Err(damage()),
             Fate::Full => Err(StoreError::Full { used: 1, quota: 1 }),
         }
     }
-    fn save(&mut self, _: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
+    fn save(&mut self, cursors: &Cursors, _: u64, _: Timestamp) -> Result<(), StoreError> {
+        self.look_at()?;
         self.saves += 1;
-        if self.save_fails { Err(failure()) } else { Ok(()) }
+        if self.save_fails {
+            return Err(StoreError::NoRoom { free: 0 });
+        }
+        self.saved = cursors.clone();
+        Ok(())
     }
-    fn read(&self, _: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
-        Ok(Vec::new())
+    fn read(&self, from: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
+        self.look_at()?;
+        let mut batch = Batch::default();
+        (from..=self.on_disk).for_each(|n| batch.push(record("d", n)));
+        Ok(Vec::from([batch.into_chunk(from)]))
+    }
+    fn raw(&self, _: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
+        Ok(None)
     }
     fn first_since(&self, _: Timestamp, _: u64) -> Result<u64, StoreError> {
+        self.look_at()?;
         Ok(1)
+    }
+    fn skips(&self) -> Skips {
+        self.skips.clone()
     }
     fn can_trim(&self, released: u64) -> bool {
         released > 10
     }
     fn oldest_end(&self, _: u64) -> Result<u64, StoreError> {
+        self.look_at()?;
         Ok(11)
     }
     fn end_of_older(&self, from: u64, since: Timestamp) -> Result<u64, StoreError> {
+        self.look_at()?;
         // A second passes with each record.
         let older = u64::try_from(since.as_millis() / 1000).unwrap_or(0);
         Ok(older.clamp(from, self.next().max(from)))
     }
     fn look(&mut self) -> Result<(), StoreError> {
-        Ok(())
+        self.look_at()
     }
     fn room(&self) -> Room {
         Room::default()
     }
     fn bury(&mut self, _: &[DeadLetter]) -> Result<(), StoreError> {
+        self.look_at()?;
         match self.fates.pop_front() {
             Some(_) => Err(failure()),
             None => Ok(()),
         }
     }
-    fn dead(&self, _: u64, _: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        Ok(Vec::new())
+    fn dead(&self, _: u64, _: usize) -> Result<DeadPage, StoreError> {
+        self.look_at()?;
+        Ok(DeadPage::default())
     }
     fn unbury(&mut self, _: &[u64]) -> Result<(), StoreError> {
-        Ok(())
+        self.look_at()
     }
     fn dead_counts(&self) -> DeadCounts {
         DeadCounts::default()
@@ -109,10 +151,15 @@ impl Log for FailingLog {
     fn used_bytes(&self) -> u64 {
         0
     }
-    fn reopen(&mut self) -> Result<(), StoreError> {
+    fn reopen(&mut self, cause: &StoreError) -> Result<(), StoreError> {
         self.reopened += 1;
         if self.gone {
             return Err(failure());
+        }
+        if matches!(cause, StoreError::Damaged { .. }) && self.jump > 0 {
+            let next = self.on_disk + 1;
+            self.skips = Skips::new(Some(next..next + self.jump));
+            self.on_disk += self.jump;
         }
         self.known = self.on_disk;
         Ok(())
@@ -122,10 +169,10 @@ impl Log for FailingLog {
 /// A worker whose one broker `b` has acknowledged nothing.
 fn worker(log: FailingLog, when_full: WhenFull, limits: Limits) -> Worker<FailingLog> {
     let known = Cursors::from([("b".to_owned(), Cursor::new(Progress::new(1)))]);
-    let on_disk = 1..log.next();
-    let lanes = [Lane::only("b", limits)];
-    let shared = Arc::new(Shared::new(known, &lanes, on_disk, Disk::default()));
-    Worker::new(log, shared, Policy { quota: 1 << 20, min_free: 0, when_full })
+    let shared = Arc::new(Shared::new(&log, known, &[Lane::only("b", limits)]));
+    // No chunk is damaged, so that nothing is written there.
+    let quarantine = Quarantine::new(Path::new(""));
+    Worker::new(log, shared, Policy { quota: 1 << 20, min_free: 0, when_full }, quarantine)
 }
 
 fn at(second: i64) -> Timestamp {
@@ -195,8 +242,7 @@ fn a_save_that_fails_does_not_stop_the_brokers_and_is_tried_again() {
     let mut worker = worker(log, WhenFull::DropNewest, Limits::default());
     worker.shared.lanes[0].release(|progress| progress.release_open(5));
     worker.save();
-    let saved = *worker.shared.lanes[0].saved.borrow();
-    assert_eq!((saved.lowest, saved.released), (5, 4));
+    assert_eq!(*worker.shared.lanes[0].saved.borrow(), 4);
     worker.save();
     worker.log.save_fails = false;
     worker.save();
@@ -341,4 +387,104 @@ fn dead_letters_are_written_again_after_the_file_was_opened_again() {
     worker.handle(Job::Bury { letters: Vec::new(), reply }).unwrap();
     assert!(done.try_recv().unwrap().is_ok());
     assert_eq!(worker.log.reopened, 1);
+}
+
+/// A worker on a log of thirty records whose next step finds damage, which leaves out a hundred
+/// numbers when it is repaired.
+fn damaged(when_full: WhenFull, fates: impl IntoIterator<Item = Fate>) -> Worker<FailingLog> {
+    let log = FailingLog { on_disk: 30, known: 30, jump: 100, ..failing(fates) };
+    log.is_damaged.set(true);
+    worker(log, when_full, Limits { max_lag: Some(40), max_age: Some(Duration::from_secs(1000)) })
+}
+
+#[test]
+fn damage_is_repaired_whatever_finds_it_and_drops_nothing() {
+    fn answered<T>(job: impl FnOnce(Reply<T>) -> Job) -> impl FnOnce(&mut Worker<FailingLog>) {
+        |worker| {
+            let (reply, mut answer) = oneshot::channel();
+            worker.handle(job(reply)).unwrap();
+            assert!(answer.try_recv().unwrap().is_ok());
+        }
+    }
+    type Act = Box<dyn FnOnce(&mut Worker<FailingLog>)>;
+    let acts: [(&str, Act); 7] = [
+        ("reading", Box::new(answered(|reply| Job::Read { from: 1, reply }))),
+        (
+            "looking back",
+            Box::new(answered(|reply| Job::FirstSince { since: at(0), most: 9, reply })),
+        ),
+        (
+            "saving",
+            Box::new(|worker| {
+                worker.shared.lanes[0].release(|progress| progress.release_open(5));
+                worker.save();
+            }),
+        ),
+        ("ticking", Box::new(|worker| worker.tick(at(0)).unwrap())),
+        ("burying", Box::new(answered(|reply| Job::Bury { letters: Vec::new(), reply }))),
+        ("listing the dead", Box::new(answered(|reply| Job::Dead { after: 0, limit: 9, reply }))),
+        ("digging up", Box::new(answered(|reply| Job::Unbury { ids: Vec::new(), reply }))),
+    ];
+    for (what, act) in acts {
+        let mut worker = damaged(WhenFull::DropNewest, []);
+        act(&mut worker);
+        assert_eq!((worker.log.reopened, worker.log.is_damaged.get()), (1, false), "{what}");
+        let (append, mut outcome) = batch();
+        worker.append(append).unwrap();
+        assert_eq!(outcome.try_recv(), Ok(Ok(())), "{what}");
+        let status = worker.shared.status();
+        assert_eq!((status.next, status.dropped["b"].total()), (133, 0), "{what}");
+        assert_eq!(*worker.shared.head.borrow(), 133, "{what}");
+        worker.save();
+        assert!(worker.shared.is_saved(&worker.shared.snapshot()), "{what}");
+    }
+}
+
+#[test]
+fn damage_while_appending_is_repaired_and_the_batch_gets_a_number_that_was_never_used() {
+    let mut worker = damaged(WhenFull::DropNewest, [Fate::Damaged]);
+    worker.log.is_damaged.set(false);
+    let (append, mut outcome) = batch();
+    worker.append(append).unwrap();
+    assert_eq!(outcome.try_recv(), Ok(Ok(())));
+    assert_eq!((worker.log.reopened, worker.log.on_disk), (1, 132));
+    assert_eq!(worker.shared.tail().from(131).unwrap()[0].base, 131);
+}
+
+#[test]
+fn damage_while_a_batch_is_blocked_is_repaired_and_the_batch_is_kept() {
+    for fate in [Fate::Damaged, Fate::FailsBefore, Fate::FailsAfter] {
+        let mut worker = damaged(WhenFull::Block, [Fate::Full, fate]);
+        let (append, mut outcome) = batch();
+        worker.append(append).unwrap();
+        assert!(outcome.try_recv().is_err() && worker.shared.is_blocked(), "{fate:?}");
+        worker.tick(at(0)).unwrap();
+        assert_eq!(outcome.try_recv(), Ok(Ok(())), "{fate:?}");
+        assert_eq!(worker.log.reopened, 2, "{fate:?}: the tick, then the batch");
+        assert!(!worker.shared.is_blocked());
+    }
+}
+
+#[test]
+fn damage_while_the_oldest_are_dropped_is_repaired_and_they_are_dropped() {
+    let mut worker = damaged(WhenFull::DropOldest, [Fate::Full]);
+    let (append, mut outcome) = batch();
+    worker.append(append).unwrap();
+    assert_eq!(outcome.try_recv(), Ok(Ok(())));
+    assert_eq!((worker.log.reopened, next(&worker)), (1, 11));
+    assert_eq!(worker.shared.status().dropped["b"].full, 10);
+}
+
+#[test]
+fn what_is_on_disk_after_a_repair_is_not_known_and_saved_again() {
+    let mut worker = damaged(WhenFull::DropNewest, []);
+    worker.log.is_damaged.set(false);
+    worker.save();
+    let saves = worker.log.saves;
+    worker.save();
+    assert_eq!(worker.log.saves, saves, "it is saved");
+    worker.reopen(damage()).unwrap();
+    worker.save();
+    assert_eq!(worker.log.saves, saves + 1);
+    assert_eq!(worker.log.saved["b"].progress, Progress::new(1));
 }

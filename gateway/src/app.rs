@@ -65,6 +65,7 @@ impl App {
             quota: config.store.quota.bytes(),
             min_free: config.store.min_free.bytes(),
             when_full: config.store.when_full,
+            keep: config.store.keep.duration(),
         };
         let (spool, store) = Spool::open(gateway.state_dir.clone(), policy, &lanes)?;
         let waiting = spool.status().pending;

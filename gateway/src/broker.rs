@@ -27,14 +27,10 @@ mod transport;
 mod wire;
 mod wire_log;
 
-#[cfg_attr(not(test), expect(unused_imports, reason = "only tests send again so far"))]
 pub(crate) use again::{Resent, What};
 pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::live_key;
-pub(crate) use handle::BrokerHandle;
-#[expect(unused_imports, reason = "nobody asks a broker for anything so far")]
-pub(crate) use handle::Stopping;
+pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use transport::tls_files;
-#[expect(unused_imports, reason = "nobody looks at the wire so far")]
 pub(crate) use wire_log::WireEntry;

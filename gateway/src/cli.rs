@@ -5,11 +5,14 @@
 
 mod check;
 mod config;
+mod dead_letters;
 mod demo;
 mod output;
+mod replay;
 mod run;
 mod status;
 mod store;
+mod wire;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,6 +49,13 @@ enum Command {
     /// Look into the store: where it stands, whether it is sound, what is in it; forget a broker
     #[command(subcommand)]
     Store(store::Command),
+    /// Readings that a broker did not take: show them, send them again, delete them
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Send a broker once more what was received in a time and is still on disk
+    Replay(replay::Arguments),
+    /// Show every packet between the gateway and a broker, until it is interrupted
+    Wire(wire::Arguments),
     /// Show it at work: simulated devices, the gateway and a broker, all in one
     Demo(demo::Arguments),
     /// Tell every mistake in the configuration
@@ -86,6 +96,9 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
             Command::Store(command) => store::run(&command, &self.config),
+            Command::DeadLetters(command) => dead_letters::run(&command, &self.config),
+            Command::Replay(arguments) => replay::run(&arguments, &self.config),
+            Command::Wire(arguments) => wire::run(&arguments, &self.config),
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),

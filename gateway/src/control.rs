@@ -8,11 +8,12 @@
 //! next piece when the last one is handed over. It holds one of [`MAX_STREAMS`] places meanwhile,
 //! and loses it when it takes nothing for [`STALL`].
 
+mod brokers;
 mod client;
 mod request;
 
 pub(crate) use client::{AskError, ask};
-pub(crate) use request::{Forgotten, Request};
+pub(crate) use request::{Forgotten, LetterChoice, Request};
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -118,10 +119,35 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
         Ok(Request::StoreExport(selection)) => {
             streamed(streams, export(&mut answer, status, &selection)).await?
         }
+        Ok(request) => tokio::select! {
+            end = streamed(streams, ask_brokers(&mut answer, status, &request)) => end?,
+            () = brokers::until_gone(&mut reader) => return Ok(()),
+        },
         Err(error) => End::Failed(format!("not a request that this gateway knows: {error}")),
     };
     answer.line(&Last { end })?;
     answer.send().await
+}
+
+/// Does what takes as long as a broker takes, and ends with the client.
+async fn ask_brokers(
+    answer: &mut Answer,
+    status: &Status,
+    request: &Request,
+) -> Result<End, AnswerError> {
+    match request {
+        Request::Replay { broker, from_ns, to_ns } => {
+            brokers::replay(answer, status, broker, (*from_ns, *to_ns)).await
+        }
+        Request::Letters(choice) => brokers::list(answer, status, choice).await,
+        Request::LettersResend(choice) => brokers::resend(answer, status, choice).await,
+        Request::LettersDrop(choice) => brokers::drop_letters(answer, status, choice).await,
+        Request::Wire { broker } => brokers::wire(answer, status, broker).await,
+        Request::Status
+        | Request::Forget { .. }
+        | Request::StoreVerify
+        | Request::StoreExport(_) => Ok(End::Complete),
+    }
 }
 
 async fn forget(answer: &mut Answer, status: &Status, broker: &str) -> io::Result<End> {

@@ -29,7 +29,8 @@ pub(crate) fn spool(dir: &Path, batch: u32, duration: Duration) -> Outcome<Run> 
     let folder = Folder::create(dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let lanes = [Lane::only("far", Limits::default())];
-    let policy = Policy { quota: QUOTA, min_free: 0, when_full: WhenFull::DropNewest };
+    let when_full = WhenFull::DropNewest;
+    let policy = Policy { quota: QUOTA, min_free: 0, when_full, keep: Duration::ZERO };
     let (spool, thread) = Spool::open(folder.0.join("state"), policy, &lanes)?;
     let cursor = spool.cursor("far").ok_or("the store does not know its broker")?;
     let mut committing: Option<oneshot::Receiver<_>> = None;

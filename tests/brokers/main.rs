@@ -8,6 +8,7 @@ mod authority;
 mod failover;
 #[path = "../harness.rs"]
 mod harness;
+mod letters;
 mod misbehaving;
 mod nats;
 mod tls;

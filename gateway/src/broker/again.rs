@@ -23,7 +23,6 @@ pub(crate) struct Resend {
 }
 
 /// What to send again.
-#[cfg_attr(not(test), expect(dead_code, reason = "only tests send again so far"))]
 #[derive(Clone, Debug)]
 pub(crate) enum What {
     /// The records with these numbers that were received in this time.

@@ -47,7 +47,6 @@ impl BrokerHandle {
 
     /// Sends something again; resolves when everything is acknowledged or refused, and ends what is
     /// left of it if it is dropped.
-    #[expect(dead_code, reason = "nobody asks for it so far")]
     pub(crate) async fn resend(&self, what: What) -> Result<Resent, Stopping> {
         let (done, outcome) = oneshot::channel();
         let command = Command::Resend(Resend { what, done });
@@ -56,7 +55,6 @@ impl BrokerHandle {
     }
 
     /// The packets that go over the wire from now on, for as long as the receiver is there.
-    #[expect(dead_code, reason = "nobody looks at the wire so far")]
     pub(crate) async fn wire(&self) -> Result<mpsc::Receiver<WireEntry>, Stopping> {
         let (sender, packets) = mpsc::channel(PACKETS);
         self.commands.send(Command::Wire(sender)).await.map_err(|_| Stopping)?;

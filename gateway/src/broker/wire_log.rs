@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
 
 use proto::Instant;
+use serde::Serialize;
 
 use super::wire::{Kind, Properties, PropertyValue, Reader, Reason, property_name};
 use crate::config::Protocol;
@@ -21,15 +22,17 @@ const MAX_TEXT: usize = 256;
 const MAX_PROPERTIES: usize = 32;
 
 /// Which way a packet went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Direction {
     ToBroker,
     FromBroker,
 }
 
 /// One packet. What it does not have, or what cannot be read of it, is `None`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct WireEntry {
+    #[serde(skip)]
     pub(crate) at: Instant,
     pub(crate) direction: Direction,
     /// The packet type's name.

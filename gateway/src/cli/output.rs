@@ -19,6 +19,12 @@ impl Output {
         self.0.write_all(bytes).map_err(|error| unwritten(&error))
     }
 
+    /// Writes a part of the data that somebody is waiting for.
+    pub(crate) fn show(&mut self, bytes: &[u8]) -> Result<(), Exit> {
+        let written = self.0.write_all(bytes).and_then(|()| self.0.flush());
+        written.map_err(|error| unwritten(&error))
+    }
+
     /// Writes `text` and ends the command with `exit`, or with a failure where it cannot be
     /// written.
     pub(crate) fn finish(mut self, text: &str, exit: Exit) -> Exit {

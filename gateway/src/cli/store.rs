@@ -2,9 +2,9 @@
 
 mod export;
 mod forget;
-mod place;
+pub(super) mod place;
 mod status;
-mod time;
+pub(super) mod time;
 mod verify;
 
 use clap::Subcommand;

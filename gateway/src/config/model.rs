@@ -105,6 +105,10 @@ pub(crate) struct Store {
     /// full once what it has is used up. 0 leaves nothing free.
     #[serde(deserialize_with = "values::size::<_, 0, { u64::MAX }>")]
     pub(crate) min_free: ByteSize,
+    /// How long readings stay that every broker has, so that they can be sent once more: 247s to
+    /// 8760h. They go earlier while the store is more than half full.
+    #[serde(deserialize_with = "values::span::<_, 247, 31_536_000>")]
+    pub(crate) keep: Interval,
     /// Shortest time between two commits: more readings share one write, and each waits longer
     /// for its acknowledgement. 0s commits as fast as the disk allows; 1s spares an SD card, 10s
     /// is the most.
@@ -319,6 +323,7 @@ impl Default for Store {
             quota: ByteSize::mib(1024),
             when_full: WhenFull::default(),
             min_free: ByteSize::mib(64),
+            keep: Interval::seconds(3600),
             commit_interval: Interval::default(),
         }
     }

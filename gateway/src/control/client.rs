@@ -17,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for what needs no disk.
 const SHORT_PATIENCE: Duration = Duration::from_secs(5);
 
+/// What takes as long as a broker takes.
+const ANY_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
@@ -46,7 +49,12 @@ pub(crate) async fn ask(
 ) -> Result<(), AskError> {
     let patience = match request {
         Request::Status => SHORT_PATIENCE,
-        Request::Forget { .. } | Request::StoreVerify | Request::StoreExport(_) => PATIENCE,
+        Request::Forget { .. }
+        | Request::StoreVerify
+        | Request::StoreExport(_)
+        | Request::Letters(_)
+        | Request::LettersDrop(_) => PATIENCE,
+        Request::Replay { .. } | Request::LettersResend(_) | Request::Wire { .. } => ANY_PATIENCE,
     };
     let silent = |_| io::Error::from(io::ErrorKind::TimedOut);
     let connect = UnixStream::connect(state_dir.join(SOCKET));

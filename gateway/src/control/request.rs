@@ -1,8 +1,10 @@
 //! What a client of the control socket may ask, and how an answer ends.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::store::Selection;
+use crate::store::{DeadLetter, Selection};
 
 /// A request: one line such as `{"request":"status"}`.
 ///
@@ -22,6 +24,46 @@ pub(crate) enum Request {
     StoreVerify,
     /// Records of the store, one a line.
     StoreExport(Selection),
+    /// Send a broker once more what was received in a time: one line,
+    /// [`Resent`](crate::broker::Resent). It ends when the client hangs up.
+    Replay {
+        /// The broker's name.
+        broker: String,
+        /// From this time on, in nanoseconds since 1970.
+        from_ns: Option<i64>,
+        /// Before this time.
+        to_ns: Option<i64>,
+    },
+    /// Dead letters, one a line.
+    Letters(LetterChoice),
+    /// Send dead letters again and delete those that arrive: one line for each broker. It ends when
+    /// the client hangs up.
+    LettersResend(LetterChoice),
+    /// Delete dead letters: one line for each broker.
+    LettersDrop(LetterChoice),
+    /// The packets of a broker's connection, one a line, until the client hangs up.
+    Wire {
+        /// The broker's name.
+        broker: String,
+    },
+}
+
+/// Which dead letters.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct LetterChoice {
+    /// Only those of this broker.
+    pub(crate) broker: Option<String>,
+    /// Only those with these identifiers; all, if there are none.
+    pub(crate) ids: BTreeSet<u64>,
+}
+
+impl LetterChoice {
+    /// Whether a letter is meant.
+    pub(super) fn takes(&self, letter: &DeadLetter) -> bool {
+        self.broker.as_ref().is_none_or(|broker| *broker == letter.broker)
+            && (self.ids.is_empty() || self.ids.contains(&letter.id))
+    }
 }
 
 /// Whether there was something to forget: the broker is known, and not configured.
@@ -68,6 +110,14 @@ mod tests {
                     device: Some("th-*".parse().unwrap()),
                     ..Selection::default()
                 }),
+            ),
+            (
+                r#"{"request":"replay","broker":"b","from_ns":1}"#,
+                Request::Replay { broker: "b".to_owned(), from_ns: Some(1), to_ns: None },
+            ),
+            (
+                r#"{"request":"letters-drop","ids":[3,1]}"#,
+                Request::LettersDrop(LetterChoice { broker: None, ids: BTreeSet::from([1, 3]) }),
             ),
         ];
         for (line, request) in table {

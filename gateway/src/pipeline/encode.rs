@@ -147,6 +147,13 @@ fn rfc3339(out: &mut Vec<u8>, time: Timestamp) {
     }
 }
 
+/// The same as a text of its own.
+pub(crate) fn rfc3339_text(time: Timestamp) -> String {
+    let mut out = Vec::with_capacity(30);
+    rfc3339(&mut out, time);
+    String::from_utf8(out).unwrap_or_default()
+}
+
 /// A pack of one record, named `{device}/{name}`.
 fn pack(record: &Record) -> senml::Record {
     let reading = &record.reading;

@@ -1,5 +1,7 @@
 //! What the store does when it meets its limits.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -26,4 +28,6 @@ pub(crate) struct Policy {
     pub(crate) min_free: u64,
     /// What to do when one of them is met.
     pub(crate) when_full: WhenFull,
+    /// How long released records stay while there is room; at least [`KEEP`](super::KEEP) counts.
+    pub(crate) keep: Duration,
 }

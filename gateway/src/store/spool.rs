@@ -46,7 +46,8 @@ impl Spool {
         policy: Policy,
         lanes: &[Lane],
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
-        let (log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
+        let (mut log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
+        log.set_keep(policy.keep);
         let shared = Arc::new(Shared::new(&log, known, lanes));
         for (broker, next) in shared.orphans() {
             warn!(
@@ -151,7 +152,6 @@ impl Spool {
     }
 
     /// Deletes dead letters.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only tests delete dead letters so far"))]
     pub(crate) async fn unbury(&self, ids: Vec<u64>) -> Result<(), StoreError> {
         self.ask(|reply| Job::Unbury { ids, reply }).await
     }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use proto::Timestamp;
 use rusqlite::{Connection, ErrorCode, params};
@@ -41,6 +42,8 @@ pub(super) struct SqliteLog {
     space: Space,
     /// Whether the file may take more of the file system, as SQLite was told.
     grows: bool,
+    /// How long released records stay while there is room.
+    keep: Duration,
     /// Held for as long as the file is open.
     _lock: File,
 }
@@ -75,10 +78,16 @@ impl SqliteLog {
             numbers,
             space: Space::open(directory, min_free, quota.reserve),
             grows: true,
+            keep: KEEP,
             _lock: lock,
         };
         log.apply_space().map_err(|source| log.failed(source))?;
         Ok((log, cursors))
+    }
+
+    /// Lets released records stay for so long while there is room, if that is longer than [`KEEP`].
+    pub(super) fn set_keep(&mut self, keep: Duration) {
+        self.keep = keep.max(KEEP);
     }
 
     fn try_append(
@@ -152,10 +161,10 @@ impl SqliteLog {
         }
     }
 
-    /// Deletes some chunks that every broker has, the oldest first: those past [`KEEP`], or any
+    /// Deletes some chunks that every broker has, the oldest first: those past their time, or any
     /// where space is short. The newest chunk stays, because it carries the next number.
     fn trim(&mut self, released: u64, now: Timestamp, crowded: bool) -> rusqlite::Result<usize> {
-        let keep_ms = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
+        let keep_ms = i64::try_from(self.keep.as_millis()).unwrap_or(i64::MAX);
         let before = if crowded { i64::MAX } else { now.as_millis() - keep_ms };
         let due = |oldest: &Oldest| oldest.is_released(released) && oldest.time_ms < before;
         if !self.oldest.as_ref().is_some_and(due) {

@@ -42,7 +42,8 @@ impl Site {
             Some(_) => vec![ordered, live],
         };
         let folder = Folder::new();
-        let policy = Policy { quota: 1 << 30, min_free: 0, when_full: WhenFull::DropNewest };
+        let when_full = WhenFull::DropNewest;
+        let policy = Policy { quota: 1 << 30, min_free: 0, when_full, keep: Duration::ZERO };
         let (spool, _) = Spool::open(folder.0.clone(), policy, &lanes).unwrap();
         let status = Arc::new(BrokerStatus::new(broker.url.clone()));
         let topic = "status".to_owned();

@@ -11,7 +11,7 @@ use crate::store::{FILE, is_locked};
 
 /// Where a store is.
 #[derive(Debug)]
-pub(super) enum Place {
+pub(in crate::cli) enum Place {
     /// A gateway uses this state directory, and is asked.
     Gateway { state_dir: PathBuf, holder: String },
     /// No gateway uses this file.
@@ -41,7 +41,7 @@ pub(super) enum PlaceError {
 
 impl Place {
     /// The named file, or the store of the configuration.
-    pub(super) fn find(file: Option<&Path>, config: &ConfigArgs) -> Result<Self, Exit> {
+    pub(in crate::cli) fn find(file: Option<&Path>, config: &ConfigArgs) -> Result<Self, Exit> {
         let place = match file {
             Some(file) => Self::of_file(file),
             None => {
@@ -97,7 +97,7 @@ pub(super) fn fail(error: &dyn std::error::Error) -> Exit {
 }
 
 /// Asks the gateway that uses a state directory; `take` gets the lines of its answer.
-pub(super) fn ask_gateway(
+pub(in crate::cli) fn ask_gateway(
     state_dir: &Path,
     holder: &str,
     request: &Request,

@@ -9,16 +9,16 @@ use crate::config::Interval;
 
 /// A time: RFC 3339, or how long ago.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Time(Timestamp);
+pub(in crate::cli) struct Time(Timestamp);
 
 /// A text is no time.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a time such as 2026-11-20T22:39:00Z, or how long ago, such as 2h or 1h 30m")]
-pub(super) struct TimeError;
+pub(in crate::cli) struct TimeError;
 
 impl Time {
     /// Nanoseconds since 1970.
-    pub(super) const fn as_nanos(self) -> i64 {
+    pub(in crate::cli) const fn as_nanos(self) -> i64 {
         self.0.as_nanos()
     }
 

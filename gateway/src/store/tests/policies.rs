@@ -25,7 +25,11 @@ impl Store {
     fn with(folder: &Folder, when_full: WhenFull, brokers: &[&str]) -> Self {
         let lanes: Vec<_> =
             brokers.iter().map(|name| Lane::only(name, Limits::default())).collect();
-        Self::open(folder, Policy { quota: SMALL, min_free: 0, when_full }, &lanes)
+        Self::open(
+            folder,
+            Policy { quota: SMALL, min_free: 0, when_full, keep: Duration::ZERO },
+            &lanes,
+        )
     }
 
     fn cursor(&self, key: &str) -> BrokerCursor {
@@ -70,7 +74,8 @@ fn lane(key: &str, routes: u64) -> Lane {
     Lane { key: key.to_owned(), routes, ..Lane::only("a", Limits::default()) }
 }
 
-const POLICY: Policy = Policy { quota: QUOTA, min_free: 0, when_full: WhenFull::DropNewest };
+const POLICY: Policy =
+    Policy { quota: QUOTA, min_free: 0, when_full: WhenFull::DropNewest, keep: Duration::ZERO };
 
 #[test]
 fn what_was_saved_last_counts_though_it_is_less() {
@@ -349,4 +354,27 @@ async fn a_full_store_takes_dead_letters_in_the_room_of_the_reserve() {
     assert!(!folder.0.join("reserve").exists());
     let kept = store.spool.dead(0, 1000).await.unwrap().letters;
     assert_eq!(kept.len() as u64, buried, "what was reported as buried is there");
+}
+
+#[tokio::test]
+async fn what_is_released_stays_as_long_as_it_is_told_to() {
+    let folder = Folder::new();
+    let lanes = [Lane::only("a", Limits::default())];
+    for (keep, stays) in [(Duration::ZERO, false), (Duration::from_secs(2_000_000), true)] {
+        let store = Store::open(&folder, Policy { keep, ..POLICY }, &lanes);
+        let first = store.spool.status().next;
+        store.append(0..5).await.unwrap();
+        store.cursor("a").release_open(first + 5);
+        // LATER is more than the 247 seconds that everything stays.
+        let (receipt, outcome) = oneshot::channel();
+        store.spool.append(batch(5..6), vec![receipt], later()).await;
+        outcome.await.unwrap().unwrap();
+        let (receipt, outcome) = oneshot::channel();
+        store.spool.append(batch(6..7), vec![receipt], later()).await;
+        outcome.await.unwrap().unwrap();
+        store.close();
+        let (log, _) = folder.open();
+        let is_there = records(&log, 1).iter().any(|(n, _)| *n == first);
+        assert_eq!(is_there, stays, "{keep:?}");
+    }
 }

@@ -172,7 +172,12 @@ fn worker(log: FailingLog, when_full: WhenFull, limits: Limits) -> Worker<Failin
     let shared = Arc::new(Shared::new(&log, known, &[Lane::only("b", limits)]));
     // No chunk is damaged, so that nothing is written there.
     let quarantine = Quarantine::new(Path::new(""));
-    Worker::new(log, shared, Policy { quota: 1 << 20, min_free: 0, when_full }, quarantine)
+    Worker::new(
+        log,
+        shared,
+        Policy { quota: 1 << 20, min_free: 0, when_full, keep: Duration::ZERO },
+        quarantine,
+    )
 }
 
 fn at(second: i64) -> Timestamp {

@@ -111,7 +111,11 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
     let mut answer = Answer { writer, lines: Vec::new(), patience: PATIENCE };
     let end = match serde_json::from_str(&line) {
         Ok(Request::Status) => {
-            answer.line(&status.report())?;
+            let mut report = status.report();
+            for (name, broker) in &mut report.brokers {
+                broker.oldest_seconds = brokers::oldest_seconds(status, name).await;
+            }
+            answer.line(&report)?;
             End::Complete
         }
         Ok(Request::Forget { broker }) => forget(&mut answer, status, &broker).await?,

@@ -18,6 +18,8 @@ fn nothing_is_lost_while_the_broker_is_gone() {
         broker.down();
         keep_on(Duration::from_secs(10));
         assert!(gateway.count("/store/pending/sim") >= 100, "readings were taken meanwhile");
+        let oldest = gateway.count("/brokers/sim/oldest_seconds");
+        assert!((9..60).contains(&oldest), "the oldest waits {oldest} s");
         broker.up();
         load.wait_for_more(200);
     });

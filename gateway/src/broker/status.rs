@@ -35,6 +35,8 @@ pub(crate) struct BrokerReport {
     pub(crate) published: u64,
     /// Acknowledgements since the start.
     pub(crate) acknowledged: u64,
+    /// How long the oldest reading that waits has been in the store, where one does.
+    pub(crate) oldest_seconds: Option<u64>,
     /// Readings that were not published, or that the broker did not take.
     pub(crate) refused: BTreeMap<&'static str, Count>,
     /// Why connections ended or could not be made.
@@ -90,6 +92,7 @@ impl BrokerStatus {
             connections: self.connections.load(Ordering::Relaxed),
             published: self.published.load(Ordering::Relaxed),
             acknowledged: self.acknowledged.load(Ordering::Relaxed),
+            oldest_seconds: None,
             refused: self.refused.snapshot(),
             disconnects: self.disconnects.snapshot(),
         }

@@ -95,11 +95,15 @@ fn table(status: &Value) -> String {
         let state = if at("connected") == "true" { "connected to" } else { "not connected," };
         let _ = writeln!(
             out,
-            "broker   {name}: {state} {}, {} published, {} acknowledged, {} waiting",
+            "broker   {name}: {state} {}, {} published, {} acknowledged, {} waiting{}",
             at("url"),
             at("published"),
             at("acknowledged"),
-            text(&format!("/store/pending/{name}"))
+            text(&format!("/store/pending/{name}")),
+            match status.pointer(&format!("/brokers/{name}/oldest_seconds")) {
+                Some(Value::Number(seconds)) => format!(" for up to {seconds} s"),
+                _ => String::new(),
+            }
         );
         dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");

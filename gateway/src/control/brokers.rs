@@ -176,6 +176,16 @@ struct Packet<'a> {
     packet: &'a WireEntry,
 }
 
+/// How long the oldest reading that waits for a broker has been in the store.
+pub(super) async fn oldest_seconds(status: &Status, broker: &str) -> Option<u64> {
+    let spool = &status.spool;
+    let next = spool.oldest_pending(broker).filter(|n| *n < spool.status().next)?;
+    let chunks = spool.read(next).await.ok()?;
+    let oldest = chunks.iter().flat_map(|chunk| &chunk.records).find(|record| record.n >= next)?;
+    let nanos = clock::wall().as_nanos().saturating_sub(oldest.received.as_nanos());
+    Some(u64::try_from(nanos).unwrap_or(0) / 1_000_000_000)
+}
+
 /// Waits until the client has hung up.
 pub(super) async fn until_gone(reader: &mut (impl AsyncRead + Unpin)) {
     // Whatever it says after its request does not matter.

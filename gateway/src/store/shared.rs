@@ -188,6 +188,12 @@ impl Shared {
         }
     }
 
+    /// The lowest number that any lane of a broker has not acknowledged.
+    pub(super) fn oldest_pending(&self, broker: &str) -> Option<u64> {
+        let lanes = self.lanes.iter().filter(|lane| broker_of(&lane.key) == broker);
+        lanes.map(LaneState::lowest).min()
+    }
+
     /// Where the store stands.
     pub(super) fn status(&self) -> StoreStatus {
         let next = *self.head.borrow();

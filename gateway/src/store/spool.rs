@@ -132,6 +132,11 @@ impl Spool {
         self.shared.cursors()
     }
 
+    /// The lowest number that any lane of a broker has not acknowledged.
+    pub(crate) fn oldest_pending(&self, broker: &str) -> Option<u64> {
+        self.shared.oldest_pending(broker)
+    }
+
     /// Where the store stands.
     pub(crate) fn status(&self) -> StoreStatus {
         self.shared.status()

@@ -185,12 +185,13 @@ fn td_coap_core_16_lossy_link_with_separate_response() {
 }
 
 /// A Non-confirmable request that takes time gets no Acknowledgement, but a Non-confirmable
-/// response.
+/// response, which is late: that of a second request overtakes it.
 #[test]
 fn td_coap_core_17_separate_non_confirmable() {
     let server = Server::start();
     let mut client = Raw::connect(server.address);
     client.send(b"t", &get("separate").non_confirmable());
+    assert_eq!(client.ask(b"u", &get("test")).code, Code::CONTENT);
     let response = client.receive();
     assert_eq!((response.kind, response.code), (MessageType::NonConfirmable, Code::CONTENT));
     assert_eq!((&*response.token, response.text()), (&b"t"[..], "it took a while"));

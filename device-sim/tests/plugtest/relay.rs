@@ -11,8 +11,8 @@ use super::server::Background;
 
 /// That a datagram is lost.
 const LOSS: f64 = 0.4;
-/// So that every exchange ends: the retransmissions get past this, both ways.
-const MAX_LOST_IN_A_ROW: u32 = 2;
+/// Datagrams lost between two that reach the client, so that few retransmissions get past it.
+const MAX_LOST: u32 = 2;
 
 /// A relay; it ends when it is dropped.
 pub(crate) struct Relay {
@@ -48,11 +48,10 @@ impl Relay {
 async fn run(front: UdpSocket, back: UdpSocket, mut rng: Rng, lost: Arc<AtomicU32>) {
     let (mut request, mut response) = ([0; 2048], [0; 2048]);
     let mut client = None;
-    // Of both ways together, because a lost response costs a request too.
-    let mut in_a_row = 0;
-    let mut is_lost = || {
-        let is_lost = in_a_row < MAX_LOST_IN_A_ROW && rng.chance(LOSS);
-        in_a_row = if is_lost { in_a_row + 1 } else { 0 };
+    let mut lost_since = 0;
+    let mut is_lost = |lost_since: &mut u32| {
+        let is_lost = *lost_since < MAX_LOST && rng.chance(LOSS);
+        *lost_since += u32::from(is_lost);
         lost.fetch_add(is_lost.into(), Ordering::Relaxed);
         is_lost
     };
@@ -61,13 +60,14 @@ async fn run(front: UdpSocket, back: UdpSocket, mut rng: Rng, lost: Arc<AtomicU3
             received = front.recv_from(&mut request) => {
                 let (len, from) = received.unwrap();
                 client = Some(from);
-                if !is_lost() {
+                if !is_lost(&mut lost_since) {
                     back.send(&request[..len]).await.unwrap();
                 }
             }
             received = back.recv(&mut response) => {
                 let len = received.unwrap();
-                if let Some(client) = client && !is_lost() {
+                if let Some(client) = client && !is_lost(&mut lost_since) {
+                    lost_since = 0;
                     front.send_to(&response[..len], client).await.unwrap();
                 }
             }

@@ -20,6 +20,10 @@ fn witness(server: &Server) {
     (0..SEVERAL).for_each(|_| drop(witness.notification()));
 }
 
+fn is_answer(message: &Received) -> bool {
+    message.kind == MessageType::Acknowledgement
+}
+
 /// Observe grows from notification to notification (RFC 7641 §4.4), and the state with it.
 fn assert_in_order(notifications: &[Received]) {
     for pair in notifications.windows(2) {
@@ -69,11 +73,7 @@ fn td_coap_obs_03_stop_observing() {
     client.observe(b"t", "obs");
     client.notification();
     let id = client.send(b"t", &get("obs").option(OptionNumber::OBSERVE, &[1]));
-    // A notification may have been under way.
-    let mut answer = client.notification();
-    while answer.kind != MessageType::Acknowledgement {
-        answer = client.notification();
-    }
+    let answer = client.receive_among_notifications(is_answer);
     assert_eq!((answer.id, answer.code, answer.observe()), (id, Code::CONTENT, None));
     witness(&server);
     assert!(client.waiting().is_empty());
@@ -158,10 +158,7 @@ fn td_coap_obs_08_another_content_format_ends_observations() {
 
 /// The notification that ends an observation; it has no Observe (RFC 7641 §4.2).
 fn last(client: &Raw) -> Received {
-    let mut notification = client.notification();
-    while notification.code.is_success() {
-        notification = client.notification();
-    }
+    let notification = client.receive_among_notifications(|one| !one.code.is_success());
     assert_eq!((&*notification.token, notification.observe()), (&b"t"[..], None));
     notification
 }
@@ -188,10 +185,7 @@ fn td_coap_obs_10_get_does_not_end_an_observation() {
     let mut client = Raw::connect(server.address);
     client.observe(b"t", "obs");
     let id = client.send(b"u", &get("obs"));
-    let mut answer = client.notification();
-    while answer.kind != MessageType::Acknowledgement {
-        answer = client.notification();
-    }
+    let answer = client.receive_among_notifications(is_answer);
     assert_eq!((answer.id, answer.observe()), (id, None));
     (0..SEVERAL).for_each(|_| assert_eq!(&*client.notification().token, b"t"));
 }

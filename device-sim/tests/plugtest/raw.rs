@@ -8,6 +8,8 @@ use proto::coap::{Block, Code, Message, MessageType, Method, OptionNumber, Optio
 
 /// The deadline of everything that must happen.
 const SOON: Duration = Duration::from_secs(20);
+/// Other messages that may come before the one that is waited for.
+const MAX_OTHERS: usize = 50;
 
 /// A socket that is connected to the server.
 pub(crate) struct Raw {
@@ -119,6 +121,12 @@ impl Raw {
             self.send_empty(MessageType::Acknowledgement, notification.id);
         }
         notification
+    }
+
+    /// The first message that is `wanted`, after notifications that are not.
+    pub(crate) fn receive_among_notifications(&self, wanted: fn(&Received) -> bool) -> Received {
+        let mut messages = std::iter::repeat_with(|| self.notification()).take(MAX_OTHERS);
+        messages.find(wanted).expect("the message among many notifications")
     }
 }
 

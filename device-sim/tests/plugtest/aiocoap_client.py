@@ -97,7 +97,7 @@ async def main():
     contexts = [context]
     if "proxy" in plan:
         outgoing = await aiocoap.Context.create_client_context()
-        proxy = proxies.ReverseProxyWithPooledObservations(outgoing)
+        proxy = proxies.ProxyWithPooledObservations(outgoing)
         proxy.add_redirector(proxies.UnconditionalRedirector(server))
         bind = ("127.0.0.1", plan["proxy"])
         contexts += [outgoing, await aiocoap.Context.create_server_context(proxy, bind=bind)]

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod broker;
+mod plugtest;
 mod print;
 
 use std::io;
@@ -23,6 +24,14 @@ enum Command {
     /// there is no TLS.
     #[command(after_long_help = broker::manual())]
     Broker(broker::Options),
+
+    /// Runs a CoAP server with the resources of the ETSI and IPSO CoAP plugtests, to try clients and
+    /// gateways with.
+    ///
+    /// It speaks CoAP over UDP with observation and block-wise transfers. Nothing is stored on disk,
+    /// and every sender gets an answer of any size: keep it away from open networks.
+    #[command(after_long_help = plugtest::MANUAL)]
+    Plugtest(plugtest::Options),
 }
 
 /// Why a command failed.
@@ -32,6 +41,8 @@ pub(crate) enum CommandError {
     Runtime(#[source] io::Error),
     #[error(transparent)]
     Broker(#[from] broker::BrokerError),
+    #[error(transparent)]
+    Plugtest(#[from] plugtest::PlugtestError),
 }
 
 impl CommandError {
@@ -40,6 +51,7 @@ impl CommandError {
         match self {
             Self::Runtime(_) => None,
             Self::Broker(error) => error.hint(),
+            Self::Plugtest(error) => error.hint(),
         }
     }
 }
@@ -51,6 +63,7 @@ impl Cli {
         let runtime = builder.enable_all().build().map_err(CommandError::Runtime)?;
         match self.command {
             Command::Broker(options) => runtime.block_on(broker::run(options))?,
+            Command::Plugtest(options) => runtime.block_on(plugtest::run(options))?,
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! A [`device`] is a pure machine that measures made-up [`signal`]s; a [`transport`] writes its
 //! reports as a [`payload`] and tells the [`ledger`] what was sent and what was acknowledged.
 //! [`broker`] is the far end of a test or a demo: it records what arrives, which the ledger compares,
-//! and can misbehave on purpose. [`proxy`] sits in front of any TCP peer and injures the connections
+//! and can misbehave on purpose. [`plugtest`] is a CoAP server to try clients with. [`proxy`] sits in front of any TCP peer and injures the connections
 //! through it.
 
 pub mod broker;
@@ -12,6 +12,7 @@ pub mod device;
 mod door;
 pub mod ledger;
 pub mod payload;
+pub mod plugtest;
 pub mod proxy;
 pub mod signal;
 pub mod transport;

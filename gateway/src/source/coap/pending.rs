@@ -1,4 +1,4 @@
-//! Requests whose readings are on their way to the disk.
+//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -8,85 +8,118 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use proto::coap::{ExchangeId, Request, Response};
+use proto::coap::{Code, Response};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::resources::{Action, accepted, busy, handle, not_stored};
+use super::resources::{Resources, Work, accepted, busy, links_with, not_stored};
 use crate::pipeline::Receipt;
-use crate::source::Context;
 use crate::store::{NotStored, Origin};
 
-/// The requests of one endpoint that wait for the store.
-pub(super) struct Submissions {
-    context: Arc<Context>,
-    receipts: FuturesUnordered<Settling>,
+/// The requests of one endpoint, by what it calls them.
+pub(super) struct Pending<E> {
+    resources: Arc<Resources>,
+    requests: FuturesUnordered<Request<E>>,
 }
 
-/// A request and what tells of its end.
-struct Settling {
-    exchange: ExchangeId,
-    receipt: Receipt,
+struct Request<E> {
+    /// `None` after its end.
+    exchange: Option<E>,
+    end: End,
 }
 
-impl Future for Settling {
-    type Output = (ExchangeId, Result<(), NotStored>);
+/// What tells of the end.
+enum End {
+    Stored(Receipt),
+    Loaded(JoinHandle<Response>),
+}
+
+/// What came of it.
+enum Outcome {
+    Stored(Result<(), NotStored>),
+    Loaded(Option<Response>),
+}
+
+impl<E: Unpin> Future for Request<E> {
+    type Output = (Option<E>, Outcome);
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let outcome = ready!(Pin::new(&mut self.receipt).poll(task));
-        Poll::Ready((self.exchange, outcome.unwrap_or(Err(NotStored::Failed))))
+        let outcome = match &mut self.end {
+            End::Stored(receipt) => {
+                let stored = ready!(Pin::new(receipt).poll(task));
+                Outcome::Stored(stored.unwrap_or(Err(NotStored::Failed)))
+            }
+            End::Loaded(response) => Outcome::Loaded(ready!(Pin::new(response).poll(task)).ok()),
+        };
+        Poll::Ready((self.exchange.take(), outcome))
     }
 }
 
-impl Submissions {
-    pub(super) fn new(context: Arc<Context>) -> Self {
-        Self { context, receipts: FuturesUnordered::new() }
+impl<E: Unpin> Pending<E> {
+    pub(super) fn new(resources: Arc<Resources>) -> Self {
+        Self { resources, requests: FuturesUnordered::new() }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.receipts.is_empty()
+        self.requests.is_empty()
     }
 
-    /// The answer to a request, or `None` where [`settled`](Self::settled) will have it. `origin`
-    /// is what tells a retransmission, where there are any.
-    pub(super) fn handle_request(
+    /// Starts the work, whose answer [`settled`](Self::settled) will have, or gives the exchange
+    /// back with the answer where there is no room. `origin` is what tells a retransmission, where
+    /// there are any.
+    pub(super) fn start(
         &self,
-        exchange: ExchangeId,
+        exchange: E,
         from: SocketAddr,
-        request: &Request,
+        work: Work,
         origin: Option<Origin>,
-    ) -> Option<Response> {
-        let readings = match handle(&self.context, from, request) {
-            Action::Respond(response) => return Some(response),
-            Action::Submit(readings) => readings,
+    ) -> Option<(E, Response)> {
+        let context = &self.resources.context;
+        let end = match work {
+            Work::Store(readings) => match context.inlet.try_submit(readings, origin) {
+                Ok(receipt) => Some(End::Stored(receipt)),
+                Err(why) => {
+                    context.refuse("busy", from, why, b"");
+                    None
+                }
+            },
+            Work::Load(files, request) => files.start_load().map(|permit| {
+                End::Loaded(spawn_blocking(move || {
+                    let _permit = permit;
+                    files.load(&request)
+                }))
+            }),
+            Work::List(files, request) => files.start_load().map(|permit| {
+                End::Loaded(spawn_blocking(move || {
+                    let _permit = permit;
+                    links_with(files.list(), &request)
+                }))
+            }),
         };
-        match self.context.inlet.try_submit(readings, origin) {
-            Ok(receipt) => {
-                self.receipts.push(Settling { exchange, receipt });
-                None
-            }
-            Err(why) => {
-                self.context.refuse("busy", from, why, b"");
-                Some(busy())
-            }
-        }
+        let Some(end) = end else { return Some((exchange, busy())) };
+        self.requests.push(Request { exchange: Some(exchange), end });
+        None
     }
 
     /// Waits for the next answer, and takes those that are there with it: the receipts of a commit
     /// come together. There is none where this [is empty](Self::is_empty).
-    pub(super) async fn settled(&mut self) -> Vec<(ExchangeId, Response)> {
-        let mut settled = Vec::from_iter(self.receipts.next().await);
-        while let Some(Some(next)) = self.receipts.next().now_or_never() {
+    pub(super) async fn settled(&mut self) -> Vec<(E, Response)> {
+        let mut settled = Vec::from_iter(self.requests.next().await);
+        while let Some(Some(next)) = self.requests.next().now_or_never() {
             settled.push(next);
         }
-        let answer = |(exchange, outcome)| (exchange, self.answer(outcome));
-        settled.into_iter().map(answer).collect()
+        let answer = |(exchange, outcome): (Option<E>, _)| Some((exchange?, self.answer(outcome)));
+        settled.into_iter().filter_map(answer).collect()
     }
 
-    fn answer(&self, outcome: Result<(), NotStored>) -> Response {
+    fn answer(&self, outcome: Outcome) -> Response {
         match outcome {
-            Ok(()) => accepted(),
-            Err(why) => {
-                self.context.not_stored(why);
+            Outcome::Stored(Ok(())) => accepted(),
+            Outcome::Stored(Err(why)) => {
+                self.resources.context.not_stored(why);
                 not_stored(why)
+            }
+            Outcome::Loaded(response) => {
+                response.unwrap_or_else(|| Response::new(Code::INTERNAL_SERVER_ERROR))
             }
         }
     }

@@ -88,7 +88,9 @@ fn a_file_is_downloaded_in_blocks() {
     assert!(fs::read(&download).unwrap() == file, "the file is another one");
     let small = get(address, "files/set.json");
     assert!(small.text.contains("Content-Format:application/json"), "{}", small.text);
-    assert!(small.text.contains("ETag:"), "{}", small.text);
+    let etag = small.text.split("ETag:").nth(1).and_then(|text| text.split(',').next()).unwrap();
+    let again = libcoap(address, "files/set.json", &["-m", "get", "-O", &format!("4,{etag}")]);
+    assert_eq!(again.code, "2.03", "{}", again.text);
     assert_eq!(libcoap(address, "files/set.json", &["-m", "get", "-A", "60"]).code, "4.06");
     assert_eq!(libcoap(address, "files/set.json", &["-m", "put", "-e", "1"]).code, "4.05");
     let over_tcp = format!("coap+tcp://{}/files/set.json", gateway.tcp_address("nodes"));

@@ -12,6 +12,7 @@ mod udp;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -49,6 +50,11 @@ pub(crate) enum Source {
 pub(crate) enum SourceError {
     #[error("source `{name}` cannot listen on {address}: {hint}")]
     Bind { name: String, address: SocketAddr, hint: String, source: io::Error },
+    #[error(
+        "source `{name}` cannot open the folder {} that it should serve: make it, let the gateway read it, or correct `link.files`",
+        path.display()
+    )]
+    Folder { name: String, path: PathBuf, source: io::Error },
 }
 
 impl Source {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use proto::Rng;
+use proto::coap::Code;
 
 use crate::fleet::{Site, check, keep_on, repetitions, run_fleet, wait_until_delivered};
 use crate::harness::clock::{PATIENCE, wait_until};
@@ -71,6 +72,35 @@ fn a_retransmission_across_a_kill_is_answered_and_not_stored_again() {
     // Another message is a new one.
     ask(MESSAGES);
     assert_eq!(site.gateway.count("/store/next"), 3 + 2 * u64::from(MESSAGES));
+}
+
+#[test]
+fn the_last_block_of_a_pack_is_recognised_across_a_kill() {
+    // RFC 7959 §2.3, RFC 7252 §4.5
+    let broker = Recorder::start();
+    let mut site = Site::start(&broker.url(), "");
+    let node = site.node();
+    let ask = |message_id: u8, block1: u8, payload: &[u8]| {
+        // POST with Uri-Path r (11), Content-Format 110 (12) and Block1 (27 = 12 + 13 + 2).
+        let head = [0x41, 2, 0, message_id, 7, 0xb1, b'r', 0x11, 110, 0xd1, 2, block1, 0xff];
+        node.send(&[&head, payload].concat());
+        let answer = node.receive(PATIENCE).expect("an answer");
+        assert_eq!(answer[2..4], [0, message_id], "{answer:02x?}");
+        Code::from_byte(answer[1])
+    };
+    const MORE: u8 = 0x08;
+    const LAST: u8 = 0x10;
+    let (first, last) = br#"[{"bn":"d/","n":"a","v":1}]"#.split_at(16);
+    assert_eq!(ask(1, MORE, first), Code::CONTINUE);
+    assert_eq!(ask(2, LAST, last), Code::CHANGED);
+    for _ in 0..2 {
+        assert_eq!(ask(2, LAST, last), Code::CHANGED);
+        assert_eq!(site.gateway.count("/store/next"), 2);
+        site.gateway.kill();
+        site.gateway.launch();
+        site.gateway.wait_until_up();
+    }
+    assert_eq!(ask(3, LAST, last), Code::REQUEST_ENTITY_INCOMPLETE, "as another message");
 }
 
 #[test]

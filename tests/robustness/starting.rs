@@ -60,6 +60,13 @@ fn a_port_in_use_is_told() {
 }
 
 #[test]
+fn a_folder_for_files_that_is_not_there_is_told() {
+    let source = "[sources.x]\nlink = { type = \"coap\", bind = [\"127.0.0.1:0\"], files = \"/nowhere/x\" }\n";
+    let output = Gateway::new(&format!("{source}{NOWHERE}")).run_to_end();
+    expect_failure(&output, &["source `x`", "/nowhere/x", "link.files", "No such file"]);
+}
+
+#[test]
 fn a_state_directory_that_cannot_be_used_is_told() {
     let gateway = Gateway::new(&format!("{UDP}{NOWHERE}"));
     let dir = gateway.dir();

@@ -31,7 +31,7 @@ pub(crate) struct Answer {
 }
 
 /// A request by libcoap's client, with its arguments for method, format and payload.
-fn libcoap(gateway: SocketAddr, path: &str, arguments: &[&str]) -> Answer {
+pub(crate) fn libcoap(gateway: SocketAddr, path: &str, arguments: &[&str]) -> Answer {
     libcoap_answer(&format!("coap://{gateway}/{path}"), arguments)
 }
 
@@ -119,7 +119,9 @@ fn a_wrong_request_gets_its_code_and_is_counted() {
         ("r", &["-m", "post", "-t", SENML_JSON, "-e", "[]"], "4.00", ""),
         ("r/th-1/temp", &["-m", "post", "-e", "  "], "4.00", "nothing"),
         ("x", &["-m", "post", "-e", "1"], "4.04", "/.well-known/core"),
-        ("r/th-1", &["-m", "post", "-e", "1"], "4.04", "/.well-known/core"),
+        ("r/th-1", &["-m", "post", "-e", "1"], "4.05", "GET"),
+        ("r/th-1/temp/x", &["-m", "get"], "4.04", "/.well-known/core"),
+        ("files/x", &["-m", "get"], "4.04", "/.well-known/core"),
         ("r", &["-m", "get"], "4.05", "POST"),
         ("r/th-1/temp", &["-m", "delete"], "4.05", "POST"),
         (".well-known/core", &["-m", "post", "-e", "1"], "4.05", ""),
@@ -161,16 +163,8 @@ pub(crate) fn aiocoap_posts(
     posts: usize,
     all: &Subscriber,
 ) {
-    let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"));
-    let python = tests.join(".venv/bin/python");
-    let has_aiocoap = Command::new(&python)
-        .args(["-c", "import aiocoap"])
-        .output()
-        .is_ok_and(|o| o.status.success());
-    assert!(has_aiocoap, "{} has no aiocoap; run tests/setup", python.display());
-
-    let mut command = Command::new(&python);
-    command.arg(tests.join("spine/post.py")).arg(format!("{scheme}://{gateway}"));
+    let mut command = aiocoap("post.py");
+    command.arg(format!("{scheme}://{gateway}"));
     let output = run(command.args([contexts.to_string(), posts.to_string()]));
     let codes = String::from_utf8(output.stdout).unwrap();
     assert_eq!(
@@ -185,4 +179,18 @@ pub(crate) fn aiocoap_posts(
             all.expect(&format!("site/gw/{device}/p{post}"), &expected);
         }
     }
+}
+
+/// A script of this folder that uses aiocoap, to be given its arguments.
+pub(crate) fn aiocoap(script: &str) -> Command {
+    let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"));
+    let python = tests.join(".venv/bin/python");
+    let has_aiocoap = Command::new(&python)
+        .args(["-c", "import aiocoap"])
+        .output()
+        .is_ok_and(|o| o.status.success());
+    assert!(has_aiocoap, "{} has no aiocoap; run tests/setup", python.display());
+    let mut command = Command::new(&python);
+    command.arg(tests.join("spine").join(script));
+    command
 }

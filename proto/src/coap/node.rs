@@ -202,6 +202,12 @@ impl<P: Copy + Ord + Hash + Debug> Node<P> {
         self.server.notify(resource, response);
     }
 
+    /// Whether anybody observes a resource. After [`respond_observed`](Self::respond_observed) it
+    /// says whether there will be a [`NodeEvent::Unobserved`].
+    pub fn is_observed(&self, resource: ResourceId) -> bool {
+        self.server.is_observed(resource)
+    }
+
     /// Rebuilds the de-duplication after a restart: see
     /// [`Endpoint::remember`](super::Endpoint::remember).
     pub fn remember(

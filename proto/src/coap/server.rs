@@ -212,6 +212,10 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         self.observers.handle_undelivered(notification);
     }
 
+    pub(super) fn is_observed(&self, resource: ResourceId) -> bool {
+        self.observers.is_observed(resource)
+    }
+
     pub(super) fn poll_unobserved(&mut self) -> Option<ResourceId> {
         self.observers.poll_unobserved()
     }

@@ -151,6 +151,19 @@ pub(crate) struct CoapLink {
         deserialize_with = "values::span_ms::<_, 0, 1900>"
     )]
     pub(crate) separate_after: Interval,
+    /// A folder whose files nodes may read as `/files/…`, such as `"/srv/firmware"`: files of up to
+    /// 1 MiB, no links that lead out of it. Without it, none are served.
+    #[serde(default, deserialize_with = "values::path_option")]
+    pub(crate) files: Option<PathBuf>,
+    /// How many times as large as its request an answer over UDP may be before the client has
+    /// proved its address with Echo (RFC 9175), 1 to 65535: more than 3 only where nobody can forge
+    /// addresses, for clients without Echo.
+    #[serde(
+        default = "default_amplification",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) amplification: u16,
 }
 
 /// Bits of a character.
@@ -250,6 +263,10 @@ fn default_coap_bind() -> Vec<SocketAddr> {
 
 const fn default_max_coap_clients() -> u16 {
     256
+}
+
+const fn default_amplification() -> u16 {
+    3
 }
 
 const fn default_separate_after() -> Interval {

@@ -1,40 +1,144 @@
 //! What a request means: the resources of the gateway.
 
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use proto::coap::{Code, Method, Request, Response};
-use proto::{Reading, Timestamp, Value};
+use proto::coap::content_format::{CBOR, TEXT_PLAIN};
+use proto::coap::link_format::{Link, discover, parse};
+use proto::coap::{Code, Delivery, Method, Request, Response};
+use proto::{Reading, Timestamp};
 
+use super::files::Files;
+use super::latest::{Latest, View};
+use super::posted;
 use crate::clock;
-use crate::decode::{DecodeError, Draft, JsonDecoder, decode_pack, parse_value};
 use crate::source::Context;
 use crate::store::NotStored;
 
-// Content-Formats: RFC 7252 §12.3, RFC 8428 §12.3.
-const TEXT_PLAIN: u16 = 0;
-const LINK_FORMAT: u16 = 40;
-const OCTET_STREAM: u16 = 42;
-const JSON: u16 = 50;
-const SENML_JSON: u16 = 110;
-const SENML_CBOR: u16 = 112;
-
-/// What `/.well-known/core` says (RFC 6690).
-const LINKS: &str = "</r>;rt=\"gateway.readings\";ct=\"110 112 50\"";
+/// What `/.well-known/core` says of those that are always there (RFC 6690).
+const LINKS: &str =
+    "</r>;rt=\"gateway.readings\";ct=\"110 112 50\",</time>;rt=\"gateway.time\";ct=\"0 60\"";
 /// Seconds until a node should try again when the pipeline is full.
 const BUSY_SECONDS: u32 = 2;
 /// Seconds until a node should try again when the disk is full.
 const FULL_SECONDS: u32 = 30;
 
-/// For JSON that nothing was configured for.
-static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);
+static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
+
+/// What a source serves, over all of its sockets.
+pub(super) struct Resources {
+    pub(super) context: Context,
+    pub(super) latest: Latest,
+    pub(super) files: Option<Arc<Files>>,
+}
 
 /// What to do with a request.
 pub(super) enum Action {
     /// Answer it now.
     Respond(Response),
-    /// Answer it when these are on disk.
-    Submit(Vec<Reading>),
+    /// Answer it with this, which can be observed.
+    Show(View),
+    /// Answer it when this is done.
+    Await(Work),
+}
+
+/// What takes a while.
+pub(super) enum Work {
+    /// Bringing these to the disk.
+    Store(Vec<Reading>),
+    /// Reading the file that this asks for.
+    Load(Arc<Files>, Request),
+    /// Listing the files among the links.
+    List(Arc<Files>, Request),
+}
+
+/// All there is.
+enum Resource<'a> {
+    /// `/.well-known/core`
+    Links,
+    /// `/time`
+    Time,
+    /// `/r`
+    Readings,
+    /// `/r/{device}`
+    Device(&'a str),
+    /// `/r/{device}/{name}`
+    Value { device: &'a str, name: &'a str },
+    /// `/files/…`
+    File,
+}
+
+impl<'a> Resource<'a> {
+    fn of(request: &'a Request) -> Option<Self> {
+        let mut segments = request.segments();
+        let path = [segments.next(), segments.next(), segments.next(), segments.next()];
+        Some(match path {
+            [Some(".well-known"), Some("core"), None, None] => Self::Links,
+            [Some("time"), None, None, None] => Self::Time,
+            [Some("r"), None, None, None] => Self::Readings,
+            [Some("r"), Some(device), None, None] => Self::Device(device),
+            [Some("r"), Some(device), Some(name), None] => Self::Value { device, name },
+            [Some("files"), Some(_), _, _] => Self::File,
+            _ => return None,
+        })
+    }
+}
+
+impl Resources {
+    /// What to do with `request` of `peer`.
+    pub(super) fn handle(&self, peer: SocketAddr, request: &Request) -> Action {
+        let action = match Resource::of(request) {
+            Some(Resource::Links) => Ok(self.links(request)),
+            Some(Resource::Time) => time(request, clock::wall()).map(Action::Respond),
+            Some(Resource::Readings) => {
+                self.post(request, "", |context| posted::pack(context, peer, request))
+            }
+            Some(Resource::Device(device)) => View::of(request, device, None).map(Action::Show),
+            Some(Resource::Value { device, name }) if request.method == Method::Get => {
+                View::of(request, device, Some(name)).map(Action::Show)
+            }
+            Some(Resource::Value { device, name }) => self.post(request, "GET, ", |context| {
+                posted::value(context, peer, request, device, name)
+            }),
+            Some(Resource::File) => self.file(request),
+            None => Err(not_found()),
+        };
+        action.unwrap_or_else(Action::Respond)
+    }
+
+    fn post(
+        &self,
+        request: &Request,
+        others: &str,
+        readings: impl FnOnce(&Context) -> Result<Vec<Reading>, Response>,
+    ) -> Result<Action, Response> {
+        if !matches!(request.method, Method::Post | Method::Put) {
+            return Err(not_allowed(&format!("{others}POST or PUT readings")));
+        }
+        readings(&self.context).map(|readings| Action::Await(Work::Store(readings)))
+    }
+
+    /// The folder is not read for a request that is refused in any case.
+    fn links(&self, request: &Request) -> Action {
+        match &self.files {
+            Some(files) if request.method == Method::Get => {
+                Action::Await(Work::List(Arc::clone(files), request.clone()))
+            }
+            Some(_) | None => Action::Respond(discover(&FIXED, request, Delivery::Unicast)),
+        }
+    }
+
+    fn file(&self, request: &Request) -> Result<Action, Response> {
+        let files = self.files.as_ref().ok_or_else(not_found)?;
+        check_get(request)?;
+        Ok(Action::Await(Work::Load(Arc::clone(files), request.clone())))
+    }
+}
+
+/// The answer to a request for links where there are files too.
+pub(super) fn links_with(files: Vec<Link>, request: &Request) -> Response {
+    let links: Vec<_> = FIXED.iter().cloned().chain(files).collect();
+    discover(&links, request, Delivery::Unicast)
 }
 
 /// The answer when the readings are on disk.
@@ -56,99 +160,60 @@ pub(super) fn not_stored(why: NotStored) -> Response {
     response.diagnostic(&why.to_string())
 }
 
-/// What to do with `request` of `peer`.
-pub(super) fn handle(context: &Context, peer: SocketAddr, request: &Request) -> Action {
-    let mut segments = request.segments();
-    let path = [segments.next(), segments.next(), segments.next(), segments.next()];
-    let submitted = match path {
-        [Some(".well-known"), Some("core"), None, None] => return links(request),
-        [Some("r"), None, None, None] => pack(context, peer, request),
-        [Some("r"), Some(device), Some(name), None] => value(context, peer, request, device, name),
-        _ => Err(Response::new(Code::NOT_FOUND).diagnostic("see /.well-known/core")),
-    };
-    match submitted {
-        Ok(readings) => Action::Submit(readings),
-        Err(response) => Action::Respond(response),
-    }
+/// The answer where there is nothing.
+pub(super) fn not_found() -> Response {
+    Response::new(Code::NOT_FOUND).diagnostic("see /.well-known/core")
 }
 
-fn links(request: &Request) -> Action {
-    let acceptable = request.accepts().is_none_or(|format| format == LINK_FORMAT);
-    Action::Respond(if request.method != Method::Get {
-        Response::new(Code::METHOD_NOT_ALLOWED)
-    } else if acceptable {
-        Response::new(Code::CONTENT).content_format(LINK_FORMAT).payload(LINKS)
-    } else {
-        Response::new(Code::NOT_ACCEPTABLE)
-    })
+/// Refuses everything but a GET.
+pub(super) fn check_get(request: &Request) -> Result<(), Response> {
+    if request.method == Method::Get { Ok(()) } else { Err(not_allowed("GET")) }
 }
 
-/// `/r`: several readings, by content format, or by the first byte where the node does not say it
-/// (RFC 7252 §5.5.1).
-fn pack(context: &Context, peer: SocketAddr, request: &Request) -> Result<Vec<Reading>, Response> {
-    check_method(request)?;
-    let now = clock::wall();
-    let payload = &request.payload;
-    let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
-    let drafts = match request.options.content_format() {
-        Some(SENML_JSON | SENML_CBOR) => decode_pack(payload, now),
-        Some(JSON) => PLAIN_JSON.decode(payload),
-        None if first == Some(&b'{') => PLAIN_JSON.decode(payload),
-        None => decode_pack(payload, now),
-        Some(_) => {
-            let formats = "send application/senml+json (110), senml+cbor (112) or json (50)";
-            return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats));
+fn not_allowed(methods: &str) -> Response {
+    Response::new(Code::METHOD_NOT_ALLOWED).diagnostic(methods)
+}
+
+/// The gateway's time: seconds since 1970 as text, or as CBOR's tag 1 (RFC 8949 §3.4.2).
+fn time(request: &Request, now: Timestamp) -> Result<Response, Response> {
+    check_get(request)?;
+    let format = request.negotiate(&[TEXT_PLAIN, CBOR])?;
+    let millis = now.as_millis();
+    let (seconds, millis) = (millis.div_euclid(1000), millis.rem_euclid(1000));
+    let text = format!("{seconds}.{millis:03}");
+    let payload = match text.parse::<f64>() {
+        Ok(number) if format == CBOR => {
+            const TAG_1_FLOAT: [u8; 2] = [0xc1, 0xfb];
+            [&TAG_1_FLOAT[..], &number.to_be_bytes()].concat()
         }
+        Ok(_) | Err(_) => text.into_bytes(),
     };
-    finish(context, peer, request, now, drafts)
+    Ok(Response::new(Code::CONTENT).content_format(format).max_age(0).payload(payload))
 }
 
-/// `/r/{device}/{name}`: one value.
-fn value(
-    context: &Context,
-    peer: SocketAddr,
-    request: &Request,
-    device: &str,
-    name: &str,
-) -> Result<Vec<Reading>, Response> {
-    check_method(request)?;
-    let payload = &request.payload;
-    let value = match request.options.content_format() {
-        Some(OCTET_STREAM) => Ok(Value::Bytes(payload.clone())),
-        None | Some(TEXT_PLAIN) => text(payload).map(parse_value),
-        Some(JSON) => text(payload).map(|text| match serde_json::from_str::<String>(text) {
-            Ok(text) => Value::Text(text),
-            Err(_) => parse_value(text),
-        }),
-        Some(_) => {
-            let formats = "send text/plain (0), application/octet-stream (42) or json (50)";
-            return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats));
-        }
-    };
-    let device = Some(device.to_owned());
-    let drafts = value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]);
-    finish(context, peer, request, clock::wall(), drafts)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text(payload: &[u8]) -> Result<&str, DecodeError> {
-    let text = std::str::from_utf8(payload).map_err(|_| DecodeError::NotText)?.trim();
-    if text.is_empty() { Err(DecodeError::Empty) } else { Ok(text) }
-}
-
-fn check_method(request: &Request) -> Result<(), Response> {
-    if matches!(request.method, Method::Post | Method::Put) {
-        return Ok(());
+    #[test]
+    fn the_fixed_links_are_links() {
+        assert_eq!(FIXED.len(), 2);
     }
-    Err(Response::new(Code::METHOD_NOT_ALLOWED).diagnostic("POST or PUT readings"))
-}
 
-fn finish(
-    context: &Context,
-    peer: SocketAddr,
-    request: &Request,
-    now: Timestamp,
-    drafts: Result<Vec<Draft>, DecodeError>,
-) -> Result<Vec<Reading>, Response> {
-    let readings = context.complete(drafts, now, peer.ip().to_canonical(), &request.payload);
-    readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
+    #[test]
+    fn the_time_is_text_or_cbor() {
+        // RFC 8949 §3.4.2
+        let get = Request::new(Method::Get);
+        let now = Timestamp::from_nanos(1_732_198_755_250_000_000);
+        let text = time(&get, now).unwrap();
+        assert_eq!(
+            (text.options.content_format(), text.payload),
+            (Some(0), b"1732198755.250".to_vec())
+        );
+        let cbor = time(&get.clone().accept(CBOR), now).unwrap().payload;
+        let mut decoder = minicbor::Decoder::new(&cbor);
+        assert_eq!(decoder.tag().unwrap().as_u64(), 1);
+        assert_eq!(decoder.f64().unwrap(), 1_732_198_755.25);
+        assert_eq!(time(&get.accept(50), now).unwrap_err().code, Code::NOT_ACCEPTABLE);
+    }
 }

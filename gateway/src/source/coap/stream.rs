@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use proto::Instant;
 use proto::coap::{
-    CloseReason, Release, StreamConfig, StreamEndpoint, StreamEvent, StreamFault, StreamOutput,
+    CloseReason, ExchangeId, Release, StreamConfig, StreamEndpoint, StreamEvent, StreamFault,
+    StreamOutput,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -19,9 +20,9 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::submissions::Submissions;
+use super::pending::Pending;
+use super::resources::{Action, Resources};
 use crate::clock;
-use crate::source::Context;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 8192;
@@ -31,30 +32,30 @@ const LINGER: Duration = Duration::from_secs(3);
 
 /// A client.
 pub(super) struct Connection {
-    context: Arc<Context>,
+    resources: Arc<Resources>,
     peer: SocketAddr,
     endpoint: StreamEndpoint,
-    submissions: Submissions,
+    pending: Pending<ExchangeId>,
     /// What the endpoint wants written.
     outgoing: Bytes,
 }
 
 impl Connection {
-    pub(super) fn new(context: Arc<Context>, peer: SocketAddr) -> Self {
+    pub(super) fn new(resources: Arc<Resources>, peer: SocketAddr) -> Self {
         Self {
             endpoint: StreamEndpoint::new(clock::now(), StreamConfig::default()),
-            submissions: Submissions::new(Arc::clone(&context)),
+            pending: Pending::new(Arc::clone(&resources)),
             outgoing: Bytes::new(),
-            context,
+            resources,
             peer,
         }
     }
 
     /// Runs until the connection is closed. After `stop` the client is asked to close it.
     pub(super) async fn run(mut self, mut stream: TcpStream, stop: CancellationToken) {
-        debug!(source = %self.context.name, peer = %self.peer, "connected");
+        debug!(source = %self.resources.context.name, peer = %self.peer, "connected");
         let reason = self.serve(&mut stream, stop).await;
-        debug!(source = %self.context.name, peer = %self.peer, %reason, "disconnected");
+        debug!(source = %self.resources.context.name, peer = %self.peer, %reason, "disconnected");
         self.count(&reason);
         let _ = stream.shutdown().await;
         let mut rest = [0; 1024];
@@ -78,7 +79,7 @@ impl Connection {
                     let release = Release { diagnostic, ..Release::default() };
                     self.endpoint.release(clock::now(), &release);
                 }
-                settled = self.submissions.settled(), if !self.submissions.is_empty() => {
+                settled = self.pending.settled(), if !self.pending.is_empty() => {
                     let now = clock::now();
                     for (exchange, response) in settled {
                         self.endpoint.respond(now, exchange, &response);
@@ -116,12 +117,17 @@ impl Connection {
                 StreamOutput::Event(StreamEvent::Closed(reason)) => return Err(reason),
                 StreamOutput::Event(StreamEvent::Request { exchange, request, .. }) => {
                     let (peer, now) = (self.peer, clock::now());
-                    let answer = self.submissions.handle_request(exchange, peer, &request, None);
-                    if let Some(response) = answer {
+                    let answer = match self.resources.handle(peer, &request) {
+                        Action::Respond(response) => Some((exchange, response)),
+                        // Without Observe, which a server may leave out (RFC 7641 §4.1).
+                        Action::Show(view) => Some((exchange, self.resources.latest.show(&view))),
+                        Action::Await(work) => self.pending.start(exchange, peer, work, None),
+                    };
+                    if let Some((exchange, response)) = answer {
                         self.endpoint.respond(now, exchange, &response);
                     }
                 }
-                // This endpoint makes no requests, and what it sends fits every client.
+                // This endpoint makes no requests, and answers as far as a client takes it.
                 StreamOutput::Event(
                     StreamEvent::Capabilities(_)
                     | StreamEvent::Released(_)
@@ -136,7 +142,7 @@ impl Connection {
     /// Counts an end that is the client's fault.
     fn count(&self, reason: &CloseReason) {
         let refuse = |word, why: &dyn std::fmt::Display| {
-            self.context.refuse(word, self.peer, why, b"");
+            self.resources.context.refuse(word, self.peer, why, b"");
         };
         match reason {
             CloseReason::Aborted(StreamFault::LateCsm | StreamFault::Silent) => {

@@ -1,0 +1,76 @@
+//! What the clients of one socket observe (RFC 7641): which number stands for which view.
+
+use std::collections::{BTreeSet, HashMap};
+
+use proto::Reading;
+use proto::coap::ResourceId;
+
+use super::latest::View;
+
+/// Views that are observed: as many as there are observers, at most.
+#[derive(Default)]
+pub(super) struct Observed {
+    views: HashMap<ResourceId, View>,
+    by_device: HashMap<String, Vec<ResourceId>>,
+    last_id: u64,
+}
+
+impl Observed {
+    pub(super) fn is_empty(&self) -> bool {
+        self.views.is_empty()
+    }
+
+    /// The number of a view, which it has from now on until it is [forgotten](Self::forget).
+    pub(super) fn id(&mut self, view: &View) -> ResourceId {
+        let same = self.by_device.get(&view.device).into_iter().flatten();
+        let known = same.copied().find(|id| self.views.get(id) == Some(view));
+        known.unwrap_or_else(|| {
+            self.last_id += 1;
+            let id = ResourceId(self.last_id);
+            self.by_device.entry(view.device.clone()).or_default().push(id);
+            self.views.insert(id, view.clone());
+            id
+        })
+    }
+
+    /// Nobody observes it.
+    pub(super) fn forget(&mut self, id: ResourceId) {
+        let Some(view) = self.views.remove(&id) else { return };
+        if let Some(ids) = self.by_device.get_mut(&view.device) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_device.remove(&view.device);
+            }
+        }
+    }
+
+    /// Adds those that show a reading.
+    pub(super) fn add_affected(&self, reading: &Reading, affected: &mut BTreeSet<ResourceId>) {
+        let ids = self.by_device.get(&reading.device).into_iter().flatten();
+        affected
+            .extend(ids.filter(|id| self.views.get(id).is_some_and(|view| view.shows(reading))));
+    }
+
+    pub(super) fn view(&self, id: ResourceId) -> Option<&View> {
+        self.views.get(&id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::coap::{Method, Request};
+
+    #[test]
+    fn a_view_keeps_its_number_until_it_is_forgotten() {
+        let view = |name| View::of(&Request::new(Method::Get), "a", name).unwrap();
+        let mut observed = Observed::default();
+        let [one, all] = [Some("t"), None].map(|name| observed.id(&view(name)));
+        assert_ne!(one, all);
+        assert_eq!(observed.id(&view(Some("t"))), one);
+        observed.forget(one);
+        assert_eq!((observed.view(one), observed.view(all)), (None, Some(&view(None))));
+        observed.forget(all);
+        assert!(observed.is_empty() && observed.by_device.is_empty());
+    }
+}

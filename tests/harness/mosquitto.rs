@@ -78,7 +78,7 @@ impl Mosquitto {
         // Started by root it would become another user, who cannot read the passwords.
         let mut config = format!(
             "user root\nmax_inflight_messages 0\nallow_anonymous false\npassword_file {}\n\
-             persistence_location {}/\n{lines}\nlistener {port} 127.0.0.1\n",
+             persistence_location {}/\nlistener {port} 127.0.0.1\n{lines}\n",
             passwords.display(),
             dir.path().display()
         );

@@ -25,7 +25,7 @@ fn tool(gateway: &Gateway, arguments: &[&str]) -> Output {
 fn printed(gateway: &Gateway, arguments: &[&str]) -> String {
     let output = tool(gateway, arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{arguments:?}: {stderr}");
+    assert!(output.status.success() && stderr.is_empty(), "{arguments:?}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -135,6 +135,96 @@ fn an_export_can_be_narrowed() {
         fails(&unknown, 1, &["no broker `cloud`", "`sim`"]);
     }
     fails(&tool(&gateway, &["export", "--from", "yesterday"]), 2, &["2026-11-20T22:39:00Z"]);
+}
+
+/// What a broker that is gone has not acknowledged is deleted when room is needed. That is no damage.
+#[test]
+fn a_broker_that_is_not_configured_any_more_is_shown_and_takes_nothing_for_damage() {
+    let [sim, old] = [Recorder::start(), Recorder::start()];
+    let mut gateway = gateway(&[("sim", &sim), ("old", &old)]);
+    let long = "x".repeat(20_000);
+    store(&gateway, &long, 1..=5);
+    gateway.terminate();
+    let config = fs::read_to_string(gateway.config()).unwrap();
+    let (config, _) = config.split_once("[brokers.old]").unwrap();
+    fs::write(gateway.config(), format!("store.quota = \"1MiB\"\n{config}")).unwrap();
+    sim.up();
+    gateway.launch();
+    gateway.wait_until_up();
+    for n in (6..=55).step_by(5) {
+        store(&gateway, &long, n..=n + 4);
+        wait_until_delivered(&gateway);
+    }
+    let mut kept = 0;
+    for how in ["running", "stopped"] {
+        if how == "stopped" {
+            assert_eq!(tool(&gateway, &["forget", "other"]).status.code(), Some(1), "not known");
+            gateway.terminate();
+            fails(&tool(&gateway, &["forget", "old"]), 69, &["no gateway uses", "start it"]);
+        }
+        let status = json(&gateway, &["status", "--json"]);
+        assert_eq!(
+            (&status["orphans"]["old"], &status["waiting"]["old"]),
+            (&1.into(), &Value::Null)
+        );
+        let text = printed(&gateway, &["status"]);
+        assert!(text.contains("broker   old: not configured, stands at reading 1\n"), "{text}");
+        let verdict = json(&gateway, &["verify", "--json"]);
+        assert_eq!(verdict["sound"], true, "{how}: {verdict}");
+        assert!(verdict["first"].as_u64().unwrap() > 5, "{how}: {verdict}");
+        let left = values(&printed(&gateway, &["export", "--broker", "old"]));
+        assert_eq!(left.last().unwrap(), &format!("{long}-55"), "{how}");
+        kept = left.len();
+        assert_eq!(values(&printed(&gateway, &["export", "--broker", "sim"])), [""; 0], "{how}");
+    }
+    // Configured again it gets what is there, and nothing counts as damaged or dropped.
+    let url = old.url();
+    let config = format!("store.quota = \"1MiB\"\n{config}[brokers.old]\nurl = \"{url}\"\n");
+    fs::write(gateway.config(), config).unwrap();
+    old.up();
+    gateway.launch();
+    gateway.wait_until_up();
+    wait_until("the rest", || gateway.status()["store"]["pending"]["old"] == 0);
+    assert_eq!(old.readings().len(), kept);
+    assert_eq!((gateway.count("/store/damaged"), gateway.count("/store/dropped/old/full")), (0, 0));
+}
+
+#[test]
+fn dead_letters_are_counted_and_survive_damage() {
+    let broker = Recorder::start();
+    let mut gateway = gateway(&[("sim", &broker)]);
+    let config = fs::read_to_string(gateway.config()).unwrap();
+    gateway.terminate();
+    fs::write(gateway.config(), format!("{config}max_packet = \"1KiB\"\n")).unwrap();
+    gateway.launch();
+    gateway.wait_until_up();
+    broker.up();
+    store(&gateway, "value", 1..=3);
+    store(&gateway, &"x".repeat(5000), 4..=5);
+    wait_until_delivered(&gateway);
+    for how in ["running", "stopped", "damaged", "repaired"] {
+        match how {
+            "stopped" => drop(gateway.terminate()),
+            "damaged" => {
+                let mut bytes = fs::read(spool(&gateway)).unwrap();
+                bytes[..4096].fill(0);
+                fs::write(spool(&gateway), bytes).unwrap();
+                gateway.launch();
+                gateway.wait_until_up();
+            }
+            "repaired" => drop(gateway.terminate()),
+            _ => {}
+        }
+        let text = printed(&gateway, &["status"]);
+        assert!(text.contains("broker   sim: 0 waiting, 2 dead letters\n"), "{how}: {text}");
+        assert_eq!(json(&gateway, &["status", "--json"])["dead"]["sim"], 2, "{how}");
+        let text = printed(&gateway, &["verify"]);
+        assert!(
+            text.starts_with("sound: ") && text.contains("2 dead letters can be read"),
+            "{text}"
+        );
+    }
+    assert_eq!(broker.readings().len(), 3);
 }
 
 #[test]

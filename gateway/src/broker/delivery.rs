@@ -338,7 +338,7 @@ impl Delivery {
 
     /// Says what the broker's terms change.
     fn tell_terms(&self, resumed: bool) {
-        let pending = self.head.borrow().saturating_sub(self.ordered.cursor.next());
+        let pending = self.ordered.cursor.pending();
         info!(broker = %self.name, url = %self.status.url(), pending, resumed, "connected");
         let terms = self.session.terms();
         if let Some(client_id) = &terms.client_id {

@@ -128,10 +128,10 @@ fn store(out: &mut String, status: &Value) {
     let is = |path: &str| status.pointer(path).and_then(Value::as_bool).unwrap_or(false);
     let _ = writeln!(
         out,
-        "store    {}, {} commits, {} readings since the store was made",
+        "store    {}, {} commits, the next number is {}",
         bytes("/store/used_bytes"),
         count("/store/commits"),
-        count("/store/next").saturating_sub(1),
+        count("/store/next"),
     );
     let _ = writeln!(
         out,

@@ -95,8 +95,8 @@ pub(crate) struct Gateway {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Store {
-    /// Most bytes that the store takes on disk, everything included: 1MiB or more. It takes them as
-    /// it needs them; `when_full` says what happens then.
+    /// Most bytes that the store takes on disk, apart from what damage leaves behind: 1MiB or more.
+    /// It takes them as it needs them; `when_full` says what happens then.
     #[serde(deserialize_with = "values::size::<_, 0x10_0000, { u64::MAX }>")]
     pub(crate) quota: ByteSize,
     /// What happens to new readings while the store is full, or the disk.
@@ -176,8 +176,8 @@ pub(crate) struct Broker {
     /// 1s to 1h.
     #[serde(default = "default_ack_timeout", deserialize_with = "values::span::<_, 1, 3600>")]
     pub(crate) ack_timeout: Interval,
-    /// Largest packet that the broker takes, 128B to 256MiB; larger readings are dropped and
-    /// counted.
+    /// Largest packet that the broker takes, 128B to 256MiB; larger readings become dead
+    /// letters.
     #[serde(
         default = "default_max_packet",
         deserialize_with = "values::size::<_, 128, 0x1000_0000>"

@@ -17,7 +17,7 @@ use super::lane::{Standing, standings};
 use super::pages::Image;
 use super::recovery::{failed_to_open, has_dropped, is_empty};
 use super::repair::{beside, fill};
-use super::schema::{Content, VERSION, load_cursors};
+use super::schema::{Content, Saved, VERSION};
 use super::worker::READ_BYTES;
 use super::{Chunk, DeadPage, StoreError, rows};
 
@@ -61,11 +61,12 @@ impl Archive {
             }
         }
         let newest = rows::newest(&connection).map_err(in_sqlite)?;
-        let next = newest.likely_next();
+        let Saved { head, cursors } =
+            Saved::load(&connection, content, &newest).map_err(in_sqlite)?;
+        let next = newest.likely_next().max(head);
         if has_dropped(path, next, next).map_err(at_path)? {
             return Err(damaged("its write-ahead log is broken in the middle"));
         }
-        let cursors = load_cursors(&connection, content, &newest).map_err(in_sqlite)?;
         Ok(Self { connection, path: path.to_owned(), content, next, cursors, copy: None })
     }
 

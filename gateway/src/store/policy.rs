@@ -22,7 +22,7 @@ pub(crate) enum WhenFull {
 /// The limits of the whole store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Policy {
-    /// Most bytes on disk, everything included.
+    /// Most bytes on disk, apart from what damage leaves behind.
     pub(crate) quota: u64,
     /// Bytes that stay free on the file system; 0 leaves nothing.
     pub(crate) min_free: u64,

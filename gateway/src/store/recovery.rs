@@ -15,7 +15,7 @@ use super::pages::Image;
 use super::quota::Quota;
 use super::repair::{beside, repair};
 use super::rows::{self, Oldest};
-use super::schema::{Content, VERSION, create, load_cursors, migrate};
+use super::schema::{Content, Saved, VERSION, create, migrate};
 use super::skips::Skips;
 use super::{FILE, StoreError};
 
@@ -95,11 +95,13 @@ impl Recovered {
             }
         }
         let newest = rows::newest(&connection).map_err(in_sqlite)?;
-        let cursors = load_cursors(&connection, content, &newest).map_err(in_sqlite)?;
+        let Saved { head, cursors } =
+            Saved::load(&connection, content, &newest).map_err(in_sqlite)?;
         let end = newest.end.unwrap_or(1);
         let next = match newest.damaged {
-            Some(_) => numbers.give_up(end).map_err(at_path)?,
-            None => numbers.next(newest.end),
+            Some(_) => numbers.give_up(end.max(head)).map_err(at_path)?,
+            // What brokers have acknowledged was used.
+            None => numbers.next(newest.end).max(head),
         };
         if has_dropped(path, end, next).map_err(at_path)? {
             return Err(damaged("its write-ahead log is broken in the middle"));

@@ -71,7 +71,7 @@ pub(super) fn repair(
     let mut place = || {
         File::open(&filling)?.sync_all()?;
         // Before the new file is found: from it alone nobody could tell what was used.
-        let goes_on = numbers.give_up(salvaged.end.max(next.unwrap_or(1)))?;
+        let goes_on = numbers.give_up(salvaged.head.max(next.unwrap_or(1)))?;
         let time = unused(directory, &stamp(clock::wall()));
         fs::rename(&filling, directory.join(format!("{FILLED}{time}")))?;
         sync(directory)?;

@@ -28,6 +28,8 @@ pub(super) struct Salvaged {
     pub(super) lost: u64,
     /// One past the highest number that was found.
     pub(super) end: u64,
+    /// No number below may be used again.
+    pub(super) head: u64,
     /// Whether the disk had room for everything.
     pub(super) is_complete: bool,
 }
@@ -51,12 +53,22 @@ pub(super) fn salvage(
     if is_complete {
         insert_skip(connection, survey.end, &survey.cursors)?;
     }
-    Ok(Salvaged { records, letters: unsigned(letters), lost, end: survey.end, is_complete })
+    Ok(Salvaged {
+        records,
+        letters: unsigned(letters),
+        lost,
+        end: survey.end,
+        head: survey.head,
+        is_complete,
+    })
 }
 
 /// What the old file says as a whole.
 struct Survey {
+    /// One past the newest record.
     end: u64,
+    /// The next number, as far as the cursors know it.
+    head: u64,
     cursors: Cursors,
     /// What no broker waits for any more.
     released: u64,
@@ -79,18 +91,18 @@ impl Survey {
             Ok(())
         });
         let (end, _) = newest;
-        let cursors = found_cursors(image, end, beside, limit);
-        let released = cursor::released(&cursors, end).unwrap_or(0);
+        let (head, cursors) = found_cursors(image, end, beside, limit);
+        let released = cursor::released(&cursors, head).unwrap_or(0);
         let keep_ms = i64::try_from(KEEP.as_millis()).unwrap_or(i64::MAX);
-        Self { end, cursors, released, keep_from_ms: newest_ms.saturating_sub(keep_ms) }
+        Self { end, head, cursors, released, keep_from_ms: newest_ms.saturating_sub(keep_ms) }
     }
 }
 
-/// The cursors, from those `beside` the newest chunk, which ends at `end`, and what is left of their
+/// The next number as far as they know, and the cursors, from those `beside` the newest chunk, which ends at `end`, and what is left of their
 /// table: of each the one that was saved later. One that was deleted may come back, which repeats
 /// records and loses none.
-fn found_cursors(image: &Image, end: u64, beside: Cursors, limit: Option<u64>) -> Cursors {
-    let mut cursors = beside;
+fn found_cursors(image: &Image, end: u64, beside: Cursors, limit: Option<u64>) -> (u64, Cursors) {
+    let (mut head, mut cursors) = (end, beside);
     let mut saved_at: BTreeMap<String, u64> = BTreeMap::new();
     let mut first = Vec::new();
     image.cursors(|found| match found {
@@ -99,6 +111,7 @@ fn found_cursors(image: &Image, end: u64, beside: Cursors, limit: Option<u64>) -
             if let Some(cursor) = row.cursor()
                 && (row.head >= newest || !cursors.contains_key(row.key))
             {
+                head = row.head.max(head);
                 saved_at.insert(row.key.to_owned(), row.head);
                 cursors.insert(row.key.to_owned(), cursor);
             }
@@ -111,12 +124,12 @@ fn found_cursors(image: &Image, end: u64, beside: Cursors, limit: Option<u64>) -
         first.retain(|(_, next)| is_possible(*next));
         first.iter().for_each(|(broker, next)| raise(&mut cursors, broker, *next));
     }
-    cursors
+    (head, cursors)
 }
 
 fn copy(image: &Image, connection: &Connection, survey: &Survey) -> rusqlite::Result<()> {
     connection.execute_batch("BEGIN")?;
-    let copied = save_cursors(connection, &survey.cursors, survey.end)
+    let copied = save_cursors(connection, &survey.cursors, survey.head)
         .and_then(|()| connection.execute_batch("COMMIT; BEGIN"))
         .and_then(|()| copy_letters(image, connection))
         .and_then(|()| copy_chunks(image, connection, survey))

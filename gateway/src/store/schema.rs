@@ -125,25 +125,36 @@ pub(super) fn save_cursors(
     Ok(())
 }
 
-/// The cursors as they were saved last, be it in their table or beside the newest chunk.
-pub(super) fn load_cursors(
-    connection: &Connection,
-    content: Content,
-    newest: &Newest,
-) -> rusqlite::Result<Cursors> {
-    if content == Content::Older {
-        return first_cursors(connection, newest.cursors.clone());
-    }
-    let (saved_at, table) = table(connection)?;
-    let is_older = newest.end.is_some_and(|end| end > saved_at) && !newest.cursors.is_empty();
-    Ok(if is_older { newest.cursors.clone() } else { table })
+/// The table of cursors.
+#[derive(Debug)]
+pub(super) struct Saved {
+    /// The next number at the time when it was saved.
+    pub(super) head: u64,
+    pub(super) cursors: Cursors,
 }
 
-/// The table of cursors, and when it was saved.
+impl Saved {
+    /// The cursors as they were saved last, be it there or beside the newest chunk.
+    pub(super) fn load(
+        connection: &Connection,
+        content: Content,
+        newest: &Newest,
+    ) -> rusqlite::Result<Self> {
+        if content == Content::Older {
+            let cursors = first_cursors(connection, newest.cursors.clone())?;
+            return Ok(Self { head: 1, cursors });
+        }
+        let (head, table) = table(connection)?;
+        let is_older = newest.end.is_some_and(|end| end > head) && !newest.cursors.is_empty();
+        Ok(Self { head, cursors: if is_older { newest.cursors.clone() } else { table } })
+    }
+}
+
+/// When the table of cursors was saved, and what is in it.
 fn table(connection: &Connection) -> rusqlite::Result<(u64, Cursors)> {
     let mut statement = connection.prepare("SELECT broker, head, state, crc FROM cursor")?;
     let mut rows = statement.query([])?;
-    let (mut saved_at, mut cursors) = (0, Cursors::new());
+    let (mut saved_at, mut cursors) = (1, Cursors::new());
     while let Some(row) = rows.next()? {
         let key = String::from_utf8_lossy(row.get_ref(0)?.as_bytes().unwrap_or_default());
         match cursor_row(row).and_then(|row| Some((row.head, row.cursor()?))) {

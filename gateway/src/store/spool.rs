@@ -168,6 +168,13 @@ impl BrokerCursor {
         self.lane().map_or(0, |lane| lane.position().cursor.progress.lowest())
     }
 
+    /// How many records are pending.
+    pub(crate) fn pending(&self) -> u64 {
+        let head = *self.shared.head.borrow();
+        let skips = self.shared.skips();
+        self.lane().map_or(0, |lane| skips.pending(&lane.position().cursor.progress, head))
+    }
+
     /// Nothing below this is to be published any more: it was dropped. It only grows, and nobody
     /// is woken by that: look at it before each publish.
     pub(crate) fn floor(&self) -> u64 {

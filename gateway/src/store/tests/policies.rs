@@ -172,6 +172,7 @@ fn a_damaged_row_of_a_chunk_makes_no_limit_drop_more_than_it_should() {
     assert!(!log.can_trim(2) && log.can_trim(3));
     log.save(&cursors(9), 9, later()).unwrap();
     assert_eq!(log.first(), 9);
+    assert_eq!(log.end_of_older(1, now()).unwrap(), 1, "what is missing is not old");
 }
 
 #[test]

@@ -124,6 +124,27 @@ fn cursors_beside_the_newest_chunk_count_where_they_are_newer_than_the_table() {
 }
 
 #[test]
+fn what_brokers_have_acknowledged_is_not_used_again_though_nothing_else_is_left() {
+    for is_damaged in [false, true] {
+        let folder = Folder::new();
+        let (mut log, _) = folder.open();
+        append(&mut log, [1, 2, 3]);
+        log.save(&cursors(4), 4, now()).unwrap();
+        drop(log);
+        folder.sqlite().execute("DELETE FROM chunk", []).unwrap();
+        fs::remove_file(folder.path().join("numbers")).unwrap();
+        if is_damaged {
+            damage(&folder, 0);
+        }
+        let (mut log, known) = folder.open();
+        assert_eq!(known, cursors(4));
+        let n = append(&mut log, [7]);
+        assert!(n >= 4, "{n}");
+        assert_eq!(records(&log, 1), [(n, 7)]);
+    }
+}
+
+#[test]
 fn the_reserve_stays_and_the_new_file_keeps_within_its_limits() {
     let folder = Folder::new();
     let (log, _) = folder.open_with(1024 * 1024);

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::Value;
 
 use super::store::place::{Place, ask_gateway};
@@ -42,11 +42,13 @@ pub(super) struct Filter {
 
 /// Which ones; without any, nothing is meant by mistake.
 #[derive(Args)]
+#[group(skip)]
+#[command(group(ArgGroup::new("which").args(["broker", "ids", "all"]).required(true).multiple(true)))]
 pub(super) struct Chosen {
     #[command(flatten)]
     filter: Filter,
     /// All of them
-    #[arg(long, conflicts_with_all = ["broker", "ids"], required_unless_present_any = ["broker", "ids"])]
+    #[arg(long, conflicts_with_all = ["broker", "ids"])]
     all: bool,
     /// Print the outcome as JSON
     #[arg(long)]

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proto::coap::{
-    Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Output, Request,
-    Response,
+    Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
+    NodeEvent, NodeOutput, Output, Request, ResourceId, Response, link_format,
 };
 use proto::{Instant, Timestamp, senml};
 
@@ -138,6 +138,61 @@ impl End {
         }
         panic!("the endpoint never comes to rest");
     }
+}
+
+/// A server with one observable resource gets requests from clients of several addresses that the
+/// input makes up: every datagram that it sends is a message, and it comes to rest.
+pub fn coap_node(data: &[u8]) {
+    let mut input = Input(data);
+    let mut node = Node::new(NodeConfig::default(), 1);
+    let resource = ResourceId(1);
+    let mut now = Instant::ZERO;
+    while let Some(operation) = input.byte() {
+        match operation & 3 {
+            0 => now = now + Duration::from_millis(u64::from(input.byte().unwrap_or(0)).pow(2)),
+            1 => node.notify(now, resource, body(operation)),
+            _ => {
+                let len = usize::from(input.byte().unwrap_or(0));
+                let from = usize::from(operation >> 2 & 3);
+                node.handle_datagram(now, from, input.take(len), Delivery::Unicast);
+            }
+        }
+        let mut outputs = 0;
+        loop {
+            match node.poll_output() {
+                NodeOutput::Transmit { datagram, .. } => {
+                    Message::parse(&datagram).expect("what is sent is a message");
+                }
+                NodeOutput::Event(NodeEvent::Request { ask, request, .. }) => {
+                    if request.method == Method::Get {
+                        node.respond_observed(now, ask, resource, body(operation));
+                    } else {
+                        node.respond(now, ask, Response::new(Code::CHANGED));
+                    }
+                }
+                NodeOutput::Event(_) => {}
+                NodeOutput::Wait(Some(at)) if at <= now => node.handle_timeout(now),
+                NodeOutput::Wait(_) => break,
+            }
+            outputs += 1;
+            assert!(outputs < 10_000, "the node never comes to rest");
+        }
+    }
+}
+
+/// A representation of one block or of many.
+fn body(operation: u8) -> Response {
+    Response::new(Code::CONTENT).payload(vec![operation; usize::from(operation) * 8])
+}
+
+/// Links that were read can be written, and read again as the same.
+pub fn link_format(data: &[u8]) {
+    let Some(links) = std::str::from_utf8(data).ok().and_then(|text| link_format::parse(text).ok())
+    else {
+        return;
+    };
+    let written = link_format::write(&links);
+    assert_eq!(link_format::parse(&written).expect("our own links"), links);
 }
 
 struct Input<'a>(&'a [u8]);

@@ -28,3 +28,13 @@ fn coap_endpoints() {
 fn senml_packs() {
     replay(include_str!("../../fuzz/corpora/senml.hex"), checks::senml);
 }
+
+#[test]
+fn coap_nodes() {
+    replay(include_str!("../../fuzz/corpora/coap_node.hex"), checks::coap_node);
+}
+
+#[test]
+fn links() {
+    replay(include_str!("../../fuzz/corpora/link_format.hex"), checks::link_format);
+}

@@ -125,7 +125,7 @@ impl Gateway {
     /// What it says of itself: what `gateway status --json` prints.
     pub(crate) fn ask(&self) -> Outcome<Value> {
         let mut stream = UnixStream::connect(self.folder.0.join("state/control.sock"))?;
-        stream.write_all(b"status\n")?;
+        stream.write_all(b"{\"request\":\"status\"}\n")?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line)?;
         Ok(serde_json::from_str(&line)?)

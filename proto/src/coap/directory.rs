@@ -149,6 +149,8 @@ pub struct Directory {
     registrations: BTreeMap<u64, Registration>,
     /// By sector and endpoint name.
     by_name: BTreeMap<(Option<String>, String), u64>,
+    /// By base URI and zone.
+    by_base: BTreeSet<(String, Option<u32>, u64)>,
     /// When each lapses, or is removed where it has.
     due: BTreeSet<(Instant, u64)>,
     bytes: usize,
@@ -163,6 +165,7 @@ impl Directory {
             config,
             registrations: BTreeMap::new(),
             by_name: BTreeMap::new(),
+            by_base: BTreeSet::new(),
             due: BTreeSet::new(),
             bytes: 0,
             last_id: 0,
@@ -284,6 +287,15 @@ impl Directory {
         self.registrations.values().filter(|registration| !registration.is_lapsed())
     }
 
+    /// The registration of who sends from there, if there is exactly one.
+    pub fn at(&self, from: &Requester) -> Option<&Registration> {
+        let base = from.base.clone()?;
+        let all = (base.clone(), from.zone, 0)..=(base, from.zone, u64::MAX);
+        let found = self.by_base.range(all).filter_map(|(.., id)| self.registrations.get(id));
+        let mut found = found.filter(|registration| !registration.is_lapsed());
+        found.next().filter(|_| found.next().is_none())
+    }
+
     /// Whether a simple registration is done: the links of the node are known, and still fresh.
     fn begin_simply(
         &mut self,
@@ -353,6 +365,7 @@ impl Directory {
         self.last_id = self.last_id.max(id);
         self.bytes += size;
         self.by_name.insert(registration.name(), id);
+        self.by_base.insert((registration.base().into(), registration.zone(), id));
         self.due.insert((registration.due(), id));
         self.registrations.insert(id, registration);
         Ok(id)
@@ -398,6 +411,7 @@ impl Directory {
     fn take_silently(&mut self, id: u64) -> Option<Registration> {
         let registration = self.registrations.remove(&id)?;
         self.by_name.remove(&registration.name());
+        self.by_base.remove(&(registration.base().into(), registration.zone(), id));
         self.due.remove(&(registration.due(), id));
         self.bytes -= registration.size();
         Some(registration)

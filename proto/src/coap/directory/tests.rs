@@ -141,6 +141,24 @@ fn a_base_that_was_not_given_follows_the_address() {
 }
 
 #[test]
+fn who_sends_is_known_by_the_one_registration_that_has_its_address() {
+    let mut rig = Rig::new();
+    let here = rig.from.clone();
+    rig.register("ep=a&lt=60", "");
+    rig.register("ep=elsewhere&base=coap://h", "");
+    let name =
+        |rig: &Rig, from: &Requester| rig.directory.at(from).map(|it| String::from(it.endpoint()));
+    assert_eq!(name(&rig, &here).as_deref(), Some("a"));
+    assert_eq!(name(&rig, &at("coap://h")).as_deref(), Some("elsewhere"));
+    assert_eq!(name(&rig, &Requester { zone: Some(1), ..here.clone() }), None);
+    assert_eq!(name(&rig, &Requester::default()), None);
+    rig.register("ep=b", "");
+    assert_eq!(name(&rig, &here), None, "two of them");
+    rig.pass(60);
+    assert_eq!(name(&rig, &here).as_deref(), Some("b"), "the other one has lapsed");
+}
+
+#[test]
 fn the_examples_of_resource_lookups_are_answered() {
     // RFC 9176 §6.3
     let mut rig = Rig::new();
@@ -506,7 +524,8 @@ proptest! {
             let directory = &rig.directory;
             let count = directory.registrations.len();
             prop_assert!(count <= config.max_registrations && directory.bytes <= config.max_bytes);
-            prop_assert_eq!((directory.by_name.len(), directory.due.len()), (count, count));
+            let indexes = [directory.by_name.len(), directory.by_base.len(), directory.due.len()];
+            prop_assert_eq!(indexes, [count; 3]);
             let sizes = directory.registrations.values().map(Registration::size);
             prop_assert_eq!(sizes.sum::<usize>(), directory.bytes);
             let shown = rig.look(Lookup::Resources, "");

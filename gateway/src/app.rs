@@ -94,9 +94,13 @@ impl App {
         let stop_sources = CancellationToken::new();
         let mut sources = Supervisor::new();
         let mut source_status = BTreeMap::new();
-        let has_directory = |link: &Link| matches!(link, Link::Coap(coap) if coap.directory);
-        let directories = config.sources.iter().filter(|(_, source)| has_directory(&source.link));
-        let nodes = Nodes::new(directories.map(|(id, _)| id.clone()));
+        let mut directories = BTreeMap::new();
+        for (id, source) in &config.sources {
+            if matches!(&source.link, Link::Coap(link) if link.directory) {
+                directories.insert(id.clone(), seed()?);
+            }
+        }
+        let nodes = Nodes::new(directories.into_iter());
         for (id, source) in &config.sources {
             let source = Source::open(id, source, &inlet, &spool, &nodes, seed()?).await?;
             source_status.insert(id.clone(), source.status());

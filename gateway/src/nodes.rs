@@ -48,10 +48,10 @@ pub(crate) struct Node {
 }
 
 impl Nodes {
-    /// Directories for these sources.
-    pub(crate) fn new(sources: impl Iterator<Item = Id>) -> Arc<Self> {
-        let empty = || Mutex::new(Directory::new(DirectoryConfig::default()));
-        let directories = sources.map(|source| (source, empty())).collect();
+    /// Directories for these sources, each with a random seed.
+    pub(crate) fn new(sources: impl Iterator<Item = (Id, u64)>) -> Arc<Self> {
+        let empty = |seed| Mutex::new(Directory::new(DirectoryConfig::default(), seed));
+        let directories = sources.map(|(source, seed)| (source, empty(seed))).collect();
         Arc::new(Self { directories, changes: watch::Sender::new(0) })
     }
 

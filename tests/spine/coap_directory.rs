@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 use proto::coap::{Message, MessageType};
 use serde_json::{Value, json};
 
-use crate::coap::{aiocoap, libcoap, libcoap_answer};
+use crate::coap::{Answer, aiocoap, libcoap, libcoap_answer};
 use crate::harness::clock::{PATIENCE, wait_until};
 use crate::harness::coap::Node;
 use crate::harness::gateway::Gateway;
@@ -29,6 +29,13 @@ fn gateway(mosquitto: &Mosquitto, keys: &str) -> Gateway {
 fn register(gateway: SocketAddr, query: &str, links: &str) -> String {
     let path = format!("rd?{query}");
     libcoap(gateway, &path, &["-m", "post", "-t", "40", "-e", links]).code
+}
+
+/// The path of what was created.
+fn location(created: &Answer) -> String {
+    let id = created.text.split("Location-Path:rd, Location-Path:").nth(1);
+    let id = id.and_then(|rest| rest.split([',', ' ']).next());
+    format!("rd/{}", id.unwrap_or_else(|| panic!("{}", created.text)))
 }
 
 /// What a lookup gives, as text.
@@ -91,10 +98,12 @@ fn libcoap_registers_refreshes_looks_up_and_removes() {
     let path = "rd?ep=node1&d=floor-3&base=coap://10.0.0.1&et=x";
     let created = libcoap(address, path, &["-m", "post", "-t", "40", "-e", LINKS]);
     assert_eq!(created.code, "2.01");
-    assert!(created.text.contains("Location-Path:rd, Location-Path:1"), "{}", created.text);
+    let location = location(&created);
     assert_eq!(
         look(address, "rd-lookup/ep?rt=temperature*"),
-        "</rd/1>;ep=\"node1\";base=\"coap://10.0.0.1\";rt=\"core.rd-ep\";d=\"floor-3\";et=\"x\""
+        format!(
+            "</{location}>;ep=\"node1\";base=\"coap://10.0.0.1\";rt=\"core.rd-ep\";d=\"floor-3\";et=\"x\""
+        )
     );
     assert_eq!(
         look(address, "rd-lookup/res?ep=node1"),
@@ -104,15 +113,34 @@ fn libcoap_registers_refreshes_looks_up_and_removes() {
     assert_eq!(look(address, "rd-lookup/res?count=1&page=2"), "");
 
     // RFC 9176 §5.3.1, §5.3.2
-    let moved = libcoap(address, "rd/1?base=coap://10.0.0.2", &["-m", "post"]);
+    let moved = libcoap(address, &format!("{location}?base=coap://10.0.0.2"), &["-m", "post"]);
     assert_eq!(moved.code, "2.04");
     assert!(look(address, "rd-lookup/res?obs").starts_with("<coap://10.0.0.2/temp>"));
-    assert_eq!(libcoap(address, "rd/1", &["-m", "get"]).code, "4.05");
-    assert_eq!(libcoap(address, "rd/1", &["-m", "delete"]).code, "2.02");
-    assert_eq!(libcoap(address, "rd/1", &["-m", "delete"]).code, "4.04");
+    assert_eq!(libcoap(address, &location, &["-m", "get"]).code, "4.05");
+    assert_eq!(libcoap(address, &location, &["-m", "delete"]).code, "2.02");
+    assert_eq!(libcoap(address, &location, &["-m", "delete"]).code, "4.04");
     assert_eq!(look(address, "rd-lookup/ep"), "");
     assert_eq!(register(address, "ep=node1&lt=x", LINKS), "4.00");
     assert_eq!(register(address, "ep=node1", "garbage"), "4.00");
+}
+
+#[test]
+fn a_restart_forgets_registrations_and_gives_nobody_the_location_of_another() {
+    // RFC 9176 §5.3.1
+    let mosquitto = Mosquitto::start();
+    let mut gateway = gateway(&mosquitto, "");
+    let create = |gateway: &Gateway, name: &str| {
+        let path = format!("rd?ep={name}&base=coap://10.0.0.1");
+        let post = ["-m", "post", "-t", "40", "-e", LINKS];
+        location(&libcoap(gateway.address("nodes"), &path, &post))
+    };
+    let before = create(&gateway, "before");
+    assert!(gateway.terminate().success());
+    gateway.launch();
+    gateway.wait_until_up();
+    let after = create(&gateway, "after");
+    let refresh = |location| libcoap(gateway.address("nodes"), location, &["-m", "post"]).code;
+    assert_eq!([refresh(&before), refresh(&after)], ["4.04", "2.04"]);
 }
 
 #[test]

@@ -159,8 +159,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// An empty directory.
-    pub const fn new(config: DirectoryConfig) -> Self {
+    /// An empty directory. Its locations begin at a number that comes from `seed`, which must be
+    /// random: a node that refreshes what an earlier process has forgotten must not hit the
+    /// registration of another one.
+    pub const fn new(config: DirectoryConfig, seed: u64) -> Self {
         Self {
             config,
             registrations: BTreeMap::new(),
@@ -168,7 +170,7 @@ impl Directory {
             by_base: BTreeSet::new(),
             due: BTreeSet::new(),
             bytes: 0,
-            last_id: 0,
+            last_id: seed >> 32,
             version: 0,
         }
     }

@@ -30,7 +30,7 @@ impl Rig {
 
     fn with(config: DirectoryConfig) -> Self {
         let from = at("coap://[2001:db8:3::123]:61616");
-        Self { directory: Directory::new(config), now: Instant::ZERO, from }
+        Self { directory: Directory::new(config, 0), now: Instant::ZERO, from }
     }
 
     fn post(&mut self, queries: &str, payload: &str) -> Response {
@@ -119,6 +119,12 @@ fn the_examples_of_updates_move_and_remove_a_registration() {
     assert_eq!(rig.update(&id, ""), Code::NOT_FOUND);
     assert!(rig.resources("").is_empty() && rig.directory.bytes == 0);
     assert_ne!(rig.register("ep=endpoint1", ""), id, "a location is not used again");
+    let second = rig.register("ep=2", "");
+    rig.directory.remove(&second);
+    assert_ne!(rig.register("ep=3", ""), second, "nor is the last one");
+    let mut other = Rig::new();
+    other.directory = Directory::new(DirectoryConfig::default(), u64::MAX);
+    assert_eq!(other.register("ep=1", ""), (1_u64 << 32).to_string());
 }
 
 #[test]

@@ -135,8 +135,8 @@ fn a_server_is_found_on_its_link_by_ipv6() {
 
 #[test]
 fn a_server_that_is_not_to_be_found_is_silent() {
-    let gateway = gateway("127.0.0.1:0", ", discovery = false");
-    let address = gateway.address("nodes");
+    let gateway = gateway("0.0.0.0:0", ", discovery = false");
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, gateway.address("nodes").port()));
     let socket = loopback();
     // Another program in the group does not make the gateway hear it.
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -8,7 +8,7 @@
 //! | GET of a lookup (§6) | [`lookup`](Directory::lookup) |
 //!
 //! A registration is found until its lifetime is over. After that it is *lapsed*: its node can still
-//! refresh it (§5.3), until it is removed after [`GRACE`], or at once where its room is needed.
+//! refresh it (§5.3), until it is removed an hour later, or at once where its room is needed.
 //!
 //! Links are kept resolved against the base URI, as a lookup shows them, and it is these bytes that
 //! the limits count, with something for each link and attribute: no lookup is larger than all that

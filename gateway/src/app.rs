@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::broker::{BrokerTask, live_key};
-use crate::config::{Broker, Config, Id, Interval};
+use crate::config::{Broker, Config, Id, Interval, Link};
 use crate::control;
+use crate::nodes::Nodes;
 use crate::pipeline::{Intake, Routes};
 use crate::source::{Source, SourceError};
 use crate::status::Status;
@@ -93,8 +94,15 @@ impl App {
         let stop_sources = CancellationToken::new();
         let mut sources = Supervisor::new();
         let mut source_status = BTreeMap::new();
+        let mut directories = BTreeMap::new();
         for (id, source) in &config.sources {
-            let source = Source::open(id, source, &inlet, &spool, seed()?).await?;
+            if matches!(&source.link, Link::Coap(link) if link.directory) {
+                directories.insert(id.clone(), seed()?);
+            }
+        }
+        let nodes = Nodes::new(directories.into_iter());
+        for (id, source) in &config.sources {
+            let source = Source::open(id, source, &inlet, &spool, &nodes, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }
@@ -105,6 +113,7 @@ impl App {
             routes,
             intake: intake_status,
             sources: source_status,
+            nodes,
             brokers: broker_handles,
         });
         Ok(Self {

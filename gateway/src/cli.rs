@@ -7,6 +7,7 @@ mod check;
 mod config;
 mod dead_letters;
 mod demo;
+mod devices;
 mod output;
 mod replay;
 mod run;
@@ -46,6 +47,8 @@ enum Command {
     Run(Box<run::Arguments>),
     /// Tell where a running gateway stands
     Status(status::Arguments),
+    /// List the devices that were heard of last or have registered
+    Devices(devices::Arguments),
     /// Look into the store: where it stands, whether it is sound, what is in it; forget a broker
     #[command(subcommand)]
     Store(store::Command),
@@ -95,6 +98,7 @@ impl Cli {
         match self.command {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
+            Command::Devices(arguments) => devices::run(&arguments, &self.config),
             Command::Store(command) => store::run(&command, &self.config),
             Command::DeadLetters(command) => dead_letters::run(&command, &self.config),
             Command::Replay(arguments) => replay::run(&arguments, &self.config),

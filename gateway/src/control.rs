@@ -10,6 +10,7 @@
 
 mod brokers;
 mod client;
+mod devices;
 mod request;
 
 pub(crate) use client::{AskError, ask};
@@ -118,6 +119,11 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
             answer.line(&report)?;
             End::Complete
         }
+        Ok(Request::Devices) => match devices::list(&mut answer, status).await {
+            Ok(end) => end,
+            Err(AnswerError::Store(error)) => End::Failed(chain(&error)),
+            Err(AnswerError::Client(error)) => return Err(error),
+        },
         Ok(Request::Forget { broker }) => forget(&mut answer, status, &broker).await?,
         Ok(Request::StoreVerify) => streamed(streams, verify(&mut answer, status)).await?,
         Ok(Request::StoreExport(selection)) => {
@@ -148,6 +154,7 @@ async fn ask_brokers(
         Request::LettersDrop(choice) => brokers::drop_letters(answer, status, choice).await,
         Request::Wire { broker } => brokers::wire(answer, status, broker).await,
         Request::Status
+        | Request::Devices
         | Request::Forget { .. }
         | Request::StoreVerify
         | Request::StoreExport(_) => Ok(End::Complete),

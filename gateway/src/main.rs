@@ -11,6 +11,7 @@ mod decode;
 mod demo;
 mod exit;
 mod frame;
+mod nodes;
 mod pipeline;
 mod source;
 mod status;

@@ -5,6 +5,7 @@
 
 mod clients;
 mod coap;
+mod heard;
 mod serial;
 mod tcp;
 mod udp;
@@ -22,10 +23,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(crate) use self::heard::Heard;
+use self::heard::HeardOf;
 use crate::clock;
 use crate::config::{self, Id, Link};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
 use crate::frame::{FrameError, max_frame};
+use crate::nodes::Nodes;
 use crate::pipeline::Inlet;
 use crate::store::{NotStored, Spool};
 use crate::tally::{Count, Tally};
@@ -64,6 +68,7 @@ impl Source {
         config: &config::Source,
         inlet: &Inlet,
         spool: &Spool,
+        nodes: &Arc<Nodes>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
@@ -81,7 +86,7 @@ impl Source {
             }
             Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
             }
         })
     }
@@ -126,24 +131,26 @@ impl Context {
             Some(decoder) => decoder.decode(frame, now),
             None => Err(DecodeError::Empty),
         };
-        self.complete(drafts, now, peer, frame)
+        self.complete(drafts, now, &peer, || peer.to_string(), frame)
     }
 
-    /// The readings of what was decoded `now` from a message of `peer`; a fault is counted.
+    /// The readings of what was decoded `now` from a message of `peer`, whose device has a `name`
+    /// where neither the message nor the configuration says it; a fault is counted.
     fn complete(
         &self,
         drafts: Result<Vec<Draft>, DecodeError>,
         now: Timestamp,
         peer: impl Display,
+        name: impl Fn() -> String,
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
         let readings = drafts.and_then(|drafts| match &self.device {
             Some(device) => complete(drafts, || device.clone(), now),
-            None => complete(drafts, || peer.to_string(), now),
+            None => complete(drafts, name, now),
         });
         match &readings {
-            Ok(readings) => self.status.decoded(readings.len()),
+            Ok(readings) => self.status.decoded(readings, &peer, now),
             Err(error) => self.refuse(error.reason(), &peer, error, message),
         }
         readings
@@ -196,6 +203,7 @@ pub(crate) struct SourceStatus {
     readings: AtomicU64,
     reconnects: AtomicU64,
     refused: Tally,
+    heard: HeardOf,
 }
 
 /// A copy of it.
@@ -264,7 +272,13 @@ impl SourceStatus {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    fn decoded(&self, readings: usize) {
-        self.readings.fetch_add(readings as u64, Ordering::Relaxed);
+    fn decoded(&self, readings: &[Reading], peer: &dyn Display, now: Timestamp) {
+        self.readings.fetch_add(readings.len() as u64, Ordering::Relaxed);
+        self.heard.note(readings, peer, now);
+    }
+
+    /// The devices that were heard of last.
+    pub(crate) fn heard(&self) -> Vec<(String, Heard)> {
+        self.heard.devices()
     }
 }

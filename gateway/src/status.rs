@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::broker::{BrokerHandle, BrokerReport};
 use crate::clock;
 use crate::config::Id;
+use crate::nodes::Nodes;
 use crate::pipeline::{IntakeStatus, Routes};
 use crate::source::{SourceReport, SourceStatus};
 use crate::store::{Spool, StoreStatus};
@@ -21,6 +22,7 @@ pub(crate) struct Status {
     pub(crate) routes: Arc<Routes>,
     pub(crate) intake: Arc<IntakeStatus>,
     pub(crate) sources: BTreeMap<Id, Arc<SourceStatus>>,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) brokers: BTreeMap<Id, BrokerHandle>,
 }
 

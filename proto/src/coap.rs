@@ -7,6 +7,7 @@
 //! | [`Target`], [`ETag`], [`content_format`] | conditions, validity and negotiation, as methods of requests and responses |
 //! | [`Observers`], [`Observation`] | who observes what (RFC 7641), for a server and a client |
 //! | [`link_format`] | what resources there are (RFC 6690) |
+//! | [`directory`] | what resources others have (RFC 9176) |
 //! | [`Endpoint`] | server and client in one: reliability, de-duplication, matching, limits |
 //! | [`StreamEndpoint`] | the same over a connection (RFC 8323): framing, signalling, matching, limits |
 //! | [`Request::count_hop`], [`NoResponse`], [`Response::retry_after`] | RFC 8768, RFC 7967, RFC 8516 |
@@ -28,6 +29,7 @@ mod conditions;
 mod config;
 pub mod content_format;
 mod dedup;
+pub mod directory;
 mod echo;
 mod encode;
 mod endpoint;

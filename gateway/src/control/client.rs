@@ -48,7 +48,7 @@ pub(crate) async fn ask(
     mut take: impl FnMut(&str) -> bool,
 ) -> Result<(), AskError> {
     let patience = match request {
-        Request::Status => SHORT_PATIENCE,
+        Request::Status | Request::Devices => SHORT_PATIENCE,
         Request::Forget { .. }
         | Request::StoreVerify
         | Request::StoreExport(_)

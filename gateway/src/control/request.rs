@@ -15,6 +15,8 @@ use crate::store::{DeadLetter, Selection};
 pub(crate) enum Request {
     /// Where the gateway stands: one line.
     Status,
+    /// The devices that were heard of last or have registered, one a line.
+    Devices,
     /// Delete what is kept of a broker that is not configured: one line, [`Forgotten`].
     Forget {
         /// Its name, as the status shows it.

@@ -1,15 +1,18 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
 //! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`] and
-//! [`files`] are what there is to see, and [`pending`] answers when something is done. Around that
-//! are [`datagrams`], a loop for each UDP address, and [`stream`], one for each TCP connection.
+//! [`files`] are what there is to see, [`registered`] is who has registered, and [`pending`] answers
+//! when something is done. Around that are [`datagrams`], a loop for each UDP address, with the
+//! [`groups`] in which nodes look for it, and [`stream`], one for each TCP connection.
 
 mod datagrams;
 mod files;
+mod groups;
 mod latest;
 mod observed;
 mod pending;
 mod posted;
+mod registered;
 mod resources;
 mod stream;
 
@@ -19,14 +22,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::Timestamp;
-use proto::coap::{EchoConfig, EndpointConfig, Node, NodeConfig, ServerConfig};
+use proto::coap::{EchoConfig, EndpointConfig, Node, NodeConfig, ServerConfig, TransferConfig};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::datagrams::Server;
 use self::files::Files;
+use self::groups::Groups;
 use self::latest::Latest;
+use self::registered::{Registered, expire};
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
@@ -34,18 +39,24 @@ use super::udp::bind_udp;
 use super::{Context, SourceError};
 use crate::clock;
 use crate::config::CoapLink;
+use crate::nodes::Nodes;
 use crate::store::{KEEP, Origin, Spool, StoreError};
 use crate::supervisor::Supervisor;
 
 /// Messages that are remembered over a restart: as many as the endpoint can hold.
 const REMEMBERED: u64 = 65_536;
+/// Answers to groups that wait for their moment, of up to 5 s (RFC 7252 §8.2): no more of them go to
+/// somebody whose address was forged.
+const MAX_GROUP_ANSWERS: usize = 64;
+/// The longest list of resources that is read from a node.
+const MAX_FETCHED: usize = 64 * 1024;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A CoAP server on one or more addresses.
 pub(crate) struct CoapSource {
     resources: Arc<Resources>,
-    sockets: Vec<UdpSocket>,
+    sockets: Vec<(UdpSocket, Groups)>,
     clients: Option<Clients>,
     config: NodeConfig,
     spool: Spool,
@@ -57,6 +68,7 @@ impl CoapSource {
         context: Context,
         link: &CoapLink,
         spool: Spool,
+        nodes: &Arc<Nodes>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
@@ -75,7 +87,8 @@ impl CoapSource {
             let address = socket.local_addr().unwrap_or(bind);
             info!(source = %context.name, %address, "listening for CoAP");
             addresses.push(address);
-            sockets.push(socket);
+            let groups = Groups::join(&context.name, &socket, link.discovery);
+            sockets.push((socket, groups));
         }
         context.status.set_listening(addresses);
         let clients = match link.tcp.as_slice() {
@@ -87,12 +100,14 @@ impl CoapSource {
         let config = NodeConfig {
             endpoint: EndpointConfig {
                 ack_delay: link.separate_after.duration(),
+                max_delayed: MAX_GROUP_ANSWERS,
                 ..Default::default()
             },
             server: ServerConfig { echo, ..Default::default() },
-            ..Default::default()
+            client: TransferConfig { max_body: MAX_FETCHED, ..Default::default() },
         };
-        let resources = Resources { context, latest: Latest::new(), files }.into();
+        let registered = Registered::of(&context.name, nodes);
+        let resources = Resources { context, latest: Latest::new(), files, registered }.into();
         Ok(Self { resources, sockets, clients, config, spool, seed })
     }
 
@@ -109,17 +124,23 @@ impl CoapSource {
         }
         let Stored { known, next } = stored;
         let mut servers: Supervisor<()> = Supervisor::new();
-        for (socket, seed) in self.sockets.into_iter().zip(self.seed..) {
+        for ((socket, groups), seed) in self.sockets.into_iter().zip(self.seed..) {
             let mut node = Node::new(self.config.clone(), seed);
             for (origin, age) in &known {
                 let Origin { peer, message_id, token } = origin;
                 node.remember(clock::now(), *peer, *message_id, token, *age, accepted());
             }
-            let server = Server::new(Arc::clone(&resources), socket, node);
+            let (tasks, requests) = groups.listen(&stop);
+            for task in tasks {
+                servers.start(format!("coap group {name}"), task);
+            }
+            let server = Server::new(Arc::clone(&resources), socket, requests, node);
             servers.start(format!("coap {name}"), server.run(stop.clone()));
         }
         let follow = follow(Arc::clone(&resources), self.spool, next, stop.clone());
         servers.start(format!("coap {name} readings"), follow);
+        let lifetimes = expire(Arc::clone(&resources), stop.clone());
+        servers.start(format!("coap {name} lifetimes"), lifetimes);
         if let Some(clients) = self.clients {
             let resources = Arc::clone(&resources);
             servers.start(format!("coap+tcp {name}"), async move {

@@ -273,7 +273,7 @@ impl<P: Copy + Ord + Hash + Debug> Node<P> {
         let (now, endpoint) = (self.now, &mut self.endpoint);
         match event {
             Event::Request { exchange, from, delivery, message_id, token, size, request } => {
-                let mut incoming = Incoming { exchange, from, token, size, request };
+                let mut incoming = Incoming { exchange, from, delivery, token, size, request };
                 let ask = self.server.handle_request(now, endpoint, &mut incoming)?;
                 let request = incoming.request;
                 return Some(NodeEvent::Request {

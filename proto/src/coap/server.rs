@@ -9,6 +9,7 @@
 //! | the same of anything else | 4.08 |
 //! | with the token of an observation | ends it, unless it registers anew (RFC 7641 §4.1) |
 //! | a response to a GET or FETCH that is much larger than it, of a peer that was not verified | 4.01 with Echo (RFC 9175 §2.6) |
+//! | the same to a group | at most one message, so the first block; nobody can be asked for Echo (RFC 7252 §8.2) |
 //! | a response that the client does not want (RFC 7967) | an empty Acknowledgement or silence |
 //! | everything else | the caller is asked |
 
@@ -21,9 +22,9 @@ use core::hash::{Hash, Hasher as _};
 use super::block::{Assemblies, Kept, Received, slice};
 use super::echo::Verifier;
 use super::{
-    Block, BlockSize, Code, Due, ETag, EchoConfig, Endpoint, ExchangeId, Method, NoResponse,
-    NotificationId, ObserveConfig, Observers, OptionNumber, Prepared, Registration, Request,
-    ResourceId, Response, ServerStats, Token, TransferConfig,
+    Block, BlockSize, Code, Delivery, Due, ETag, EchoConfig, Endpoint, ExchangeId, Method,
+    NoResponse, NotificationId, ObserveConfig, Observers, OptionNumber, Prepared, Registration,
+    Request, ResourceId, Response, ServerStats, Token, TransferConfig,
 };
 use crate::siphash::SipHasher;
 use crate::{Instant, Rng};
@@ -51,6 +52,7 @@ pub struct ServerConfig {
 pub struct Ask<P> {
     exchange: ExchangeId,
     from: P,
+    delivery: Delivery,
     token: Token,
     confirmable: bool,
     /// What is the same in all requests for blocks of the response.
@@ -78,6 +80,7 @@ impl<P> Ask<P> {
 pub(super) struct Incoming<P> {
     pub(super) exchange: ExchangeId,
     pub(super) from: P,
+    pub(super) delivery: Delivery,
     pub(super) token: Token,
     pub(super) size: usize,
     pub(super) request: Request,
@@ -248,7 +251,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         room: usize,
         incoming: &mut Incoming<P>,
     ) -> Result<Ask<P>, Response> {
-        let Incoming { exchange, from, token, size, ref mut request } = *incoming;
+        let Incoming { exchange, from, delivery, token, size, ref mut request } = *incoming;
         if let Some(echo) = request.options.first(OptionNumber::ECHO) {
             self.verifier.handle_echo(now, from, echo);
         }
@@ -260,6 +263,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         let is_first = block2.is_none_or(|block| block.number == 0);
         // RFC 7959 §3.4: only the request for the first block can register.
         let observes = is_first
+            && delivery == Delivery::Unicast
             && matches!(request.method, Method::Get | Method::Fetch)
             && request.options.first_uint(OptionNumber::OBSERVE) == Some(0);
         if !observes && !self.observers.is_empty() {
@@ -269,6 +273,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         let ask = Ask {
             exchange,
             from,
+            delivery,
             token,
             confirmable: request.confirmable,
             key,
@@ -368,7 +373,9 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         answer
     }
 
-    /// Whether a response is larger than its client may get (RFC 9175 §2.6).
+    /// Whether a response is larger than its client may get (RFC 9175 §2.6). To a group no 4.01 is
+    /// sent, so its members would never be found: how much goes back is for the endpoint's limit
+    /// of delayed responses.
     fn is_too_much(
         &self,
         now: Instant,
@@ -376,6 +383,9 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         size: BlockSize,
         response: &Response,
     ) -> bool {
+        if ask.delivery == Delivery::Multicast {
+            return false;
+        }
         let len = response.payload.len();
         let of_blocks = if len > size.bytes() { BLOCK_OPTIONS } else { 0 };
         let taken = 4 + ask.token.len() + response.options.encoded_len() + of_blocks + 1;

@@ -151,6 +151,14 @@ pub(crate) struct CoapLink {
         deserialize_with = "values::span_ms::<_, 0, 1900>"
     )]
     pub(crate) separate_after: Interval,
+    /// Answer nodes that look for a server by multicast, on the port of `bind`: 224.0.1.187, ff02::fd
+    /// and ff05::fd (RFC 7252 §8) on the interfaces of that address.
+    #[serde(default = "default_true")]
+    pub(crate) discovery: bool,
+    /// Keep a resource directory (RFC 9176): nodes register as `/rd`, and are listed by
+    /// `gateway devices`.
+    #[serde(default = "default_true")]
+    pub(crate) directory: bool,
     /// A folder whose files nodes may read as `/files/…`, such as `"/srv/firmware"`: files of up to
     /// 1 MiB, no links that lead out of it. Without it, none are served.
     #[serde(default, deserialize_with = "values::path_option")]
@@ -263,6 +271,10 @@ fn default_coap_bind() -> Vec<SocketAddr> {
 
 const fn default_max_coap_clients() -> u16 {
     256
+}
+
+const fn default_true() -> bool {
+    true
 }
 
 const fn default_amplification() -> u16 {

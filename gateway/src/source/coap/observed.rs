@@ -1,23 +1,65 @@
-//! What the clients of one socket observe (RFC 7641): which number stands for which view.
+//! What the clients of one socket observe (RFC 7641): which number stands for which view or lookup.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use proto::Reading;
-use proto::coap::ResourceId;
+use proto::coap::{ETag, ResourceId, Response};
 
 use super::latest::View;
+use super::registered::Look;
 
-/// Views that are observed: as many as there are observers, at most.
+/// Different lookups that are observed; each has to be made anew with every registration. A further
+/// one is answered without Observe.
+const MAX_LOOKUPS: usize = 64;
+
+/// What is observed: views, as many as there are observers, and lookups.
 #[derive(Default)]
 pub(super) struct Observed {
     views: HashMap<ResourceId, View>,
     by_device: HashMap<String, Vec<ResourceId>>,
+    /// With what their observers know.
+    lookups: BTreeMap<ResourceId, (Look, ETag)>,
     last_id: u64,
 }
 
 impl Observed {
+    /// Whether no view is.
     pub(super) fn is_empty(&self) -> bool {
         self.views.is_empty()
+    }
+
+    /// Whether any lookup is.
+    pub(super) fn has_lookups(&self) -> bool {
+        !self.lookups.is_empty()
+    }
+
+    /// The number of a lookup whose answer is `response`; none where there are too many.
+    pub(super) fn lookup_id(&mut self, look: &Look, response: &Response) -> Option<ResourceId> {
+        let known = self.lookups.iter().find_map(|(id, (known, _))| (known == look).then_some(*id));
+        if known.is_some() || self.lookups.len() >= MAX_LOOKUPS {
+            return known;
+        }
+        self.last_id += 1;
+        let id = ResourceId(self.last_id);
+        self.lookups.insert(id, (look.clone(), tag(response)));
+        Some(id)
+    }
+
+    /// The lookups that have other answers than before.
+    pub(super) fn changed_lookups(
+        &mut self,
+        answer: impl Fn(&Look) -> Response,
+    ) -> Vec<(ResourceId, Response)> {
+        let mut changed = Vec::new();
+        for (id, (look, known)) in &mut self.lookups {
+            let response = answer(look);
+            let now = tag(&response);
+            if now != *known {
+                *known = now;
+                changed.push((*id, response));
+            }
+        }
+        changed
     }
 
     /// The number of a view, which it has from now on until it is [forgotten](Self::forget).
@@ -35,6 +77,7 @@ impl Observed {
 
     /// Nobody observes it.
     pub(super) fn forget(&mut self, id: ResourceId) {
+        self.lookups.remove(&id);
         let Some(view) = self.views.remove(&id) else { return };
         if let Some(ids) = self.by_device.get_mut(&view.device) {
             ids.retain(|other| *other != id);
@@ -54,6 +97,10 @@ impl Observed {
     pub(super) fn view(&self, id: ResourceId) -> Option<&View> {
         self.views.get(&id)
     }
+}
+
+fn tag(response: &Response) -> ETag {
+    ETag::of(response.options.content_format(), &response.payload)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use proto::coap::{Code, Response};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::resources::{Resources, Work, accepted, busy, links_with, not_stored};
+use super::resources::{Resources, Work, accepted, busy, not_stored};
 use crate::pipeline::Receipt;
 use crate::store::{NotStored, Origin};
 
@@ -88,10 +88,11 @@ impl<E: Unpin> Pending<E> {
                     files.load(&request)
                 }))
             }),
-            Work::List(files, request) => files.start_load().map(|permit| {
+            Work::List(files, request, delivery) => files.start_load().map(|permit| {
+                let resources = Arc::clone(&self.resources);
                 End::Loaded(spawn_blocking(move || {
                     let _permit = permit;
-                    links_with(files.list(), &request)
+                    resources.links_with(files.list(), &request, delivery)
                 }))
             }),
         };

@@ -1,15 +1,14 @@
 //! Readings that nodes post, by the format that they come in.
 
-use std::net::SocketAddr;
 use std::sync::LazyLock;
 
 use proto::coap::content_format::{JSON, OCTET_STREAM, SENML_CBOR, SENML_JSON, TEXT_PLAIN};
 use proto::coap::{Code, Request, Response};
 use proto::{Reading, Timestamp, Value};
 
+use super::resources::{Resources, Sender};
 use crate::clock;
 use crate::decode::{DecodeError, Draft, JsonDecoder, decode_pack, parse_value};
-use crate::source::Context;
 
 /// For JSON that nothing was configured for.
 static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);
@@ -17,8 +16,8 @@ static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);
 /// `/r`: several readings, by content format, or by the first byte where the node does not say it
 /// (RFC 7252 §5.5.1).
 pub(super) fn pack(
-    context: &Context,
-    peer: SocketAddr,
+    resources: &Resources,
+    sender: Sender,
     request: &Request,
 ) -> Result<Vec<Reading>, Response> {
     let now = clock::wall();
@@ -34,13 +33,13 @@ pub(super) fn pack(
             return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats));
         }
     };
-    finish(context, peer, request, now, drafts)
+    finish(resources, sender, request, now, drafts)
 }
 
 /// `/r/{device}/{name}`: one value.
 pub(super) fn value(
-    context: &Context,
-    peer: SocketAddr,
+    resources: &Resources,
+    sender: Sender,
     request: &Request,
     device: &str,
     name: &str,
@@ -60,7 +59,7 @@ pub(super) fn value(
     };
     let device = Some(device.to_owned());
     let drafts = value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]);
-    finish(context, peer, request, clock::wall(), drafts)
+    finish(resources, sender, request, clock::wall(), drafts)
 }
 
 fn text(payload: &[u8]) -> Result<&str, DecodeError> {
@@ -69,12 +68,14 @@ fn text(payload: &[u8]) -> Result<&str, DecodeError> {
 }
 
 fn finish(
-    context: &Context,
-    peer: SocketAddr,
+    resources: &Resources,
+    sender: Sender,
     request: &Request,
     now: Timestamp,
     drafts: Result<Vec<Draft>, DecodeError>,
 ) -> Result<Vec<Reading>, Response> {
-    let readings = context.complete(drafts, now, peer.ip().to_canonical(), &request.payload);
+    let peer = sender.peer.ip().to_canonical();
+    let name = || resources.name_of(sender);
+    let readings = resources.context.complete(drafts, now, peer, name, &request.payload);
     readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
 }

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
 
+use proto::coap::directory::{Lookup, Simple};
+
 use proto::coap::content_format::{CBOR, TEXT_PLAIN};
 use proto::coap::link_format::{Link, discover, parse};
 use proto::coap::{Code, Delivery, Method, Request, Response};
@@ -11,6 +13,7 @@ use proto::{Reading, Timestamp};
 use super::files::Files;
 use super::latest::{Latest, View};
 use super::posted;
+use super::registered::{Look, Registered};
 use crate::clock;
 use crate::source::Context;
 use crate::store::NotStored;
@@ -23,13 +26,46 @@ const BUSY_SECONDS: u32 = 2;
 /// Seconds until a node should try again when the disk is full.
 const FULL_SECONDS: u32 = 30;
 
+/// The same for the resource directory (RFC 9176 §4.3).
+const DIRECTORY_LINKS: &str = "</rd>;rt=\"core.rd\";ct=40,\
+    </rd-lookup/ep>;rt=\"core.rd-lookup-ep\";ct=40;obs,\
+    </rd-lookup/res>;rt=\"core.rd-lookup-res\";ct=40;obs";
+
 static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
+static DIRECTORY: LazyLock<Vec<Link>> =
+    LazyLock::new(|| parse(DIRECTORY_LINKS).unwrap_or_default());
 
 /// What a source serves, over all of its sockets.
 pub(super) struct Resources {
     pub(super) context: Context,
     pub(super) latest: Latest,
     pub(super) files: Option<Arc<Files>>,
+    pub(super) registered: Option<Registered>,
+}
+
+/// Who makes a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    pub(super) peer: SocketAddr,
+    pub(super) way: Way,
+}
+
+/// How a request came.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    /// Over UDP.
+    Datagram(Delivery),
+    /// Over TCP.
+    Stream,
+}
+
+impl Way {
+    const fn delivery(self) -> Delivery {
+        match self {
+            Self::Datagram(delivery) => delivery,
+            Self::Stream => Delivery::Unicast,
+        }
+    }
 }
 
 /// What to do with a request.
@@ -38,6 +74,10 @@ pub(super) enum Action {
     Respond(Response),
     /// Answer it with this, which can be observed.
     Show(View),
+    /// Answer it with these links, which can be observed.
+    Look(Look),
+    /// Answer it when the sender has said what resources it has.
+    Fetch(Request),
     /// Answer it when this is done.
     Await(Work),
 }
@@ -49,7 +89,7 @@ pub(super) enum Work {
     /// Reading the file that this asks for.
     Load(Arc<Files>, Request),
     /// Listing the files among the links.
-    List(Arc<Files>, Request),
+    List(Arc<Files>, Request, Delivery),
 }
 
 /// All there is.
@@ -66,6 +106,14 @@ enum Resource<'a> {
     Value { device: &'a str, name: &'a str },
     /// `/files/…`
     File,
+    /// `/rd`
+    Directory,
+    /// `/rd/{id}`
+    Registration(&'a str),
+    /// `/rd-lookup/ep`, `/rd-lookup/res`
+    Lookup(Lookup),
+    /// `/.well-known/rd`
+    Simple,
 }
 
 impl<'a> Resource<'a> {
@@ -79,28 +127,49 @@ impl<'a> Resource<'a> {
             [Some("r"), Some(device), None, None] => Self::Device(device),
             [Some("r"), Some(device), Some(name), None] => Self::Value { device, name },
             [Some("files"), Some(_), _, _] => Self::File,
+            [Some("rd"), None, None, None] => Self::Directory,
+            [Some("rd"), Some(id), None, None] => Self::Registration(id),
+            [Some("rd-lookup"), Some("ep"), None, None] => Self::Lookup(Lookup::Endpoints),
+            [Some("rd-lookup"), Some("res"), None, None] => Self::Lookup(Lookup::Resources),
+            [Some(".well-known"), Some("rd"), None, None] => Self::Simple,
             _ => return None,
         })
     }
 }
 
 impl Resources {
-    /// What to do with `request` of `peer`.
-    pub(super) fn handle(&self, peer: SocketAddr, request: &Request) -> Action {
+    /// What to do with a request.
+    pub(super) fn handle(&self, sender: Sender, request: &Request) -> Action {
         let action = match Resource::of(request) {
-            Some(Resource::Links) => Ok(self.links(request)),
+            Some(Resource::Links) => Ok(self.links(request, sender.way.delivery())),
             Some(Resource::Time) => time(request, clock::wall()).map(Action::Respond),
             Some(Resource::Readings) => {
-                self.post(request, "", |context| posted::pack(context, peer, request))
+                self.post(request, "", || posted::pack(self, sender, request))
             }
             Some(Resource::Device(device)) => View::of(request, device, None).map(Action::Show),
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
                 View::of(request, device, Some(name)).map(Action::Show)
             }
-            Some(Resource::Value { device, name }) => self.post(request, "GET, ", |context| {
-                posted::value(context, peer, request, device, name)
-            }),
+            Some(Resource::Value { device, name }) => {
+                self.post(request, "GET, ", || posted::value(self, sender, request, device, name))
+            }
             Some(Resource::File) => self.file(request),
+            Some(Resource::Directory) => self
+                .directory(sender)
+                .map(|registered| Action::Respond(registered.register(sender, request))),
+            Some(Resource::Registration(id)) => self
+                .directory(sender)
+                .map(|registered| Action::Respond(registered.change(sender, id, request))),
+            Some(Resource::Lookup(what)) => {
+                let registered = self.registered.as_ref().ok_or_else(not_found);
+                registered.map(|_| Action::Look(Look::new(what, sender, request)))
+            }
+            Some(Resource::Simple) => self.directory(sender).map(|registered| {
+                match registered.register_simply(sender, request) {
+                    Simple::Answer(response) => Action::Respond(response),
+                    Simple::Fetch => Action::Fetch(request.clone()),
+                }
+            }),
             None => Err(not_found()),
         };
         action.unwrap_or_else(Action::Respond)
@@ -110,22 +179,53 @@ impl Resources {
         &self,
         request: &Request,
         others: &str,
-        readings: impl FnOnce(&Context) -> Result<Vec<Reading>, Response>,
+        readings: impl FnOnce() -> Result<Vec<Reading>, Response>,
     ) -> Result<Action, Response> {
         if !matches!(request.method, Method::Post | Method::Put) {
             return Err(not_allowed(&format!("{others}POST or PUT readings")));
         }
-        readings(&self.context).map(|readings| Action::Await(Work::Store(readings)))
+        readings().map(|readings| Action::Await(Work::Store(readings)))
     }
 
     /// The folder is not read for a request that is refused in any case.
-    fn links(&self, request: &Request) -> Action {
+    fn links(&self, request: &Request, delivery: Delivery) -> Action {
         match &self.files {
             Some(files) if request.method == Method::Get => {
-                Action::Await(Work::List(Arc::clone(files), request.clone()))
+                Action::Await(Work::List(Arc::clone(files), request.clone(), delivery))
             }
-            Some(_) | None => Action::Respond(discover(&FIXED, request, Delivery::Unicast)),
+            Some(_) | None => Action::Respond(self.links_with(Vec::new(), request, delivery)),
         }
+    }
+
+    /// The answer to a request for links where there are files too.
+    pub(super) fn links_with(
+        &self,
+        files: Vec<Link>,
+        request: &Request,
+        delivery: Delivery,
+    ) -> Response {
+        let directory = self.registered.iter().flat_map(|_| DIRECTORY.iter());
+        let links: Vec<_> = FIXED.iter().chain(directory).cloned().chain(files).collect();
+        discover(&links, request, delivery)
+    }
+
+    /// The directory, for a request that changes it: one to a group is for all of its members, and
+    /// nobody can have registered with them all.
+    fn directory(&self, sender: Sender) -> Result<&Registered, Response> {
+        let registered = self.registered.as_ref();
+        registered.filter(|_| sender.way.delivery() == Delivery::Unicast).ok_or_else(not_found)
+    }
+
+    /// The answer to a lookup.
+    pub(super) fn look(&self, look: &Look) -> Response {
+        self.registered.as_ref().map_or_else(not_found, |registered| registered.look(look))
+    }
+
+    /// The name of the device that sends and does not name itself: that of its registration, or
+    /// its address.
+    pub(super) fn name_of(&self, sender: Sender) -> String {
+        let registered = self.registered.as_ref().and_then(|nodes| nodes.name_of(sender));
+        registered.unwrap_or_else(|| sender.peer.ip().to_canonical().to_string())
     }
 
     fn file(&self, request: &Request) -> Result<Action, Response> {
@@ -133,12 +233,6 @@ impl Resources {
         check_get(request)?;
         Ok(Action::Await(Work::Load(Arc::clone(files), request.clone())))
     }
-}
-
-/// The answer to a request for links where there are files too.
-pub(super) fn links_with(files: Vec<Link>, request: &Request) -> Response {
-    let links: Vec<_> = FIXED.iter().cloned().chain(files).collect();
-    discover(&links, request, Delivery::Unicast)
 }
 
 /// The answer when the readings are on disk.
@@ -170,7 +264,8 @@ pub(super) fn check_get(request: &Request) -> Result<(), Response> {
     if request.method == Method::Get { Ok(()) } else { Err(not_allowed("GET")) }
 }
 
-fn not_allowed(methods: &str) -> Response {
+/// The answer to another method than these.
+pub(super) fn not_allowed(methods: &str) -> Response {
     Response::new(Code::METHOD_NOT_ALLOWED).diagnostic(methods)
 }
 
@@ -197,7 +292,7 @@ mod tests {
 
     #[test]
     fn the_fixed_links_are_links() {
-        assert_eq!(FIXED.len(), 2);
+        assert_eq!((FIXED.len(), DIRECTORY.len()), (2, 3));
     }
 
     #[test]

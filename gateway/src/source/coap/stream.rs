@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::pending::Pending;
-use super::resources::{Action, Resources};
+use super::resources::{Action, Resources, Sender, Way, not_found};
 use crate::clock;
 
 /// Bytes read at a time.
@@ -117,10 +117,14 @@ impl Connection {
                 StreamOutput::Event(StreamEvent::Closed(reason)) => return Err(reason),
                 StreamOutput::Event(StreamEvent::Request { exchange, request, .. }) => {
                     let (peer, now) = (self.peer, clock::now());
-                    let answer = match self.resources.handle(peer, &request) {
+                    let sender = Sender { peer, way: Way::Stream };
+                    let answer = match self.resources.handle(sender, &request) {
                         Action::Respond(response) => Some((exchange, response)),
                         // Without Observe, which a server may leave out (RFC 7641 §4.1).
                         Action::Show(view) => Some((exchange, self.resources.latest.show(&view))),
+                        Action::Look(look) => Some((exchange, self.resources.look(&look))),
+                        // A client over TCP has no address to ask (RFC 9176 §5.1).
+                        Action::Fetch(_) => Some((exchange, not_found())),
                         Action::Await(work) => self.pending.start(exchange, peer, work, None),
                     };
                     if let Some((exchange, response)) = answer {

@@ -1,6 +1,7 @@
 //! Nodes against datagrams, and against each other over a lossy network.
 
 mod blocks;
+mod group;
 mod observing;
 mod pairs;
 mod protection;

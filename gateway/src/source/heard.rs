@@ -1,0 +1,128 @@
+//! The devices of a source that were heard of last.
+//!
+//! They are in two generations: who is heard moves into the younger one, and when that is full, it
+//! becomes the older one, whose devices are forgotten. So it costs the same however many there are.
+
+use std::collections::HashMap;
+use std::fmt::{Display, Write as _};
+use std::sync::{Mutex, PoisonError};
+
+use proto::{Reading, Timestamp};
+
+/// Devices of a generation: at least as many are known, at most twice as many.
+const GENERATION: usize = 2048;
+
+/// What is known of a device.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Heard {
+    /// Where its last message came from.
+    pub(crate) address: String,
+    /// When.
+    pub(crate) last: Timestamp,
+    /// Readings, as long as it is known.
+    pub(crate) readings: u64,
+}
+
+/// The devices.
+#[derive(Debug, Default)]
+pub(super) struct HeardOf(Mutex<Generations>);
+
+#[derive(Debug, Default)]
+struct Generations {
+    younger: HashMap<String, Heard>,
+    older: HashMap<String, Heard>,
+}
+
+impl HeardOf {
+    /// Takes the readings of a message from `peer`.
+    pub(super) fn note(&self, readings: &[Reading], peer: &dyn Display, now: Timestamp) {
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for of_one in readings.chunk_by(|one, next| one.device == next.device) {
+            let Some(reading) = of_one.first() else { continue };
+            let Some(heard) = generations.device(&reading.device) else { continue };
+            heard.address.clear();
+            // Writing to a string cannot fail.
+            let _ = write!(heard.address, "{peer}");
+            heard.last = now;
+            heard.readings += of_one.len() as u64;
+        }
+    }
+
+    /// All that are known, by name.
+    pub(super) fn devices(&self) -> Vec<(String, Heard)> {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = generations.younger.iter().chain(&generations.older);
+        let mut all: Vec<_> = all.map(|(name, heard)| (name.clone(), heard.clone())).collect();
+        drop(generations);
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        all
+    }
+}
+
+impl Generations {
+    fn device(&mut self, name: &str) -> Option<&mut Heard> {
+        if !self.younger.contains_key(name) {
+            if self.younger.len() >= GENERATION {
+                self.older = std::mem::take(&mut self.younger);
+            }
+            let known = self.older.remove(name).unwrap_or_else(|| Heard {
+                address: String::new(),
+                last: Timestamp::from_nanos(0),
+                readings: 0,
+            });
+            self.younger.insert(name.to_owned(), known);
+        }
+        self.younger.get_mut(name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::{TimeQuality, Value};
+
+    use super::*;
+
+    fn reading(device: &str) -> Reading {
+        Reading {
+            device: device.to_owned(),
+            name: "t".to_owned(),
+            unit: None,
+            value: Value::Boolean(true),
+            time: Timestamp::from_nanos(1),
+            time_quality: TimeQuality::Device,
+            epoch: None,
+            sequence: None,
+        }
+    }
+
+    #[test]
+    fn a_device_is_known_with_its_last_message_and_all_its_readings() {
+        let heard = HeardOf::default();
+        let at = Timestamp::from_nanos;
+        heard.note(&[reading("a"), reading("a"), reading("b")], &"10.0.0.1", at(5));
+        heard.note(&[reading("a")], &"10.0.0.2", at(7));
+        let expected = [
+            Heard { address: "10.0.0.2".into(), last: at(7), readings: 3 },
+            Heard { address: "10.0.0.1".into(), last: at(5), readings: 1 },
+        ];
+        let known: Vec<_> = heard.devices().into_iter().map(|(_, heard)| heard).collect();
+        assert_eq!(known, expected);
+    }
+
+    #[test]
+    fn those_that_were_not_heard_for_longest_are_forgotten() {
+        let heard = HeardOf::default();
+        let hear = |name: &str| heard.note(&[reading(name)], &"x", Timestamp::from_nanos(1));
+        hear("first");
+        for i in 0..10 * GENERATION {
+            hear(&i.to_string());
+            hear("always");
+            assert!(heard.0.lock().unwrap().younger.len() <= GENERATION);
+        }
+        let known = heard.devices();
+        let find = |name: &str| known.iter().find(|(known, _)| known == name);
+        assert_eq!(find("first"), None);
+        assert_eq!(find("always").unwrap().1.readings, 10 * GENERATION as u64);
+        assert!((GENERATION..=2 * GENERATION).contains(&known.len()));
+    }
+}

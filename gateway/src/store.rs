@@ -110,7 +110,7 @@ pub(crate) use record::{Origin, Record};
 pub(crate) use repair::{SetAside, set_aside};
 pub(crate) use selection::Selection;
 pub(crate) use shared::StoreStatus;
-pub(crate) use spool::{BrokerCursor, Spool};
+pub(crate) use spool::{BrokerCursor, ReadAhead, Spool};
 #[cfg(test)]
 pub(crate) use verdict::Stretch;
 pub(crate) use verdict::{Examiner, Verdict};

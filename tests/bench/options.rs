@@ -16,7 +16,7 @@ pub(crate) struct Options {
     /// A tenth of the readings, one run of each case: to see that it works
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Also how much is written to the disk: 20 s for each of six cases, once a round
+    /// Also how much is written to the disk: 60 s for each of six cases, once a round
     #[arg(long)]
     wear: bool,
     /// Only cases with this in their name; may be repeated

@@ -22,7 +22,10 @@ use super::ledger::Ledger;
 use super::load::json;
 
 /// How long each case sends.
-const DURATION: Duration = Duration::from_secs(20);
+///
+/// Long beside the five seconds for which cursors wait to be saved, and the end, when the
+/// write-ahead log is moved into the file.
+const DURATION: Duration = Duration::from_secs(60);
 /// The same where it is only to be seen that it works.
 const QUICK: Duration = Duration::from_secs(2);
 const DAY: f64 = 86_400.0;

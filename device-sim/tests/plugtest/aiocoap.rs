@@ -1,10 +1,12 @@
 //! aiocoap, a client that shares no code with ours, by `aiocoap_client.py`.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
+
+use crate::temp::port;
 
 /// Makes the requests of `steps` one after another; what each brought.
 pub(crate) fn aiocoap(server: SocketAddr, steps: &Value) -> Vec<Value> {
@@ -14,8 +16,7 @@ pub(crate) fn aiocoap(server: SocketAddr, steps: &Value) -> Vec<Value> {
 /// The same through a reverse proxy in front of the server, which is aiocoap's too.
 pub(crate) fn aiocoap_through_proxy(server: SocketAddr, steps: &Value) -> Vec<Value> {
     // aiocoap does not tell a port that the system chose.
-    let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    run(&json!({"server": server.to_string(), "proxy": free, "steps": steps}))
+    run(&json!({"server": server.to_string(), "proxy": port(), "steps": steps}))
 }
 
 fn run(plan: &Value) -> Vec<Value> {

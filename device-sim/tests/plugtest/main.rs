@@ -24,3 +24,6 @@ mod observe;
 mod raw;
 mod relay;
 mod server;
+#[path = "../../../tests/harness/temp.rs"]
+#[expect(dead_code, reason = "only its ports are needed here")]
+mod temp;

@@ -355,6 +355,8 @@ impl Delivery {
 
     /// Publishes as long as there is room and something to publish, and the limits allow it.
     async fn publish(&mut self, now: Instant, wall: Timestamp) -> Result<(), DeliveryError> {
+        let unsaved = self.unsaved();
+        let mut wants_save = false;
         while self.session.is_connected() && self.session.outgoing().len() < WRITE_AHEAD {
             let session = &self.session;
             if let Some(work) = self.work.pop_if(|work| session.has_room(work.publish.qos)) {
@@ -364,7 +366,15 @@ impl Delivery {
                 continue;
             }
             let is_held = !self.work.is_empty() || !self.quarantine.has_room();
-            if is_held || self.rate.ready_at() > now || !self.may_publish() {
+            if is_held || self.rate.ready_at() > now {
+                break;
+            }
+            let exposed = unsaved + self.under_way();
+            if !wants_save && exposed >= self.window / 2 && unsaved > 0 {
+                wants_save = true;
+                self.ordered.cursor.request_save();
+            }
+            if exposed >= self.window {
                 break;
             }
             let Some(id) = self.next_lane() else { break };
@@ -422,19 +432,20 @@ impl Delivery {
         self.work.reverse();
     }
 
-    /// Whether one more record may be published: at most `window` of them are repeated after a
-    /// crash, so no more than that may be ahead of the cursors that are on disk.
-    fn may_publish(&self) -> bool {
+    /// Records that are released, but not in the cursors that are on disk. A crash repeats them and
+    /// those [under way](Self::under_way), so that together they may be at most `window`.
+    fn unsaved(&self) -> u64 {
         let unsaved = |c: &BrokerCursor| c.released_count().saturating_sub(c.saved_count());
-        let unsaved: u64 = self.cursors().map(unsaved).sum();
-        let mut exposed = unsaved + self.ordered.lane.under_way();
+        self.cursors().map(unsaved).sum()
+    }
+
+    /// Records that were given and are not settled, in the lanes that have a cursor.
+    fn under_way(&self) -> u64 {
+        let mut under_way = self.ordered.lane.under_way();
         if let Some(LiveFirst { new, backlog }) = &self.live {
-            exposed += new.lane.under_way() + backlog.under_way();
+            under_way += new.lane.under_way() + backlog.under_way();
         }
-        if exposed >= self.window / 2 && unsaved > 0 {
-            self.ordered.cursor.request_save();
-        }
-        exposed < self.window
+        under_way
     }
 
     fn settle(&mut self, ticket: Ticket) {

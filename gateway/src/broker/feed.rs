@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proto::Timestamp;
 
 use crate::pipeline::{Expired, Publish, Recipient, Routes};
-use crate::store::{Chunk, Record, Spool, StoreError};
+use crate::store::{Chunk, ReadAhead, Record, Spool, StoreError};
 
 /// One record's share for one broker.
 #[derive(Debug)]
@@ -29,17 +29,28 @@ pub(super) struct Feed {
     received: Option<Range<Timestamp>>,
     next: u64,
     chunks: VecDeque<Arc<Chunk>>,
+    /// What comes after them, while the disk is busy with it.
+    ahead: Option<ReadAhead>,
 }
 
 impl Feed {
     pub(super) fn new(spool: Spool, routes: Arc<Routes>, recipient: Recipient) -> Self {
-        Self { spool, routes, recipient, received: None, next: 0, chunks: VecDeque::new() }
+        Self {
+            spool,
+            routes,
+            recipient,
+            received: None,
+            next: 0,
+            chunks: VecDeque::new(),
+            ahead: None,
+        }
     }
 
     /// Goes to record `n`.
     pub(super) fn seek(&mut self, n: u64) {
         if n != self.next {
             self.chunks.clear();
+            self.ahead = None;
             self.next = n;
         }
     }
@@ -64,9 +75,16 @@ impl Feed {
         self.next
     }
 
-    /// Reads on; waits only where the records are not in memory any more.
+    /// Reads on; waits only where the records are not in memory. What comes after them is read while
+    /// they are used.
     pub(super) async fn refill(&mut self) -> Result<(), StoreError> {
-        self.chunks.extend(self.spool.read(self.next).await?);
+        let chunks = match self.ahead.take().filter(|ahead| ahead.from() == self.next) {
+            Some(ahead) => ahead.chunks().await?,
+            None => self.spool.read(self.next).await?,
+        };
+        self.chunks.extend(chunks);
+        let end = self.chunks.back().map(|chunk| chunk.end);
+        self.ahead = end.and_then(|end| self.spool.read_ahead(end));
         Ok(())
     }
 
@@ -111,5 +129,85 @@ impl Feed {
     pub(super) fn publish_of(&self, record: &Record, index: u8, now: Timestamp) -> Option<Publish> {
         let publishes = self.routes.publishes(&self.recipient, record, now);
         publishes.filter_map(Result::ok).nth(index.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::pipeline::Share;
+    use crate::store::tests::{Folder, record};
+    use crate::store::{Batch, Lane, Limits, Policy, WhenFull};
+
+    /// More than the store holds in memory, in commits of ten records.
+    const RECORDS: u64 = 3000;
+
+    async fn filled() -> (Folder, Spool, Feed) {
+        let config: Config =
+            toml::from_str("brokers.b.url = \"mqtt://b\"\nroutes.r.topic = \"{name}\"\n").unwrap();
+        let folder = Folder::new();
+        let when_full = WhenFull::DropNewest;
+        let policy = Policy { quota: 1 << 30, min_free: 0, when_full, keep: Duration::ZERO };
+        let lanes = [Lane::only("b", Limits::default())];
+        let (spool, _) = Spool::open(folder.0.clone(), policy, &lanes).unwrap();
+        let device = "d".repeat(1000);
+        for _ in 0..RECORDS / 10 {
+            let mut batch = Batch::default();
+            (0..10).for_each(|value| batch.push(record(&device, value)));
+            let (receipt, stored) = oneshot::channel();
+            spool.append(batch, vec![receipt], Timestamp::from_nanos(0)).await;
+            stored.await.unwrap().unwrap();
+        }
+        let recipient = Recipient {
+            broker: "b".to_owned(),
+            properties: false,
+            user_properties: false,
+            share: Share::All,
+        };
+        let feed = Feed::new(spool.clone(), Arc::new(Routes::new(&config)), recipient);
+        (folder, spool, feed)
+    }
+
+    async fn next(feed: &mut Feed) -> u64 {
+        let now = Timestamp::from_nanos(0);
+        match feed.next(now) {
+            Some(step) => step.n,
+            None => {
+                feed.refill().await.unwrap();
+                feed.next(now).unwrap().n
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_comes_next_is_read_while_records_are_used() {
+        let (_folder, _spool, mut feed) = filled().await;
+        feed.seek(1);
+        for n in 1..=RECORDS {
+            assert_eq!(next(&mut feed).await, n);
+            let end = feed.chunks.back().unwrap().end;
+            match &feed.ahead {
+                Some(ahead) => assert_eq!(ahead.from(), end),
+                None => assert!(end > RECORDS / 2, "only what is in memory needs no disk"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_left_out_where_the_feed_goes_elsewhere() {
+        let (_folder, _spool, mut feed) = filled().await;
+        for from in [1, 700, 2, RECORDS] {
+            feed.seek(from);
+            assert_eq!(next(&mut feed).await, from);
+        }
+        feed.seek(1);
+        assert_eq!(next(&mut feed).await, 1);
+        feed.skip_to(1500);
+        assert_eq!(next(&mut feed).await, 1500);
     }
 }

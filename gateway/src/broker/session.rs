@@ -16,8 +16,9 @@
 //! to remember. With quality of service 2 both ends keep the identifiers over disconnects, so that
 //! no message comes twice (MQTT 5 §4.3.3, §4.4): a resumed session sends again what is under way,
 //! with the same identifiers. What a broker still holds of an earlier process would make it swallow
-//! new messages that reuse its identifiers, so it is discarded first: MQTT 5 has Clean Start for
-//! that, with 3.1.1 it takes a connection of its own.
+//! new messages that reuse its identifiers, so it is discarded first, by a connection of its own.
+//! With 3.1.1 there is no other way. With MQTT 5 Clean Start could begin the new session as well,
+//! but Mosquitto (2.0.11) does not write such a session down: its next restart would lose it.
 
 mod error;
 mod event;
@@ -345,10 +346,7 @@ impl Session {
 
     /// Takes leave: the broker drops the will and the session (MQTT 5 §3.14).
     pub(super) fn disconnect(&mut self, now: Instant) -> Result<(), SessionError> {
-        self.writer.disconnect(now, self.keeps())?;
-        if self.options.protocol == Protocol::V5 {
-            self.memory = Memory::Empty;
-        }
+        self.writer.disconnect(now, self.memory == Memory::Ours)?;
         self.state = State::Closing;
         Ok(())
     }

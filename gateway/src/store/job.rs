@@ -37,8 +37,8 @@ pub(super) enum Job {
     Read { from: u64, reply: Reply<Vec<Arc<Chunk>>> },
     /// Find the first number that was committed since.
     FirstSince { since: Timestamp, most: u64, reply: Reply<u64> },
-    /// Save the cursors.
-    Save,
+    /// Nothing but to look whether the cursors are to be saved.
+    Wake,
     /// Do what is due by now: save, drop what is too old, look at the disk.
     Tick { now: Timestamp },
     /// Delete the cursors of a broker that is not configured; whether there were any.

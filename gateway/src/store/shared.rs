@@ -263,14 +263,14 @@ impl Shared {
         !self.save_requested.swap(true, Ordering::AcqRel)
     }
 
-    /// Takes the claim back: it could not be asked for.
-    pub(super) fn give_up_save(&self) {
-        self.save_requested.store(false, Ordering::Release);
+    /// Whether the cursors are to be saved, and were not since that was asked for.
+    pub(super) fn is_save_requested(&self) -> bool {
+        self.save_requested.load(Ordering::Acquire)
     }
 
     /// Where the lanes are; whoever asks for this saves them.
     pub(super) fn snapshot(&self) -> Snapshot {
-        self.give_up_save();
+        self.save_requested.store(false, Ordering::Release);
         let mut cursors = lock(&self.orphans).clone();
         let mut released = Vec::with_capacity(self.lanes.len());
         for lane in &self.lanes {
@@ -397,9 +397,14 @@ impl Tail {
         }
     }
 
+    /// Whether the chunks from `from` on are here.
+    pub(super) fn reaches(&self, from: u64) -> bool {
+        self.chunks.front().is_some_and(|oldest| oldest.base <= from)
+    }
+
     /// The chunks from `from` on, or `None` where they have to be read from the disk.
     pub(super) fn from(&self, from: u64) -> Option<Vec<Arc<Chunk>>> {
-        if self.chunks.front()?.base > from {
+        if !self.reaches(from) {
             return None;
         }
         let at = self.chunks.partition_point(|chunk| chunk.end <= from);

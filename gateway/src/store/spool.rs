@@ -28,6 +28,12 @@ pub(crate) struct Spool {
     shared: Arc<Shared>,
 }
 
+/// Chunks that are being read.
+pub(crate) struct ReadAhead {
+    from: u64,
+    answer: oneshot::Receiver<Result<Vec<Arc<Chunk>>, StoreError>>,
+}
+
 /// How far one lane of a broker is.
 #[derive(Clone)]
 pub(crate) struct BrokerCursor {
@@ -81,6 +87,17 @@ impl Spool {
             return Ok(chunks);
         }
         self.ask(|reply| Job::Read { from, reply }).await
+    }
+
+    /// Begins to read from `from` on, where the disk is needed for that and its thread has room for
+    /// the job.
+    pub(crate) fn read_ahead(&self, from: u64) -> Option<ReadAhead> {
+        if from >= *self.shared.head.borrow() || self.shared.tail().reaches(from) {
+            return None;
+        }
+        let (reply, answer) = oneshot::channel();
+        self.jobs.try_send(Job::Read { from, reply }).ok()?;
+        Some(ReadAhead { from, answer })
     }
 
     /// The number of the first record that was committed since then, or of one of the newest
@@ -159,6 +176,18 @@ impl Spool {
     /// Deletes dead letters.
     pub(crate) async fn unbury(&self, ids: Vec<u64>) -> Result<(), StoreError> {
         self.ask(|reply| Job::Unbury { ids, reply }).await
+    }
+}
+
+impl ReadAhead {
+    /// Where it begins.
+    pub(crate) const fn from(&self) -> u64 {
+        self.from
+    }
+
+    /// What was read.
+    pub(crate) async fn chunks(self) -> Result<Vec<Arc<Chunk>>, StoreError> {
+        self.answer.await.map_err(|_| StoreError::Ended)?
     }
 }
 
@@ -241,8 +270,8 @@ impl BrokerCursor {
 }
 
 fn request_save(jobs: &mpsc::Sender<Job>, shared: &Shared) {
-    if shared.claim_save() && jobs.try_send(Job::Save).is_err() {
-        // The thread is busy with appends, which save the cursors too.
-        shared.give_up_save();
+    if shared.claim_save() {
+        // A thread with jobs in front of it needs no other to look.
+        let _ = jobs.try_send(Job::Wake);
     }
 }

@@ -23,7 +23,7 @@ use crate::causes::chain;
 use crate::clock;
 
 /// Most bytes of chunks that one read brings into memory.
-pub(super) const READ_BYTES: usize = 256 * 1024;
+pub(super) const READ_BYTES: usize = 64 * 1024;
 /// How often a failed file is opened again before the gateway gives up.
 const REOPEN_ATTEMPTS: u32 = 5;
 /// The pause before the second attempt; it doubles.
@@ -84,6 +84,10 @@ impl<L: Log> Worker<L> {
     }
 
     fn handle(&mut self, job: Job) -> Result<(), StoreError> {
+        // A broker waits for it, and no append is on its way that would save them too.
+        if self.shared.is_save_requested() && !self.shared.is_append_waiting() {
+            self.save();
+        }
         match job {
             Job::Append(append) => {
                 self.shared.handle_append();
@@ -95,8 +99,7 @@ impl<L: Log> Worker<L> {
             Job::FirstSince { since, most, reply } => {
                 let _ = reply.send(self.insist(|log| log.first_since(since, most)));
             }
-            Job::Save if self.shared.is_append_waiting() => {}
-            Job::Save => self.save(),
+            Job::Wake => {}
             Job::Tick { now } => self.tick(now)?,
             Job::Forget { broker, reply } => {
                 let _ = reply.send(self.forget(&broker));

@@ -47,12 +47,8 @@ impl Session {
             client_id: &options.client_id,
             login: options.login.as_ref(),
             keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
-            clean: match options.protocol {
-                _ if !self.keeps() => true,
-                Protocol::V4 => self.memory == Memory::Stale,
-                Protocol::V5 => self.memory != Memory::Ours,
-            },
-            session_expiry: if self.keeps() { SESSION_EXPIRY } else { 0 },
+            clean: !self.keeps() || self.discards(),
+            session_expiry: if self.keeps() && !self.discards() { SESSION_EXPIRY } else { 0 },
             will: (!self.discards()).then_some(will),
         };
         Ok(self.writer.connect(now, &connect)?)
@@ -74,6 +70,10 @@ impl Session {
             return Err(SessionError::Refused { protocol: self.options.protocol, reason });
         }
         if self.discards() {
+            // MQTT 5 §3.2.2.1.1
+            if session_present && self.options.protocol == Protocol::V5 {
+                return Err(SessionError::Unexpected("CONNACK with a session after Clean Start"));
+            }
             self.memory = Memory::Empty;
             return self.disconnect(now);
         }
@@ -83,11 +83,7 @@ impl Session {
         }
         let resumed = match self.memory {
             Memory::Ours => session_present,
-            // With MQTT 5 it was asked not to have one (MQTT 5 §3.1.2.4).
-            _ if session_present && self.keeps() && self.options.protocol == Protocol::V5 => {
-                return Err(SessionError::Unexpected("CONNACK with a session after Clean Start"));
-            }
-            // With 3.1.1 it can be one of ours that broke off before CONNACK: nothing is in it.
+            // It can be one of ours that broke off before CONNACK: nothing is in it.
             Memory::Stale | Memory::Empty => false,
         };
         if !resumed {
@@ -113,6 +109,6 @@ impl Session {
 
     /// Whether this connection is only there to make the broker forget an earlier session.
     fn discards(&self) -> bool {
-        self.keeps() && self.options.protocol == Protocol::V4 && self.memory == Memory::Stale
+        self.keeps() && self.memory == Memory::Stale
     }
 }

@@ -267,8 +267,27 @@ fn cursors_wait_a_while_for_a_commit_that_saves_them() {
     worker.tick(at(5)).unwrap();
     assert_eq!(worker.log.saves, 1);
     worker.shared.lanes[0].release(|progress| progress.release_open(6));
-    worker.handle(Job::Save).unwrap();
+    assert!(worker.shared.claim_save());
+    worker.handle(Job::Wake).unwrap();
     assert_eq!(worker.log.saves, 2, "a broker that asks for it does not wait");
+}
+
+#[test]
+fn cursors_are_saved_once_before_what_else_is_to_be_done() {
+    let log = FailingLog { on_disk: 30, known: 30, ..FailingLog::default() };
+    let mut worker = worker(log, WhenFull::DropNewest, Limits::default());
+    let read = || Job::Read { from: 1, reply: oneshot::channel().0 };
+    worker.shared.lanes[0].release(|progress| progress.release_open(5));
+    assert!(worker.shared.claim_save() && !worker.shared.claim_save());
+    worker.shared.announce_append();
+    worker.handle(read()).unwrap();
+    assert_eq!(worker.log.saves, 0, "the append saves them");
+    worker.shared.handle_append();
+    worker.handle(read()).unwrap();
+    assert_eq!(worker.log.saves, 1);
+    worker.shared.lanes[0].release(|progress| progress.release_open(6));
+    worker.handle(Job::Wake).unwrap();
+    assert_eq!(worker.log.saves, 1, "that was done before");
 }
 
 #[test]

@@ -14,20 +14,31 @@ fn reconnect(session: &mut Session, present: bool) -> (Introduction, Vec<Sent>) 
 
 #[test]
 fn the_first_connection_discards_what_the_broker_holds() {
-    // MQTT 5 says Clean Start in the CONNECT that begins the session.
-    let mut session = Session::new(kept_options(Protocol::V5));
-    let (connect, _) = reconnect(&mut session, false);
-    assert!(connect.clean && connect.session_expiry == SESSION_EXPIRY);
-    assert!(session.is_connected());
-    // MQTT 3.1.1 §3.1.2.4: a clean session ends with its connection.
-    let mut session = Session::new(kept_options(Protocol::V4));
-    let (connect, rest) = reconnect(&mut session, false);
-    assert!(connect.clean && connect.will.is_none());
-    assert_eq!(rest, [Sent::Disconnect { forget: false }]);
-    assert!(session.is_closing() && events(&mut session).is_empty());
-    let (connect, rest) = reconnect(&mut session, false);
-    assert!(!connect.clean && connect.will.is_some() && session.is_connected());
-    assert!(matches!(&rest[..], [Sent::Publish(status)] if status.payload == "online"));
+    for (protocol, expiry) in [(Protocol::V4, 0), (Protocol::V5, SESSION_EXPIRY)] {
+        // It ends with its connection (MQTT 3.1.1 §3.1.2.4, MQTT 5 §3.1.2.11.2).
+        let mut session = Session::new(kept_options(protocol));
+        let (connect, rest) = reconnect(&mut session, false);
+        assert!(connect.clean && connect.session_expiry == 0 && connect.will.is_none());
+        assert_eq!(rest, [Sent::Disconnect { forget: false }]);
+        assert!(session.is_closing() && events(&mut session).is_empty());
+        let (connect, rest) = reconnect(&mut session, false);
+        assert!(!connect.clean && connect.session_expiry == expiry && connect.will.is_some());
+        assert!(session.is_connected());
+        assert!(matches!(&rest[..], [Sent::Publish(status)] if status.payload == "online"));
+    }
+}
+
+#[test]
+fn a_session_whose_connack_was_lost_is_taken_for_new() {
+    for protocol in BOTH {
+        let mut session = Session::new(kept_options(protocol));
+        reconnect(&mut session, false);
+        session.handle_connected(START).unwrap();
+        sent(&mut session);
+        let (connect, rest) = reconnect(&mut session, true);
+        assert!(!connect.clean && rest.len() == 1);
+        assert_eq!(events(&mut session), [Event::Connected { resumed: false }]);
+    }
 }
 
 #[test]
@@ -132,5 +143,6 @@ fn an_orderly_end_takes_the_session_along() {
     let mut session = connected_with(kept_options(Protocol::V5), &[]);
     session.disconnect(START).unwrap();
     assert_eq!(sent(&mut session), [Sent::Disconnect { forget: true }]);
-    assert!(reconnect(&mut session, false).0.clean);
+    reconnect(&mut session, false);
+    assert_eq!(events(&mut session), [Event::Connected { resumed: false }]);
 }

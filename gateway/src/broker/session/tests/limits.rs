@@ -114,8 +114,8 @@ fn quality_of_service_is_lowered_to_one_but_not_to_none() {
     session.handle_bytes(START, &ack(PUBACK, 1)).unwrap();
     assert_eq!(events(&mut session), [Event::Acknowledged(ticket(1))]);
     // Maximum QoS 0
-    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        let mut session = Session::new(SessionOptions { qos, ..v5() });
+    for options in [v5(), exactly] {
+        let mut session = connected_with(options, &[]);
         session.handle_connected(START).unwrap();
         let connack = connack(Protocol::V5, false, 0, &[0x24, 0]);
         let error = session.handle_bytes(START, &connack).unwrap_err();

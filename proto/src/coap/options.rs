@@ -204,6 +204,7 @@ impl fmt::Display for Unrecognised {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Code, MessageType, Token, encode};
     use super::*;
     use alloc::vec::Vec;
 
@@ -225,6 +226,18 @@ mod tests {
         assert_eq!(listed(&options), expected);
         assert_eq!(options.strings(OptionNumber::URI_PATH).collect::<Vec<_>>(), ["a", "", "bc"]);
         assert_eq!(options.first(OptionNumber::URI_QUERY), None);
+    }
+
+    #[test]
+    fn a_value_that_no_message_has_room_for_is_cut_and_not_sent() {
+        let mut options = Options::new();
+        options.push(OptionNumber(2048), &[7; 70_000]);
+        options.push(OptionNumber::URI_PATH, b"a");
+        let lengths: Vec<_> = options.iter().map(|(n, value)| (n.0, value.len())).collect();
+        assert_eq!(lengths, [(11, 1), (2048, MAX_VALUE)]);
+        let (kind, code) = (MessageType::NonConfirmable, Code::CONTENT);
+        let built = encode::message(kind, code, 1, Token::EMPTY, &options, b"", usize::MAX);
+        assert_eq!(built, Err(encode::TooLarge));
     }
 
     #[test]

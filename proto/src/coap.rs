@@ -14,8 +14,8 @@
 //! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation, Echo (RFC 9175) |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
-//! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
-//! list, so that an extension can be built on top of the endpoint, as the node is: it adds its
+//! written by ourselves, because that is a copy: [`Options`] have the form that they have in a
+//! message. `coap-lite` is the judge of both in tests. Options travel as a generic list, so that an extension can be built on top of the endpoint, as the node is: it adds its
 //! critical options to [`EndpointConfig::request_options`] and finds them in [`Request::options`].
 //!
 //! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).

@@ -388,7 +388,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         }
         let len = response.payload.len();
         let of_blocks = if len > size.bytes() { BLOCK_OPTIONS } else { 0 };
-        let taken = 4 + ask.token.len() + response.options.encoded_len() + of_blocks + 1;
+        let taken = 4 + ask.token.len() + response.options.encoded().len() + of_blocks + 1;
         taken + len.min(size.bytes()) > self.verifier.allowance(now, ask.from, ask.size)
     }
 

@@ -276,12 +276,12 @@ fn time(request: &Request, now: Timestamp) -> Result<Response, Response> {
     let millis = now.as_millis();
     let (seconds, millis) = (millis.div_euclid(1000), millis.rem_euclid(1000));
     let text = format!("{seconds}.{millis:03}");
-    let payload = match text.parse::<f64>() {
-        Ok(number) if format == CBOR => {
-            const TAG_1_FLOAT: [u8; 2] = [0xc1, 0xfb];
-            [&TAG_1_FLOAT[..], &number.to_be_bytes()].concat()
-        }
-        Ok(_) | Err(_) => text.into_bytes(),
+    let payload = if format == CBOR {
+        const TAG_1_FLOAT: [u8; 2] = [0xc1, 0xfb];
+        let number: f64 = text.parse().unwrap_or_default();
+        [&TAG_1_FLOAT[..], &number.to_be_bytes()].concat()
+    } else {
+        text.into_bytes()
     };
     Ok(Response::new(Code::CONTENT).content_format(format).max_age(0).payload(payload))
 }

@@ -57,7 +57,7 @@ impl TransferConfig {
 
     /// The largest block that fits into so many bytes of a message together with `options`.
     pub(crate) fn fitting_size(&self, options: &Options, room: usize) -> BlockSize {
-        let taken = OVERHEAD + options.encoded_len();
+        let taken = OVERHEAD + options.encoded().len();
         let size = BlockSize::fitting(room.saturating_sub(taken));
         size.unwrap_or(BlockSize::MIN).min(self.block_size)
     }

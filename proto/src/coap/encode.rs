@@ -79,6 +79,16 @@ impl Prepared {
         Ok(Self { datagram })
     }
 
+    /// The code of the message.
+    pub(super) fn code(&self) -> Code {
+        Code::from_byte(self.datagram.get(1).copied().unwrap_or_default())
+    }
+
+    /// Options and payload, as they are in any message.
+    pub(super) fn body(&self) -> &[u8] {
+        self.datagram.get(4..).unwrap_or_default()
+    }
+
     /// The message for one receiver.
     pub(super) fn datagram(&self, kind: MessageType, message_id: u16, token: Token) -> Vec<u8> {
         with_token(&self.datagram, kind, message_id, token)

@@ -130,6 +130,7 @@ impl Connection {
                 // This endpoint makes no requests, and answers as far as a client takes it.
                 StreamOutput::Event(
                     StreamEvent::Capabilities(_)
+                    | StreamEvent::Notification { .. }
                     | StreamEvent::Released(_)
                     | StreamEvent::Response { .. }
                     | StreamEvent::Failed { .. },

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::super::arena::{Arena, Key, Links, List};
 use super::super::{Code, OptionNumber, Response};
-use super::{Block, TransferConfig};
+use super::{Block, Share, TransferConfig};
 use crate::Instant;
 
 /// Without a block for this long (MAX_TRANSMIT_SPAN, RFC 7252 §4.8.2) a client is not
@@ -37,7 +37,7 @@ pub(crate) struct Assemblies<P> {
     by_identity: BTreeMap<(P, u64), Key>,
     /// Oldest last block first.
     by_age: List<Assembly<P>>,
-    bytes: usize,
+    bytes: Share,
 }
 
 #[derive(Debug)]
@@ -51,13 +51,13 @@ struct Assembly<P> {
 }
 
 impl<P: Copy + Ord> Assemblies<P> {
-    pub(crate) fn new(config: TransferConfig) -> Self {
+    pub(crate) fn new(config: TransferConfig, bytes: Share) -> Self {
         Self {
             config,
             assemblies: Arena::new(),
             by_identity: BTreeMap::new(),
             by_age: List::new(|assembly| &mut assembly.by_age),
-            bytes: 0,
+            bytes,
         }
     }
 
@@ -70,9 +70,8 @@ impl<P: Copy + Ord> Assemblies<P> {
         size: Option<u32>,
         payload: &[u8],
     ) -> Received {
-        let (full, len) = (block.size.bytes(), payload.len());
-        if len > full || (block.more && len != full) {
-            // RFC 7959 §2.3: only the last block may be shorter.
+        let len = payload.len();
+        if !block.fits(len) {
             let text = "the payload does not have the size of the block";
             return Received::Refused(Response::new(Code::BAD_REQUEST).diagnostic(text));
         }
@@ -103,13 +102,12 @@ impl<P: Copy + Ord> Assemblies<P> {
             return Received::Refused(incomplete());
         }
         if from == have {
-            if self.bytes + len > self.config.max_bytes {
+            if !self.bytes.take(len, self.config.max_bytes) {
                 self.remove(identity);
                 return Received::Refused(busy());
             }
             assembly.body.extend_from_slice(payload);
             assembly.last = from;
-            self.bytes += len;
         }
         assembly.heard_at = now;
         if !block.more {
@@ -142,13 +140,13 @@ impl<P: Copy + Ord> Assemblies<P> {
 
     /// 2.31 (RFC 7959 §2.9.1), with the size that further blocks should have (§2.3).
     fn partly(&self, block: Block) -> Received {
-        let answered = Block { size: block.size.min(self.config.block_size), ..block };
+        let answered = Block { size: self.config.largest(block.size), ..block };
         let mut response = Response::new(Code::CONTINUE);
         response.options.push_uint(OptionNumber::BLOCK1, answered.encode());
         Received::Partly(response)
     }
 
-    /// Makes room for one more transfer of `peer`, if it can.
+    /// Takes room for one more transfer of `peer`, if it can.
     fn make_room(&mut self, now: Instant, peer: P, len: usize) -> bool {
         let own = || self.by_identity.range((peer, 0)..=(peer, u64::MAX));
         if own().count() >= self.config.max_transfers_per_peer {
@@ -159,7 +157,7 @@ impl<P: Copy + Ord> Assemblies<P> {
             }
         }
         while self.assemblies.len() >= self.config.max_transfers
-            || self.bytes + len > self.config.max_bytes
+            || !self.bytes.take(len, self.config.max_bytes)
         {
             let oldest = self.by_age.first().and_then(|key| self.assemblies.get(key));
             match oldest.filter(|oldest| oldest.heard_at + STALLED <= now) {
@@ -171,7 +169,6 @@ impl<P: Copy + Ord> Assemblies<P> {
     }
 
     fn insert(&mut self, now: Instant, identity: (P, u64), payload: &[u8]) {
-        self.bytes += payload.len();
         let by_age = Links::default();
         let body = payload.to_vec();
         let key =
@@ -188,13 +185,13 @@ impl<P: Copy + Ord> Assemblies<P> {
         let key = self.by_identity.remove(&identity)?;
         self.by_age.remove(&mut self.assemblies, key);
         let assembly = self.assemblies.remove(key)?;
-        self.bytes -= assembly.body.len();
+        self.bytes.give_back(assembly.body.len());
         Some(assembly.body)
     }
 
     #[cfg(test)]
     pub(crate) fn usage(&self) -> (usize, usize) {
-        (self.assemblies.len(), self.bytes)
+        (self.assemblies.len(), self.bytes.bytes())
     }
 }
 

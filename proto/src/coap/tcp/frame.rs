@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use super::super::encode::{self, TooLarge};
+use super::super::encode::{self, Prepared, TooLarge};
 use super::super::{Code, Fault, MessageType, Options, Token};
 use super::StreamFault;
 
@@ -15,6 +15,8 @@ use super::StreamFault;
 const PAYLOAD_MARKER: u8 = 0xff;
 /// Bytes of a datagram without token, options and payload.
 const DATAGRAM_HEADER: usize = 4;
+/// The most bytes of a message without options and payload, but for the token.
+pub(super) const LONGEST_HEADER: usize = 1 + 4 + 1;
 /// The smallest length that is written with one more byte.
 const ONE_BYTE: u32 = 13;
 /// The smallest length that is written with two more bytes.
@@ -71,6 +73,26 @@ pub(super) fn append(
     };
     let options = datagram.get(DATAGRAM_HEADER..).unwrap_or_default();
     let marker = if payload.is_empty() { &[][..] } else { &[PAYLOAD_MARKER] };
+    append_parts(stream, code, token, [options, marker, payload], limit)
+}
+
+/// Appends a message that was prepared for many, unless it is larger than `limit`.
+pub(super) fn append_prepared(
+    stream: &mut Vec<u8>,
+    token: Token,
+    prepared: &Prepared,
+    limit: usize,
+) -> Result<(), TooLarge> {
+    append_parts(stream, prepared.code(), token, [prepared.body(), &[], &[]], limit)
+}
+
+fn append_parts(
+    stream: &mut Vec<u8>,
+    code: Code,
+    token: Token,
+    [options, marker, payload]: [&[u8]; 3],
+    limit: usize,
+) -> Result<(), TooLarge> {
     let length = options.len() + marker.len() + payload.len();
     let (nibble, extended, count) = length_field(u32::try_from(length).map_err(|_| TooLarge)?);
     if 1 + count + 1 + token.len() + length > limit {

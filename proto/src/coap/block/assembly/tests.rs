@@ -16,7 +16,7 @@ struct Bench {
 
 impl Bench {
     fn new(config: TransferConfig) -> Self {
-        Self { assemblies: Assemblies::new(config), now: Instant::ZERO }
+        Self { assemblies: Assemblies::new(config, Share::default()), now: Instant::ZERO }
     }
 
     fn receive(&mut self, identity: (u16, u64), block: Block, payload: &[u8]) -> Received {
@@ -38,7 +38,7 @@ fn bench() -> Bench {
 fn partly(received: &Received) -> Block {
     let Received::Partly(response) = received else { panic!("{received:?}") };
     assert_eq!(response.code, Code::CONTINUE);
-    Block::of(&response.options, OptionNumber::BLOCK1).unwrap().unwrap()
+    Block::of(&response.options, OptionNumber::BLOCK1, BlockSize::MAX).unwrap().unwrap()
 }
 
 #[track_caller]

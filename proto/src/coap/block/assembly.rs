@@ -1,7 +1,18 @@
 //! Bodies of requests that arrive in blocks (RFC 7959 §2.5), as a server collects them.
 //!
 //! A request is executed when its body is complete, so a transfer is atomic (§2.3). Blocks come in
-//! order; a repetition of the last one is answered like the first time, anything else is a gap.
+//! order:
+//!
+//! | Block | Answer |
+//! |---|---|
+//! | the first | begins, anew where there was a beginning |
+//! | the next | 2.31, or the last one completes the body |
+//! | one that is there already, with the same content: a copy that was late | 2.31, as before |
+//! | one that is there already, with other content: of another body | 4.08; the transfer is over |
+//! | a later one, or any where nothing began | 4.08 (§2.9.2); what is there stays until the client begins anew |
+//!
+//! What identifies a transfer is the caller's: the client and all options that are the same in all
+//! blocks, with Request-Tag (RFC 9175 §3.3).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -44,8 +55,6 @@ pub(crate) struct Assemblies<P> {
 struct Assembly<P> {
     identity: (P, u64),
     body: Vec<u8>,
-    /// Where the last block starts.
-    last: usize,
     heard_at: Instant,
     by_age: Links,
 }
@@ -96,19 +105,22 @@ impl<P: Copy + Ord> Assemblies<P> {
             return Received::Refused(incomplete());
         };
         let (have, from) = (assembly.body.len(), block.offset());
-        let is_repetition = from == assembly.last && assembly.body.get(from..) == Some(payload);
-        if from != have && !(is_repetition && block.more) {
+        if from > have {
+            return Received::Refused(incomplete());
+        }
+        if from < have {
+            let is_copy = block.more && assembly.body.get(from..from + len) == Some(payload);
+            if is_copy {
+                return self.partly(block);
+            }
             self.remove(identity);
             return Received::Refused(incomplete());
         }
-        if from == have {
-            if !self.bytes.take(len, self.config.max_bytes) {
-                self.remove(identity);
-                return Received::Refused(busy());
-            }
-            assembly.body.extend_from_slice(payload);
-            assembly.last = from;
+        if !self.bytes.take(len, self.config.max_bytes) {
+            self.remove(identity);
+            return Received::Refused(busy());
         }
+        assembly.body.extend_from_slice(payload);
         assembly.heard_at = now;
         if !block.more {
             return self.remove(identity).map_or(Received::Refused(incomplete()), Received::Wholly);
@@ -171,8 +183,7 @@ impl<P: Copy + Ord> Assemblies<P> {
     fn insert(&mut self, now: Instant, identity: (P, u64), payload: &[u8]) {
         let by_age = Links::default();
         let body = payload.to_vec();
-        let key =
-            self.assemblies.insert(Assembly { identity, body, last: 0, heard_at: now, by_age });
+        let key = self.assemblies.insert(Assembly { identity, body, heard_at: now, by_age });
         self.by_identity.insert(identity, key);
         self.by_age.push_back(&mut self.assemblies, key);
     }

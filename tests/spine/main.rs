@@ -8,6 +8,7 @@
 mod coap;
 mod coap_resources;
 mod coap_tcp;
+mod coap_uploads;
 #[path = "../harness.rs"]
 mod harness;
 mod links;

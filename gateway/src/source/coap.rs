@@ -1,8 +1,9 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
 //! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`] and
-//! [`files`] are what there is to see, and [`pending`] answers when something is done. Around that
-//! are [`datagrams`], a loop for each UDP address, and [`stream`], one for each TCP connection.
+//! [`files`] are what there is to see, [`rates`] says who asks too often, and [`pending`] answers when
+//! something is done. [`serving`] puts that together; around it are [`datagrams`], a loop for each
+//! UDP address, and [`stream`], one for each TCP connection.
 
 mod datagrams;
 mod files;
@@ -10,16 +11,22 @@ mod latest;
 mod observed;
 mod pending;
 mod posted;
+mod rates;
 mod resources;
+mod serving;
 mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::Timestamp;
-use proto::coap::{EchoConfig, EndpointConfig, Node, NodeConfig, ServerConfig};
+use proto::coap::{
+    Budget, EchoConfig, EndpointConfig, Node, NodeConfig, ObserveConfig, ServerConfig, StreamNode,
+    StreamNodeConfig, TransferConfig,
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -27,6 +34,7 @@ use tracing::{info, warn};
 use self::datagrams::Server;
 use self::files::Files;
 use self::latest::Latest;
+use self::rates::Rates;
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
@@ -39,6 +47,12 @@ use crate::supervisor::Supervisor;
 
 /// Messages that are remembered over a restart: as many as the endpoint can hold.
 const REMEMBERED: u64 = 65_536;
+/// Bytes of bodies that a connection sends in blocks, and of responses that it fetches so.
+const CONNECTION_BYTES: usize = 2 * 1024 * 1024;
+/// What a connection may observe.
+const CONNECTION_OBSERVERS: usize = 64;
+/// How far the seeds of connections are from those of sockets.
+const CONNECTION_SEEDS: u64 = 1 << 32;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -60,10 +74,8 @@ impl CoapSource {
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
-            Files::open(path).map(Arc::new).map_err(|source| SourceError::Folder {
-                name: context.name.to_string(),
-                path: path.clone(),
-                source,
+            Files::open(path, link.uploads.as_ref()).map(Arc::new).map_err(|source| {
+                SourceError::Folder { name: context.name.to_string(), path: path.clone(), source }
             })
         };
         let files = link.files.as_ref().map(open).transpose()?;
@@ -92,7 +104,8 @@ impl CoapSource {
             server: ServerConfig { echo, ..Default::default() },
             ..Default::default()
         };
-        let resources = Resources { context, latest: Latest::new(), files }.into();
+        let rates = link.max_rate.map(Rates::new);
+        let resources = Resources { context, latest: Latest::new(), files, rates }.into();
         Ok(Self { resources, sockets, clients, config, spool, seed })
     }
 
@@ -123,14 +136,31 @@ impl CoapSource {
         if let Some(clients) = self.clients {
             let resources = Arc::clone(&resources);
             servers.start(format!("coap+tcp {name}"), async move {
+                let config = connection_config();
+                let seeds = AtomicU64::new(self.seed.wrapping_add(CONNECTION_SEEDS));
                 let serve = |stream, peer| {
-                    Connection::new(Arc::clone(&resources), peer).run(stream, stop.clone())
+                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
+                    let node = StreamNode::new(clock::now(), config.clone(), seed);
+                    Connection::new(Arc::clone(&resources), peer, node).run(stream, stop.clone())
                 };
                 clients.run(&resources.context, &stop, serve).await;
             });
         }
         while servers.next_end().await.is_some() {}
     }
+}
+
+/// What one connection may do, and all together.
+fn connection_config() -> StreamNodeConfig {
+    let all = TransferConfig::default();
+    let transfer = TransferConfig {
+        max_transfers: all.max_transfers_per_peer,
+        max_bytes: CONNECTION_BYTES,
+        ..TransferConfig::default()
+    };
+    let observe = ObserveConfig { max_observers: CONNECTION_OBSERVERS, ..Default::default() };
+    let server = ServerConfig { transfer, observe, ..Default::default() };
+    StreamNodeConfig { server, budget: Some(Budget::new(all.max_bytes)), ..Default::default() }
 }
 
 /// Sockets for clients that connect.

@@ -1,21 +1,17 @@
 //! One UDP address: the loop around a node.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::Instant;
-use proto::coap::{Ask, Delivery, Node, NodeEvent, NodeOutput};
+use proto::coap::{Delivery, Node, NodeEvent, NodeOutput};
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::latest::View;
-use super::observed::Observed;
-use super::pending::Pending;
-use super::resources::{Action, Resources};
+use super::resources::Resources;
+use super::serving::Serving;
 use crate::clock;
 use crate::store::Origin;
 
@@ -29,11 +25,7 @@ pub(super) struct Server {
     resources: Arc<Resources>,
     socket: UdpSocket,
     node: Node<SocketAddr>,
-    pending: Pending<Ask<SocketAddr>>,
-    observed: Observed,
-    newest: watch::Receiver<u64>,
-    /// The number of the newest reading that observers were told.
-    told: u64,
+    serving: Serving<SocketAddr>,
 }
 
 impl Server {
@@ -42,15 +34,7 @@ impl Server {
         socket: UdpSocket,
         node: Node<SocketAddr>,
     ) -> Self {
-        Self {
-            pending: Pending::new(Arc::clone(&resources)),
-            newest: resources.latest.newest(),
-            observed: Observed::default(),
-            told: 0,
-            resources,
-            socket,
-            node,
-        }
+        Self { serving: Serving::new(Arc::clone(&resources)), resources, socket, node }
     }
 
     /// Runs until `stop` is cancelled and every request that was taken is answered.
@@ -59,18 +43,12 @@ impl Server {
         loop {
             let wait = self.drain().await;
             let stopping = stop.is_cancelled();
-            if stopping && self.pending.is_empty() {
+            if stopping && self.serving.is_idle() {
                 return;
             }
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {}
-                settled = self.pending.settled(), if !self.pending.is_empty() => {
-                    for (ask, response) in settled {
-                        self.node.respond(clock::now(), ask, response);
-                    }
-                }
-                // The sender lives as long as the resources.
-                _ = self.newest.changed(), if !self.observed.is_empty() => self.notify(),
+                news = self.serving.next() => self.serving.tell(&mut self.node, news),
                 // An error is one of an earlier datagram (ICMP), which reading takes away.
                 _ = self.socket.readable(), if !stopping => self.receive(&mut buffer),
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
@@ -111,56 +89,17 @@ impl Server {
     }
 
     fn handle_event(&mut self, event: NodeEvent<SocketAddr>) {
-        let now = clock::now();
         match event {
             NodeEvent::Request { ask, from, message_id, token, request, .. } => {
-                match self.resources.handle(from, &request) {
-                    Action::Respond(response) => self.node.respond(now, ask, response),
-                    Action::Show(view) => self.show(now, ask, &view),
-                    Action::Await(work) => {
-                        let origin = Origin { peer: from, message_id, token: token.to_vec() };
-                        let answer = self.pending.start(ask, from, work, Some(origin));
-                        if let Some((ask, response)) = answer {
-                            self.node.respond(now, ask, response);
-                        }
-                    }
-                }
+                let origin = Origin { peer: from, message_id, token: token.to_vec() };
+                self.serving.handle_request(&mut self.node, ask, from, Some(origin), &request);
             }
-            NodeEvent::Unobserved { resource } => self.observed.forget(resource),
+            NodeEvent::Unobserved { resource } => self.serving.handle_unobserved(resource),
             NodeEvent::Malformed { from, fault } => {
                 self.resources.context.refuse("malformed", from, fault, b"");
             }
             // This node makes no requests.
             NodeEvent::Call(_) => {}
-        }
-    }
-
-    fn show(&mut self, now: Instant, ask: Ask<SocketAddr>, view: &View) {
-        if self.observed.is_empty() {
-            self.told = *self.newest.borrow_and_update();
-        }
-        let response = self.resources.latest.show(view);
-        if !ask.observes() || !response.code.is_success() {
-            return self.node.respond(now, ask, response);
-        }
-        let id = self.observed.id(view);
-        self.node.respond_observed(now, ask, id, response);
-        // A limit, or Echo, may have been in the way.
-        if !self.node.is_observed(id) {
-            self.observed.forget(id);
-        }
-    }
-
-    /// Tells observers what was stored since the last time.
-    fn notify(&mut self) {
-        let latest = &self.resources.latest;
-        let mut affected = BTreeSet::new();
-        latest.since(self.told, |reading| self.observed.add_affected(reading, &mut affected));
-        self.told = *self.newest.borrow_and_update();
-        for id in affected {
-            if let Some(view) = self.observed.view(id) {
-                self.node.notify(clock::now(), id, latest.show(view));
-            }
         }
     }
 }

@@ -2,15 +2,17 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use proto::coap::content_format::{CBOR, TEXT_PLAIN};
 use proto::coap::link_format::{Link, discover, parse};
-use proto::coap::{Code, Delivery, Method, Request, Response};
+use proto::coap::{Code, Delivery, ETag, Method, OptionNumber, Request, Response, Target};
 use proto::{Reading, Timestamp};
 
 use super::files::Files;
 use super::latest::{Latest, View};
 use super::posted;
+use super::rates::Rates;
 use crate::clock;
 use crate::source::Context;
 use crate::store::NotStored;
@@ -30,6 +32,7 @@ pub(super) struct Resources {
     pub(super) context: Context,
     pub(super) latest: Latest,
     pub(super) files: Option<Arc<Files>>,
+    pub(super) rates: Option<Rates>,
 }
 
 /// What to do with a request.
@@ -37,7 +40,7 @@ pub(super) enum Action {
     /// Answer it now.
     Respond(Response),
     /// Answer it with this, which can be observed.
-    Show(View),
+    Show(View, Response),
     /// Answer it when this is done.
     Await(Work),
 }
@@ -46,8 +49,8 @@ pub(super) enum Action {
 pub(super) enum Work {
     /// Bringing these to the disk.
     Store(Vec<Reading>),
-    /// Reading the file that this asks for.
-    Load(Arc<Files>, Request),
+    /// Reading or writing the file that this is about.
+    Serve(Arc<Files>, Request),
     /// Listing the files among the links.
     List(Arc<Files>, Request),
 }
@@ -87,23 +90,49 @@ impl<'a> Resource<'a> {
 impl Resources {
     /// What to do with `request` of `peer`.
     pub(super) fn handle(&self, peer: SocketAddr, request: &Request) -> Action {
+        if let Some(rates) = &self.rates
+            && let Err(wait) = rates.admit(clock::now(), peer.ip().to_canonical())
+        {
+            self.context.refuse("too_many_requests", peer, "more than `link.max_rate`", b"");
+            return Action::Respond(too_many(wait));
+        }
         let action = match Resource::of(request) {
-            Some(Resource::Links) => Ok(self.links(request)),
+            Some(Resource::Links) => self.links(request),
             Some(Resource::Time) => time(request, clock::wall()).map(Action::Respond),
-            Some(Resource::Readings) => {
-                self.post(request, "", |context| posted::pack(context, peer, request))
-            }
-            Some(Resource::Device(device)) => View::of(request, device, None).map(Action::Show),
+            Some(Resource::Readings) => self.post(request, "", |context| {
+                request.check_conditions(Target::Present(None))?;
+                posted::pack(context, peer, request)
+            }),
+            Some(Resource::Device(device)) => self.show(request, device, None),
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
-                View::of(request, device, Some(name)).map(Action::Show)
+                self.show(request, device, Some(name))
             }
             Some(Resource::Value { device, name }) => self.post(request, "GET, ", |context| {
+                self.latest.check_conditions(request, device, name)?;
                 posted::value(context, peer, request, device, name)
             }),
             Some(Resource::File) => self.file(request),
             None => Err(not_found()),
         };
         action.unwrap_or_else(Action::Respond)
+    }
+
+    fn show(
+        &self,
+        request: &Request,
+        device: &str,
+        name: Option<&str>,
+    ) -> Result<Action, Response> {
+        let view = View::of(request, device, name)?;
+        let response = self.latest.show(&view);
+        let Some(etag) = response.options.etag() else { return Err(response) };
+        request.check_conditions(Target::Present(Some(etag)))?;
+        // An observer gets the state itself: later ones follow from it.
+        let observes = request.options.first(OptionNumber::OBSERVE).is_some();
+        match request.still_valid(etag).filter(|_| !observes) {
+            Some(valid) => Err(valid),
+            None => Ok(Action::Show(view, response)),
+        }
     }
 
     fn post(
@@ -119,26 +148,39 @@ impl Resources {
     }
 
     /// The folder is not read for a request that is refused in any case.
-    fn links(&self, request: &Request) -> Action {
-        match &self.files {
+    fn links(&self, request: &Request) -> Result<Action, Response> {
+        request.check_conditions(Target::Present(None))?;
+        Ok(match &self.files {
             Some(files) if request.method == Method::Get => {
                 Action::Await(Work::List(Arc::clone(files), request.clone()))
             }
-            Some(_) | None => Action::Respond(discover(&FIXED, request, Delivery::Unicast)),
-        }
+            Some(_) | None => Action::Respond(links_with(Vec::new(), request)),
+        })
     }
 
     fn file(&self, request: &Request) -> Result<Action, Response> {
         let files = self.files.as_ref().ok_or_else(not_found)?;
-        check_get(request)?;
-        Ok(Action::Await(Work::Load(Arc::clone(files), request.clone())))
+        files.check_method(request.method).map_err(not_allowed)?;
+        Ok(Action::Await(Work::Serve(Arc::clone(files), request.clone())))
     }
 }
 
 /// The answer to a request for links where there are files too.
 pub(super) fn links_with(files: Vec<Link>, request: &Request) -> Response {
     let links: Vec<_> = FIXED.iter().cloned().chain(files).collect();
-    discover(&links, request, Delivery::Unicast)
+    let response = discover(&links, request, Delivery::Unicast);
+    if response.code != Code::CONTENT {
+        return response;
+    }
+    let etag = ETag::of(response.options.content_format(), &response.payload);
+    request.still_valid(etag).unwrap_or_else(|| response.etag(etag))
+}
+
+/// The answer to a client that asks too often (RFC 8516 §3).
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_millis().div_ceil(1000);
+    let max_age = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Response::new(Code::TOO_MANY_REQUESTS).max_age(max_age)
 }
 
 /// The answer when the readings are on disk.
@@ -177,6 +219,7 @@ fn not_allowed(methods: &str) -> Response {
 /// The gateway's time: seconds since 1970 as text, or as CBOR's tag 1 (RFC 8949 §3.4.2).
 fn time(request: &Request, now: Timestamp) -> Result<Response, Response> {
     check_get(request)?;
+    request.check_conditions(Target::Present(None))?;
     let format = request.negotiate(&[TEXT_PLAIN, CBOR])?;
     let millis = now.as_millis();
     let (seconds, millis) = (millis.div_euclid(1000), millis.rem_euclid(1000));

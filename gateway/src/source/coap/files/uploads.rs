@@ -111,7 +111,8 @@ impl Uploads {
     pub(super) fn open(root: &Path, limits: config::Uploads) -> io::Result<Self> {
         for entry in root.read_dir()? {
             let entry = entry?;
-            if entry.file_name().to_str().is_some_and(is_temporary) {
+            let is_ours = entry.file_name().to_str().is_some_and(is_temporary);
+            if is_ours && entry.file_type()?.is_file() {
                 fs::remove_file(entry.path())?;
             }
         }

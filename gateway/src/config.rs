@@ -54,11 +54,13 @@ pub(crate) use manual::manual;
 pub(crate) use model::{
     Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
     Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    UdpLink, Uploads, ValueDecode,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
+#[cfg(test)]
+pub(crate) use values::ByteSize;
 pub(crate) use values::{BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, ServerName};
 
 /// Where a configuration comes from.

@@ -51,6 +51,12 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
+                    for (inner, key) in &variant.keys {
+                        if let Shape::Table(table) = &key.shape {
+                            heading(text, 5, &format!("`{name}.{inner}`"), &key.doc);
+                            keys(text, table);
+                        }
+                    }
                 }
             }
             Shape::Table(inner) => {

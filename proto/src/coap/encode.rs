@@ -63,6 +63,16 @@ impl Prepared {
         Ok(Self { code: *code, content })
     }
 
+    /// The code of the message.
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Options and payload, as they are in any message.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+
     /// The message for one receiver.
     pub(super) fn datagram(&self, kind: MessageType, message_id: u16, token: Token) -> Vec<u8> {
         let mut datagram = Vec::with_capacity(HEADER + token_len(token) + self.content.len());

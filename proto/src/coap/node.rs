@@ -16,7 +16,7 @@ use super::{
 use crate::{Instant, Rng};
 
 /// What a node recognises in requests besides the options of RFC 7252.
-const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
+pub(super) const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
     OptionNumber::IF_MATCH,
     OptionNumber::URI_HOST,
     OptionNumber::IF_NONE_MATCH,
@@ -30,7 +30,8 @@ const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
     OptionNumber::PROXY_SCHEME,
 ];
 /// What it recognises in responses.
-const NODE_RESPONSE_OPTIONS: &[OptionNumber] = &[OptionNumber::BLOCK2, OptionNumber::BLOCK1];
+pub(super) const NODE_RESPONSE_OPTIONS: &[OptionNumber] =
+    &[OptionNumber::BLOCK2, OptionNumber::BLOCK1];
 
 /// Parameters and limits of a [`Node`].
 ///
@@ -135,7 +136,7 @@ impl<P: Copy + Ord + Hash + Debug> Node<P> {
         }
         Self {
             endpoint: Endpoint::new(endpoint, rng.next_u64()),
-            server: Server::new(config.server, &mut rng),
+            server: Server::new(config.server, None, &mut rng),
             client: Client::new(config.client, &mut rng),
             now: Instant::ZERO,
         }

@@ -41,7 +41,7 @@ struct Sent {
 
 impl Sent {
     fn block(&self, number: OptionNumber) -> Option<(u32, bool, usize)> {
-        let block = Block::of(&self.options, number).unwrap()?;
+        let block = Block::of(&self.options, number, BlockSize::MAX).unwrap()?;
         Some((block.number, block.more, block.size.bytes()))
     }
 }

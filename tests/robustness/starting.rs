@@ -112,6 +112,6 @@ fn a_serial_port_that_is_not_there_yet_is_waited_for() {
     assert_eq!(gateway.status()["sources"]["x"]["up"], false);
     cable.plug();
     wait_until("the port to be open", || gateway.status()["sources"]["x"]["up"] == true);
-    cable.send(b"21.5\n");
+    cable.send(b"\n21.5\n");
     wait_until("the reading", || broker.readings().iter().any(|reading| reading.value == 21.5));
 }

@@ -43,6 +43,8 @@ topic = "site/{{source}}/{{device}}/{{name}}"
         let pointer = format!("/sources/{source}/up");
         wait_until("an open port", || gateway.status().pointer(&pointer) == Some(&json!(true)));
     }
+    // What was under way when the port was opened ends here.
+    cables.iter_mut().for_each(|cable| cable.send(b"\n"));
     cables[0].send(GGA.as_bytes());
     cables[1].send(RTL_433.as_bytes());
     // In two pieces, as a slow line brings them.
@@ -91,7 +93,7 @@ fn a_port_that_was_unplugged_is_opened_again() {
     wait_until("the port to be open", is_up);
     for time in 0..TIMES {
         // And half a line, which must not become a whole one with what follows.
-        cable.send(format!("id=th-1 t{time}=21\nid=th-1 half=1").as_bytes());
+        cable.send(format!("\nid=th-1 t{time}=21\nid=th-1 half=1").as_bytes());
         let expected =
             json!({"gateway": "gw", "device": "th-1", "name": format!("t{time}"), "value": 21});
         all.expect(&format!("site/th-1/t{time}"), &expected);
@@ -100,7 +102,7 @@ fn a_port_that_was_unplugged_is_opened_again() {
         cable.plug();
         wait_until("the port to be open again", is_up);
     }
-    cable.send(b"id=th-1 last=1\n");
+    cable.send(b"\nid=th-1 last=1\n");
     all.first("site/th-1/last");
     assert!(all.at("site/th-1/half").is_empty(), "half a line was taken for a whole one");
     assert_eq!(gateway.count("/sources/line/refused/unterminated/count"), TIMES as u64);

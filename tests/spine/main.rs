@@ -8,9 +8,11 @@
 mod coap;
 mod coap_resources;
 mod coap_tcp;
+mod frames;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
 mod serial;
+mod sockets;

@@ -12,11 +12,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::checksum::Checksum;
 use proto::coap::{
     Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
     NodeEvent, NodeOutput, Output, Request, ResourceId, Response, link_format,
 };
-use proto::checksum::Checksum;
 use proto::frame::{
     Check, Counts, Delimited, Endian, FrameError, Framer, Framing, LengthField, LengthPrefixed,
     MAX_ADU, Pause, Template, TemplateLength,

@@ -186,6 +186,33 @@ fn a_server_is_connected_to_and_again_when_it_comes_back() {
     let server = TcpListener::bind(address).unwrap();
     let _device = say(&server, b"\x0222.5\x03");
     all.payload("sockets/x", b"22.5");
-    assert_eq!(gateway.count("/sources/x/reconnects"), 1);
+    wait_until("the first end", || gateway.count("/sources/x/reconnects") == 1);
     assert_eq!(gateway.count("/sources/x/refused/resync/count"), 1);
+}
+
+#[test]
+fn a_server_that_begins_with_a_frame_loses_none_and_a_converter_gives_no_half_one() {
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("sockets/#");
+    let servers = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut config = mosquitto.table("local");
+    for (server, name) in servers.iter().zip(["meter", "converter"]) {
+        config += &format!(
+            "[sources.{name}]\nlink = {{ type = \"tcp-client\", connect = \"{}\", mid_stream = {} }}\n\
+             decode = {{ type = \"value\", name = \"v\" }}\n",
+            server.local_addr().unwrap(),
+            name == "converter"
+        );
+    }
+    config += "[routes.all]\ntopic = \"sockets/{source}\"\npayload = \"value\"\n";
+    let gateway = Gateway::start(&config);
+    for server in &servers {
+        let (mut device, _) = server.accept().unwrap();
+        std::io::Write::write_all(&mut device, b"1.5\n22.5\n").unwrap();
+    }
+    gateway.wait_for_count("/sources/converter/messages", 1);
+    gateway.wait_for_count("/sources/meter/messages", 2);
+    assert_eq!(all.first("sockets/meter").text(), "1.5");
+    assert_eq!(all.first("sockets/converter").text(), "22.5");
+    assert_eq!(gateway.count("/sources/converter/refused/resync/count"), 1);
 }

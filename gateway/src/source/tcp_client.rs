@@ -27,13 +27,14 @@ pub(crate) struct TcpClientSource {
     context: Context,
     server: HostPort,
     max_backoff: Duration,
+    mid_stream: bool,
     seed: u64,
 }
 
 impl TcpClientSource {
     pub(super) fn new(context: Context, link: &TcpClientLink, seed: u64) -> Self {
-        let max_backoff = link.max_backoff.duration();
-        Self { context, server: link.connect.clone(), max_backoff, seed }
+        let (max_backoff, mid_stream) = (link.max_backoff.duration(), link.mid_stream);
+        Self { context, server: link.connect.clone(), max_backoff, mid_stream, seed }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -78,9 +79,9 @@ impl TcpClientSource {
 
     /// Reads until the connection ends.
     async fn read(&self, mut stream: TcpStream) -> io::Error {
-        // A converter goes on with what its serial line was at.
-        let framer = self.context.cutting.opening_framer();
-        let mut framed = Framed::new(framer, &self.context.cutting);
+        let cutting = &self.context.cutting;
+        let framer = if self.mid_stream { cutting.opening_framer() } else { cutting.framer() };
+        let mut framed = Framed::new(framer, cutting);
         loop {
             let end = match framed.fill(&mut stream).await {
                 Ok(true) => None,

@@ -192,6 +192,11 @@ pub(crate) struct TcpClientLink {
     /// Longest pause between two attempts to connect, 1s to 1h; the first is 200 ms.
     #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3_600>")]
     pub(crate) max_backoff: Interval,
+    /// Whether the server may be within a frame when it is connected to, as a converter with a
+    /// serial line behind it is: then what comes before the first delimiter, or before a pause, is
+    /// thrown away and counted. False for a server that begins with a frame.
+    #[serde(default = "default_mid_stream")]
+    pub(crate) mid_stream: bool,
 }
 
 /// A CoAP server.
@@ -286,6 +291,10 @@ const fn default_receive_buffer() -> ByteSize {
 
 const fn default_max_backoff() -> Interval {
     Interval::seconds(30)
+}
+
+const fn default_mid_stream() -> bool {
+    true
 }
 
 const fn default_max_clients() -> u16 {

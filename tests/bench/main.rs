@@ -15,6 +15,7 @@ mod cases;
 mod codec;
 mod far_end;
 mod figure;
+mod frames;
 mod gateway;
 mod ledger;
 mod load;

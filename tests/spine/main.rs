@@ -11,9 +11,11 @@ mod coap_discovery;
 mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;
+mod frames;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
 mod serial;
+mod sockets;

@@ -53,7 +53,7 @@ fn parts(text: &mut String, table: &Table) {
                     keys(text, variant);
                     for (inner, key) in &variant.keys {
                         if let Shape::Table(table) = &key.shape {
-                            heading(text, 5, &format!("`{name}.{inner}`"), &key.doc);
+                            heading(text, 5, &format!("`{name}.{inner}` in `{tag}`"), &key.doc);
                             keys(text, table);
                         }
                     }
@@ -78,7 +78,10 @@ fn heading(text: &mut String, level: usize, title: &str, doc: &Doc) {
 }
 
 fn keys(text: &mut String, table: &Table) {
-    let mut keys: Vec<_> = table.keys.iter().filter(|(name, _)| *name != TAG).collect();
+    // The tag of a variant stands in its title; a `type` with choices is a key like others.
+    let is_key = |key: &Key| matches!(&key.shape, Shape::Leaf(leaf) if !leaf.choices.is_empty());
+    let keys = table.keys.iter().filter(|(name, key)| *name != TAG || is_key(key));
+    let mut keys: Vec<_> = keys.collect();
     if keys.is_empty() {
         text.push_str("\nIt has no keys.\n");
         return;

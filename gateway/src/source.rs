@@ -5,10 +5,12 @@
 
 mod clients;
 mod coap;
+mod coap_poll;
 mod serial;
 mod tcp;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ use crate::tally::{Count, Tally};
 /// Bytes of a refused message that are shown as an example.
 const MAX_SHOWN: usize = 100;
 
+pub(crate) use self::coap_poll::{MAX_NODES, MAX_RESOURCES};
+
 /// A source that is ready to run.
 pub(crate) enum Source {
     /// A serial port.
@@ -43,6 +47,8 @@ pub(crate) enum Source {
     Tcp(tcp::TcpSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// A CoAP client.
+    CoapPoll(coap_poll::CoapPollSource),
 }
 
 /// Why a source cannot start.
@@ -83,6 +89,9 @@ impl Source {
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), seed)?)
             }
+            Link::CoapPoll(link) => {
+                Self::CoapPoll(coap_poll::CoapPollSource::open(context, link, seed)?)
+            }
         })
     }
 
@@ -93,6 +102,7 @@ impl Source {
             Self::Udp(source) => source.context(),
             Self::Tcp(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::CoapPoll(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -104,6 +114,7 @@ impl Source {
             Self::Udp(source) => source.run(stop).await,
             Self::Tcp(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::CoapPoll(source) => source.run(stop).await,
         }
     }
 }
@@ -191,6 +202,7 @@ pub(crate) struct SourceStatus {
     addresses: OnceLock<Vec<SocketAddr>>,
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
+    nodes: OnceLock<Arc<coap_poll::Nodes>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -210,6 +222,8 @@ pub(crate) struct SourceReport {
     pub(crate) tcp_addresses: Vec<SocketAddr>,
     /// Clients that are connected now; none where they do not connect.
     pub(crate) clients: Option<usize>,
+    /// Nodes that are asked, by name; none where none are.
+    pub(crate) nodes: Option<BTreeMap<String, coap_poll::NodeReport>>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -219,7 +233,7 @@ pub(crate) struct SourceReport {
     /// How often the link was opened again.
     pub(crate) reconnects: u64,
     /// What was not taken, by reason.
-    pub(crate) refused: std::collections::BTreeMap<&'static str, Count>,
+    pub(crate) refused: BTreeMap<&'static str, Count>,
 }
 
 impl SourceStatus {
@@ -230,6 +244,7 @@ impl SourceStatus {
             addresses: self.addresses.get().cloned().unwrap_or_default(),
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
+            nodes: self.nodes.get().map(|nodes| nodes.reports()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -248,6 +263,11 @@ impl SourceStatus {
     /// The same for the TCP side of a source that has one beside its UDP side.
     fn set_listening_for_tcp(&self, addresses: Vec<SocketAddr>) {
         let _ = self.tcp_addresses.set(addresses);
+    }
+
+    /// It asks these nodes, from now on and until the end.
+    fn set_nodes(&self, nodes: Arc<coap_poll::Nodes>) {
+        let _ = self.nodes.set(nodes);
     }
 
     /// So many clients are connected.

@@ -51,6 +51,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
+                    named_parts(text, name, variant);
                 }
             }
             Shape::Table(inner) => {
@@ -58,6 +59,18 @@ fn parts(text: &mut String, table: &Table) {
                 keys(text, inner);
             }
             Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+        }
+    }
+}
+
+/// The tables of a part whose names the operator chooses.
+fn named_parts(text: &mut String, part: &str, table: &Table) {
+    for (name, key) in &table.keys {
+        if let Shape::Named(inner) = &key.shape
+            && let Shape::Table(inner) = &**inner
+        {
+            heading(text, 5, &format!("`{part}.{name}.NAME`"), &inner.doc);
+            keys(text, inner);
         }
     }
 }

@@ -8,13 +8,17 @@
 //!
 //! [`Display`]: std::fmt::Display
 
+mod authority;
 mod broker_url;
 mod broker_urls;
 mod byte_size;
 mod id;
 mod interval;
 mod json_path;
+mod link_filter;
 mod named_file;
+mod node_url;
+mod resource_path;
 mod rules;
 mod secret;
 mod server_name;
@@ -32,11 +36,14 @@ pub(crate) use byte_size::{ByteSize, FrameSize};
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
+pub(crate) use link_filter::LinkFilter;
 pub(crate) use named_file::NamedFile;
+pub(crate) use node_url::NodeUrl;
+pub(crate) use resource_path::ResourcePath;
 pub(crate) use rules::{
     Address, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
-    filled_option, path, path_option, separator, size, size_option, span, span_ms, span_option,
-    whole, whole_option,
+    filled_option, filters, path, path_option, separator, size, size_option, span, span_ms,
+    span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

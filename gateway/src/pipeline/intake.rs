@@ -62,6 +62,11 @@ impl Inlet {
         Ok(receipt)
     }
 
+    /// Whether there is room now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
     /// Hands readings in; waits for room.
     pub(crate) async fn submit(&self, readings: Vec<Reading>) -> Result<Receipt, Busy> {
         let (submission, receipt) = self.submission(readings, None);

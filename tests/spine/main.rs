@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod coap;
+mod coap_poll;
 mod coap_resources;
 mod coap_tcp;
 #[path = "../harness.rs"]

@@ -27,8 +27,8 @@ pub use self::call::{CallError, CallEvent, CallId};
 use super::arena::{Arena, Key};
 use super::block::{Download, DownloadStep, Upload, UploadStep};
 use super::{
-    Block, BlockSize, Endpoint, FailReason, Method, Observation, OptionNumber, Request,
-    RequestError, RequestId, Response, TransferConfig,
+    Block, BlockSize, DownloadFault, Endpoint, FailReason, Method, Observation, OptionNumber,
+    Request, RequestError, RequestId, Response, TransferConfig,
 };
 use crate::{Instant, Rng};
 
@@ -45,6 +45,8 @@ pub(super) struct Client<P> {
     renewals: BTreeSet<(Instant, Key)>,
     events: VecDeque<CallEvent<P>>,
     next_tag: u32,
+    /// Bytes of all bodies that are being fetched.
+    held: usize,
 }
 
 /// What a call does next.
@@ -76,6 +78,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             renewals: BTreeSet::new(),
             events: VecDeque::new(),
             next_tag: 0,
+            held: 0,
         }
     }
 
@@ -171,8 +174,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 return self.end(now, endpoint, key, Ok(response));
             }
             self.drop_exchange(now, endpoint, key);
-            let Some(call) = self.calls.get_mut(key) else { return };
-            call.phase = Phase::Whole;
+            self.set_phase(key, Phase::Whole);
         } else {
             call.exchange = None;
         }
@@ -201,8 +203,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return;
         }
         self.drop_exchange(now, endpoint, key);
+        self.set_phase(key, Phase::Whole);
         let Some(call) = self.calls.get_mut(key) else { return };
-        (call.phase, call.restarts) = (Phase::Whole, 0);
+        call.restarts = 0;
         let next = self.step(key, response);
         self.proceed(now, endpoint, key, next);
     }
@@ -264,7 +267,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Ok((_, DownloadStep::Ask(_) | DownloadStep::Changed)) => (Phase::Whole, Next::Restart),
             Err(fault) => (Phase::Whole, Next::Fail(fault.into())),
         };
-        let (phase, next) = match core::mem::replace(&mut call.phase, Phase::Whole) {
+        let phase = core::mem::replace(&mut call.phase, Phase::Whole);
+        self.held -= phase.held();
+        let (phase, next) = match phase {
             Phase::Whole => match wanted_size(call, &response) {
                 // RFC 7959 §2.9.3: the body is welcome in blocks.
                 Some(size) => {
@@ -290,10 +295,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 Err(fault) => (Phase::Whole, Next::Fail(fault.into())),
             },
         };
-        if let Some(call) = self.calls.get_mut(key) {
-            call.phase = phase;
+        self.set_phase(key, phase);
+        if self.held > self.config.max_bytes && matches!(next, Next::Ask(_)) {
+            self.set_phase(key, Phase::Whole);
+            return Next::Fail(DownloadFault::NoRoom.into());
         }
         next
+    }
+
+    fn set_phase(&mut self, key: Key, phase: Phase) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        self.held = self.held - call.phase.held() + phase.held();
+        call.phase = phase;
     }
 
     fn proceed(&mut self, now: Instant, endpoint: &mut Endpoint<P>, key: Key, next: Next) {
@@ -494,6 +507,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.set_renewal(key, Instant::FAR_FUTURE);
         self.drop_exchange(now, endpoint, key);
         let Some(call) = self.calls.remove(key) else { return };
+        self.held -= call.phase.held();
         if let Some(watch) = call.watch
             && self.by_request.remove(&watch.registration).is_some()
         {
@@ -508,6 +522,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     #[cfg(test)]
     pub(super) fn usage(&self) -> (usize, usize, usize) {
+        assert!(self.calls.len() > 0 || self.held == 0, "bytes of calls that are over");
         (self.calls.len(), self.by_request.len(), self.renewals.len())
     }
 }

@@ -110,7 +110,10 @@ impl CoapPollSource {
                 listed = NodeList::changed(&mut self.list) => self.handle_list(&listed),
                 () = self.nodes.changed.notified() => {}
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
-                    if wait.is_some() => self.nodes.lock().handle_timeout(clock::now()),
+                    if wait.is_some() => {
+                    self.slow_down();
+                    self.nodes.lock().handle_timeout(clock::now());
+                }
             }
         }
         while !self.handover.is_empty() {
@@ -130,7 +133,7 @@ impl CoapPollSource {
                         self.context.refuse("not_sent", to, error, b"");
                     }
                 }
-                Output::Resolve { node, host, port } => self.names.resolve(node, host, port),
+                Output::Resolve(lookup) => self.names.resolve(lookup),
                 Output::Content(content) => self.take(content),
                 Output::Failed { node, reason, why } => {
                     self.context.refuse(reason, node, why, b"");

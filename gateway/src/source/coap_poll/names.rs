@@ -8,7 +8,7 @@ use std::pin::Pin;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::net::lookup_host;
 
-use super::poller::NodeId;
+use super::poller::{Lookup, NodeId};
 use super::sockets::Families;
 
 /// Names that are resolved at a time; the others wait. A node has at most one.
@@ -20,7 +20,7 @@ type Resolved = (NodeId, Result<SocketAddr, String>);
 /// Names that are being resolved, and those that wait for it.
 pub(super) struct Names {
     families: Families,
-    waiting: VecDeque<(NodeId, String, u16)>,
+    waiting: VecDeque<Lookup>,
     resolving: FuturesUnordered<Resolving>,
 }
 
@@ -31,8 +31,8 @@ impl Names {
     }
 
     /// Resolves a name in its turn.
-    pub(super) fn resolve(&mut self, node: NodeId, host: String, port: u16) {
-        self.waiting.push_back((node, host, port));
+    pub(super) fn resolve(&mut self, lookup: Lookup) {
+        self.waiting.push_back(lookup);
         self.start();
     }
 
@@ -49,14 +49,19 @@ impl Names {
 
     fn start(&mut self) {
         while self.resolving.len() < MAX_RESOLVING
-            && let Some((node, host, port)) = self.waiting.pop_front()
+            && let Some(lookup) = self.waiting.pop_front()
         {
             let families = self.families;
             self.resolving.push(Box::pin(async move {
+                let Lookup { node, host, port, turn } = lookup;
                 let address = match lookup_host((host.as_str(), port)).await {
-                    Ok(mut all) => all
-                        .find(|address| families.reach(address))
-                        .ok_or_else(|| format!("{host} has no address that can be reached")),
+                    Ok(all) => {
+                        let reached: Vec<_> = all.filter(|a| families.reach(a)).collect();
+                        let chosen = reached.get(turn % reached.len().max(1));
+                        chosen
+                            .copied()
+                            .ok_or_else(|| format!("{host} has no address that can be reached"))
+                    }
                     Err(error) => Err(format!("cannot resolve {host}: {error}")),
                 };
                 (node, address)

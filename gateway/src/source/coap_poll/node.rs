@@ -195,6 +195,11 @@ impl PolledNode {
         self.address = self.url.address();
     }
 
+    /// How often it did not answer since it was heard of.
+    pub(super) fn failures_in_a_row(&self) -> usize {
+        usize::try_from(self.failures_in_a_row).unwrap_or(usize::MAX)
+    }
+
     /// Notes that it wants to be left alone (RFC 8516 §3, RFC 7252 §5.9.3.4).
     pub(super) fn handle_busy(&mut self, now: Instant, pause: Duration) {
         self.busy_until = now + pause.clamp(SHORTEST_BUSY, LONGEST_BUSY);

@@ -56,7 +56,7 @@ pub(super) enum Output {
     /// Send this datagram.
     Transmit { to: SocketAddr, datagram: Vec<u8> },
     /// Find the address of a host, for [`handle_resolved`](Poller::handle_resolved).
-    Resolve { node: NodeId, host: String, port: u16 },
+    Resolve(Lookup),
     /// A node has sent a representation.
     Content(Content),
     /// Something went wrong, to be counted.
@@ -64,6 +64,16 @@ pub(super) enum Output {
     /// Nothing left: call [`handle_timeout`](Poller::handle_timeout) at that time, unless something
     /// else happens before; never, if there is no time.
     Wait(Option<Instant>),
+}
+
+/// A host name that is to be resolved.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Lookup {
+    pub(super) node: NodeId,
+    pub(super) host: String,
+    pub(super) port: u16,
+    /// Which of its addresses is wanted, counted around: another one after each failure.
+    pub(super) turn: usize,
 }
 
 /// A representation of a resource.
@@ -339,7 +349,8 @@ impl Poller {
         let Some(address) = node.address else {
             node.busy = Busy::Resolving;
             let (host, port) = (node.url.host().to_owned(), node.url.port());
-            self.outputs.push_back(Output::Resolve { node: id, host, port });
+            let lookup = Lookup { node: id, host, port, turn: node.failures_in_a_row() };
+            self.outputs.push_back(Output::Resolve(lookup));
             return self.schedule(id);
         };
         let Some((aim, request)) = node.next_request(now) else { return self.schedule(id) };

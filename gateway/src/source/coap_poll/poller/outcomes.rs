@@ -117,7 +117,7 @@ impl Poller {
         let now = self.now;
         let Some(node) = self.nodes.get_mut(&id) else { return };
         let reason = match response.code {
-            Code::TOO_MANY_REQUESTS | Code::SERVICE_UNAVAILABLE => "busy",
+            Code::TOO_MANY_REQUESTS | Code::SERVICE_UNAVAILABLE => "node_busy",
             Code::NOT_FOUND => "not_found",
             _ => "error_response",
         };

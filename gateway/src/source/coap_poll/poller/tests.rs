@@ -85,7 +85,7 @@ struct World {
     wakes: BTreeSet<(Instant, SocketAddr)>,
     taken: Vec<Taken>,
     failed: Vec<(Instant, String, &'static str)>,
-    resolve: Vec<(NodeId, String, u16)>,
+    resolve: Vec<Lookup>,
     /// Datagrams that the client sent: when, and to whom.
     sent: Vec<(Instant, SocketAddr)>,
 }
@@ -200,7 +200,7 @@ impl World {
                     self.sent.push((self.now, to));
                     self.network.handle_send(self.now, CLIENT, to, &datagram);
                 }
-                Output::Resolve { node, host, port } => self.resolve.push((node, host, port)),
+                Output::Resolve(lookup) => self.resolve.push(lookup),
                 Output::Content(content) => self.taken.push(Taken {
                     at: self.now,
                     device: content.device.to_string(),
@@ -486,7 +486,7 @@ fn a_busy_node_is_left_alone_for_as_long_as_it_says() {
         let times: Vec<_> = world.device(0).log.iter().map(|(at, _)| *at).collect();
         assert!((8..=9).contains(&times.len()), "{times:?}");
         assert!(times.windows(2).all(|pair| pair[1] - pair[0] >= 120 * SECOND), "{times:?}");
-        assert_eq!(world.reasons(), BTreeSet::from(["busy"]));
+        assert_eq!(world.reasons(), BTreeSet::from(["node_busy"]));
     }
 }
 
@@ -627,13 +627,13 @@ fn a_host_name_is_told_to_the_node_and_resolved_again_after_a_failure() {
     world.poller.handle_node_added(world.now, "roof", "coap://roof.lan".parse().unwrap()).unwrap();
     world.drain();
     world.run(SECOND);
-    let (id, host, port) = world.resolve.pop().unwrap();
-    assert_eq!((host.as_str(), port), ("roof.lan", 5683));
+    let Lookup { node: id, host, port, turn } = world.resolve.pop().unwrap();
+    assert_eq!((host.as_str(), port, turn), ("roof.lan", 5683, 0));
     world.poller.handle_resolved(world.now, id, Err("no such host".to_owned()));
     world.drain();
     assert_eq!(world.resolve, []);
     world.run(11 * SECOND);
-    let (id, ..) = world.resolve.pop().unwrap();
+    assert_eq!(world.resolve.pop().map(|lookup| (lookup.node, lookup.turn)), Some((id, 1)));
     world.poller.handle_resolved(world.now, id, Ok(address(0)));
     world.drain();
     world.run(15 * SECOND);
@@ -646,7 +646,7 @@ fn a_host_name_is_told_to_the_node_and_resolved_again_after_a_failure() {
     assert_eq!(hosts.collect::<BTreeSet<_>>(), BTreeSet::from([None, Some(b"roof.lan".to_vec())]));
     world.device(0).alive = false;
     world.run(200 * SECOND);
-    assert!(world.resolve.iter().any(|(node, ..)| *node == id));
+    assert!(world.resolve.iter().any(|lookup| lookup.node == id));
     assert!(world.reasons().contains("unresolved"));
 }
 
@@ -661,4 +661,73 @@ fn requests_of_others_are_answered_with_nothing() {
     world.poller.handle_datagram(world.now, address(0), b"\x40");
     world.drain();
     assert_eq!(world.reasons(), BTreeSet::from(["malformed"]));
+}
+
+/// What a node costs: run each alone, with `--ignored --nocapture`.
+#[test]
+#[ignore = "measures memory"]
+fn memory_of_a_node_that_is_read() {
+    measure(VALUE);
+}
+
+#[test]
+#[ignore = "measures memory"]
+fn memory_of_a_node_that_is_observed() {
+    measure(STATE_OBSERVED);
+}
+
+#[expect(clippy::print_stdout, reason = "a measurement is printed")]
+fn measure(resources: &str) {
+    let resident = || {
+        let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+        text.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let before = resident();
+    let count = 10_000;
+    let traits = Traits { max_age: 86_400, ..Traits::default() };
+    let link: CoapPollLink = toml::from_str(resources).unwrap();
+    let config = PollConfig { max_backoff: link.max_backoff.duration(), max_body: 65_536 };
+    let mut poller = Poller::new(&config, Wanted::all(&link), 1);
+    for n in 0..count {
+        let url = format!("coap://{}", address(n)).parse().unwrap();
+        poller.handle_node_added(Instant::ZERO, &format!("node-{n:05}"), url).unwrap();
+    }
+    let added = resident();
+    let mut server = device(1, traits);
+    let mut now = Instant::ZERO;
+    while now < Instant::ZERO + 120 * SECOND {
+        match poller.poll_output() {
+            Output::Transmit { to, datagram } => {
+                // One server plays all of them: only its answer matters.
+                server.coap.handle_datagram(now, to, &datagram, Delivery::Unicast);
+                loop {
+                    match server.coap.poll_output() {
+                        NodeOutput::Event(proto::coap::NodeEvent::Request {
+                            ask, request, ..
+                        }) => {
+                            answer(&mut server, now, ask, &request);
+                        }
+                        NodeOutput::Transmit { to, datagram } => {
+                            poller.handle_datagram(now, to, &datagram);
+                        }
+                        NodeOutput::Event(_) => {}
+                        NodeOutput::Wait(_) => break,
+                    }
+                }
+            }
+            Output::Wait(Some(at)) => {
+                now = now.max(at);
+                poller.handle_timeout(now);
+            }
+            Output::Wait(None) => break,
+            Output::Resolve(_) | Output::Content(_) | Output::Failed { .. } => {}
+        }
+    }
+    let asked = poller.stats().answered;
+    let served = resident();
+    println!(
+        "{} bytes a node when added, {} after {asked} answers, with the test's server",
+        (added - before) / count,
+        (served - before) / count,
+    );
 }

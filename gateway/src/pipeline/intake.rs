@@ -231,3 +231,17 @@ impl Intake {
         }
     }
 }
+
+#[cfg(test)]
+impl Inlet {
+    /// An inlet with room for so many submissions, and what settles the first of them, if there is
+    /// one.
+    pub(crate) fn for_test(room: usize) -> (Self, impl FnMut(Result<(), NotStored>) -> bool) {
+        let (queue, mut submissions) = mpsc::channel::<Submission>(room);
+        let settle = move |outcome| match submissions.try_recv() {
+            Ok(submission) => submission.receipt.is_some_and(|r| r.send(outcome).is_ok()),
+            Err(_) => false,
+        };
+        (Self { source: "".into(), queue }, settle)
+    }
+}

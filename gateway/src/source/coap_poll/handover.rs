@@ -126,3 +126,38 @@ impl Settled {
         self.not_stored.extend(stored.err());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_finds_no_room_waits_for_it_and_all_is_settled() {
+        let (inlet, mut settle) = Inlet::for_test(2);
+        let mut handover = Handover::new(inlet);
+        for _ in 0..5 {
+            handover.submit(Vec::new(), 10).unwrap();
+        }
+        assert!(handover.is_waiting());
+        let mut not_stored = 0;
+        while !handover.is_empty() {
+            while settle(Err(NotStored::Full)) {}
+            not_stored += handover.settled().await.not_stored.len();
+        }
+        assert_eq!((not_stored, handover.waiting_bytes), (5, 0));
+    }
+
+    #[tokio::test]
+    async fn no_more_than_the_limits_wait() {
+        let (inlet, _settle) = Inlet::for_test(1);
+        let mut handover = Handover::new(inlet.clone());
+        // One in the pipeline, one on its way there.
+        for _ in 0..MAX_WAITING + 2 {
+            handover.submit(Vec::new(), 1).unwrap();
+        }
+        assert_eq!(handover.submit(Vec::new(), 1), Err(Busy));
+        let mut handover = Handover::new(inlet);
+        handover.submit(Vec::new(), MAX_WAITING_BYTES).unwrap();
+        assert_eq!(handover.submit(Vec::new(), 1), Err(Busy));
+    }
+}

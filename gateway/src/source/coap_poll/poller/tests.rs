@@ -676,7 +676,6 @@ fn memory_of_a_node_that_is_observed() {
     measure(STATE_OBSERVED);
 }
 
-#[expect(clippy::print_stdout, reason = "a measurement is printed")]
 fn measure(resources: &str) {
     let resident = || {
         let text = std::fs::read_to_string("/proc/self/statm").unwrap();

@@ -104,7 +104,10 @@ mod tests {
         let object = names_and_values(Some(JSON), br#"{"t":1,"h":2}"#);
         let expected = [("h", "2"), ("t", "1")].map(|(n, v)| (n.to_owned(), None, number(v)));
         assert_eq!(object, expected);
-        let pack = names_and_values(Some(SENML_JSON), br#"[{"u":"Cel","v":3},{"n":"x","v":4}]"#);
+        let pack = names_and_values(
+            Some(SENML_JSON),
+            br#"[{"bn":"m1/","u":"Cel","v":3},{"n":"x","v":4}]"#,
+        );
         let own = ("sensors/temp".to_owned(), Some("Cel".to_owned()), number("3"));
         assert_eq!(pack, [own, ("x".to_owned(), None, number("4"))]);
         // RFC 8428 §6: [{0: "x", 2: 4}]

@@ -12,7 +12,7 @@ mod routes;
 mod topic;
 
 pub(crate) use encode::{export_line, rfc3339_text};
-pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
+pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
     Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,

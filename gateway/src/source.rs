@@ -5,6 +5,7 @@
 
 mod clients;
 mod coap;
+mod coap_poll;
 mod framed;
 mod heard;
 mod serial;
@@ -12,6 +13,7 @@ mod tcp;
 mod tcp_client;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -39,6 +41,8 @@ use crate::tally::{Count, Tally};
 /// Bytes of a refused message that are shown as an example.
 const MAX_SHOWN: usize = 100;
 
+pub(crate) use self::coap_poll::{MAX_NODES, MAX_RESOURCES};
+
 /// A source that is ready to run.
 pub(crate) enum Source {
     /// A serial port.
@@ -51,6 +55,8 @@ pub(crate) enum Source {
     TcpClient(tcp_client::TcpClientSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// A CoAP client.
+    CoapPoll(Box<coap_poll::CoapPollSource>),
 }
 
 /// Why a source cannot start.
@@ -83,9 +89,11 @@ impl Source {
             decoder: config.decode.as_ref().map(Decoder::new),
             cutting: match &config.link {
                 Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
-                Link::Serial(_) | Link::Tcp(_) | Link::TcpClient(_) | Link::Coap(_) => {
-                    Cutting::of_stream(config.frame.as_ref())
-                }
+                Link::Serial(_)
+                | Link::Tcp(_)
+                | Link::TcpClient(_)
+                | Link::Coap(_)
+                | Link::CoapPoll(_) => Cutting::of_stream(config.frame.as_ref()),
             },
             allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
@@ -101,6 +109,9 @@ impl Source {
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
             }
+            Link::CoapPoll(link) => {
+                Self::CoapPoll(coap_poll::CoapPollSource::open(context, link, seed)?.into())
+            }
         })
     }
 
@@ -112,6 +123,7 @@ impl Source {
             Self::Tcp(source) => source.context(),
             Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::CoapPoll(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -124,6 +136,7 @@ impl Source {
             Self::Tcp(source) => source.run(stop).await,
             Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::CoapPoll(source) => source.run(stop).await,
         }
     }
 }
@@ -242,6 +255,7 @@ pub(crate) struct SourceStatus {
     addresses: OnceLock<Vec<SocketAddr>>,
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
+    nodes: OnceLock<Arc<coap_poll::Nodes>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -262,6 +276,8 @@ pub(crate) struct SourceReport {
     pub(crate) tcp_addresses: Vec<SocketAddr>,
     /// Clients that are connected now; none where they do not connect.
     pub(crate) clients: Option<usize>,
+    /// Nodes that are asked, by name; none where none are.
+    pub(crate) nodes: Option<BTreeMap<String, coap_poll::NodeReport>>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -271,7 +287,7 @@ pub(crate) struct SourceReport {
     /// How often the link was opened again.
     pub(crate) reconnects: u64,
     /// What was not taken, by reason.
-    pub(crate) refused: std::collections::BTreeMap<&'static str, Count>,
+    pub(crate) refused: BTreeMap<&'static str, Count>,
 }
 
 impl SourceStatus {
@@ -282,6 +298,7 @@ impl SourceStatus {
             addresses: self.addresses.get().cloned().unwrap_or_default(),
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
+            nodes: self.nodes.get().map(|nodes| nodes.reports()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -300,6 +317,11 @@ impl SourceStatus {
     /// The same for the TCP side of a source that has one beside its UDP side.
     fn set_listening_for_tcp(&self, addresses: Vec<SocketAddr>) {
         let _ = self.tcp_addresses.set(addresses);
+    }
+
+    /// It asks these nodes, from now on and until the end.
+    fn set_nodes(&self, nodes: Arc<coap_poll::Nodes>) {
+        let _ = self.nodes.set(nodes);
     }
 
     /// So many clients are connected.

@@ -8,6 +8,7 @@
 mod coap;
 mod coap_directory;
 mod coap_discovery;
+mod coap_poll;
 mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;

@@ -51,12 +51,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    for (inner, key) in &variant.keys {
-                        if let Shape::Table(table) = &key.shape {
-                            heading(text, 5, &format!("`{name}.{inner}` in `{tag}`"), &key.doc);
-                            keys(text, table);
-                        }
-                    }
+                    inner_parts(text, name, tag, variant);
                 }
             }
             Shape::Table(inner) => {
@@ -64,6 +59,25 @@ fn parts(text: &mut String, table: &Table) {
                 keys(text, inner);
             }
             Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+        }
+    }
+}
+
+/// The tables inside a part: one, or as many as the operator names.
+fn inner_parts(text: &mut String, part: &str, tag: &str, table: &Table) {
+    for (name, key) in &table.keys {
+        match &key.shape {
+            Shape::Table(inner) => {
+                heading(text, 5, &format!("`{part}.{name}` in `{tag}`"), &key.doc);
+                keys(text, inner);
+            }
+            Shape::Named(inner) => {
+                if let Shape::Table(inner) = &**inner {
+                    heading(text, 5, &format!("`{part}.{name}.NAME` in `{tag}`"), &inner.doc);
+                    keys(text, inner);
+                }
+            }
+            Shape::Tagged(_) | Shape::List(_) | Shape::Leaf(_) => {}
         }
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! [`Display`]: std::fmt::Display
 
+mod authority;
 mod broker_url;
 mod broker_urls;
 mod byte_size;
@@ -16,8 +17,11 @@ mod host_port;
 mod id;
 mod interval;
 mod json_path;
+mod link_filter;
 mod named_file;
 mod network;
+mod node_url;
+mod resource_path;
 mod rules;
 mod secret;
 mod server_name;
@@ -37,11 +41,14 @@ pub(crate) use host_port::HostPort;
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
+pub(crate) use link_filter::LinkFilter;
 pub(crate) use named_file::NamedFile;
 pub(crate) use network::Network;
+pub(crate) use node_url::NodeUrl;
+pub(crate) use resource_path::ResourcePath;
 pub(crate) use rules::{
     Address, Group, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
-    filled_option, groups, path, path_option, separator, size, size_option, span, span_ms,
+    filled_option, filters, groups, path, path_option, separator, size, size_option, span, span_ms,
     span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;

@@ -62,6 +62,11 @@ impl Inlet {
         Ok(receipt)
     }
 
+    /// Whether there is room now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
     /// Hands readings in; waits for room.
     pub(crate) async fn submit(&self, readings: Vec<Reading>) -> Result<Receipt, Busy> {
         let (submission, receipt) = self.submission(readings, None);
@@ -224,5 +229,19 @@ impl Intake {
             warn!(readings, %reason, "readings were refused");
             self.status.dropped.add(name, readings, || reason.to_string());
         }
+    }
+}
+
+#[cfg(test)]
+impl Inlet {
+    /// An inlet with room for so many submissions, and what settles the first of them, if there is
+    /// one.
+    pub(crate) fn for_test(room: usize) -> (Self, impl FnMut(Result<(), NotStored>) -> bool) {
+        let (queue, mut submissions) = mpsc::channel::<Submission>(room);
+        let settle = move |outcome| match submissions.try_recv() {
+            Ok(submission) => submission.receipt.is_some_and(|r| r.send(outcome).is_ok()),
+            Err(_) => false,
+        };
+        (Self { source: "".into(), queue }, settle)
     }
 }

@@ -28,8 +28,8 @@ use super::arena::{Arena, Key};
 use super::block::{Download, DownloadStep, Portion, Room, Upload, UploadStep};
 use super::transport::Transport;
 use super::{
-    Block, BlockSize, FailReason, Method, Observation, OptionNumber, Request, RequestError,
-    RequestId, Response, TransferConfig,
+    Block, BlockSize, DownloadFault, FailReason, Method, Observation, OptionNumber, Request,
+    RequestError, RequestId, Response, TransferConfig,
 };
 use crate::{Instant, Rng};
 
@@ -48,6 +48,8 @@ pub(super) struct Client<P> {
     renewals: BTreeSet<(Instant, Key)>,
     events: VecDeque<CallEvent<P>>,
     next_tag: u32,
+    /// Bytes of all bodies that are being fetched.
+    held: usize,
 }
 
 /// What a call does next.
@@ -80,6 +82,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             renewals: BTreeSet::new(),
             events: VecDeque::new(),
             next_tag: 0,
+            held: 0,
         }
     }
 
@@ -182,8 +185,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 return self.end(now, endpoint, key, Ok(response));
             }
             self.drop_exchange(now, endpoint, key);
-            let Some(call) = self.calls.get_mut(key) else { return };
-            call.phase = Phase::Whole;
+            self.set_phase(key, Phase::Whole);
         } else {
             call.exchange = None;
         }
@@ -213,8 +215,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return;
         }
         self.drop_exchange(now, endpoint, key);
+        self.set_phase(key, Phase::Whole);
         let Some(call) = self.calls.get_mut(key) else { return };
-        (call.phase, call.restarts) = (Phase::Whole, 0);
+        call.restarts = 0;
         let next = self.step(key, response);
         self.proceed(now, endpoint, key, next);
     }
@@ -276,7 +279,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Ok((_, DownloadStep::Ask(_) | DownloadStep::Changed)) => (Phase::Whole, Next::Restart),
             Err(fault) => (Phase::Whole, Next::Fail(fault.into())),
         };
-        let (phase, next) = match core::mem::replace(&mut call.phase, Phase::Whole) {
+        let phase = core::mem::replace(&mut call.phase, Phase::Whole);
+        self.held -= phase.held();
+        let (phase, next) = match phase {
             Phase::Whole => match wanted_size(call, &response) {
                 // RFC 7959 §2.9.3: the body is welcome in blocks.
                 Some(portion) => {
@@ -302,10 +307,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 Err(fault) => (Phase::Whole, Next::Fail(fault.into())),
             },
         };
-        if let Some(call) = self.calls.get_mut(key) {
-            call.phase = phase;
+        self.set_phase(key, phase);
+        if self.held > self.config.max_bytes && matches!(next, Next::Ask(_)) {
+            self.set_phase(key, Phase::Whole);
+            return Next::Fail(DownloadFault::NoRoom.into());
         }
         next
+    }
+
+    fn set_phase(&mut self, key: Key, phase: Phase) {
+        let Some(call) = self.calls.get_mut(key) else { return };
+        self.held = self.held - call.phase.held() + phase.held();
+        call.phase = phase;
     }
 
     fn proceed(&mut self, now: Instant, endpoint: &mut impl Transport<P>, key: Key, next: Next) {
@@ -515,6 +528,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.set_renewal(key, Instant::FAR_FUTURE);
         self.drop_exchange(now, endpoint, key);
         let Some(call) = self.calls.remove(key) else { return };
+        self.held -= call.phase.held();
         if let Some(watch) = call.watch
             && self.by_request.remove(&watch.registration).is_some()
         {
@@ -529,6 +543,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     #[cfg(test)]
     pub(super) fn usage(&self) -> (usize, usize, usize) {
+        assert!(self.calls.len() > 0 || self.held == 0, "bytes of calls that are over");
         (self.calls.len(), self.by_request.len(), self.renewals.len())
     }
 }

@@ -1,5 +1,7 @@
 //! Rules of sources: what fits their link, and what two of them cannot share.
 
+mod polled;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
@@ -67,6 +69,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     checks.findings.add(problem);
                 }
             }
+            Link::CoapPoll(poll) => polled::check(checks, id, poll),
         }
     }
     for (position, (path, claim)) in claims.iter().enumerate() {
@@ -93,11 +96,15 @@ fn is_link(path: &KeyPath) -> bool {
 /// What is wrong with the parts of one source.
 fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
-    let is_coap = matches!(source.link, Link::Coap(_));
+    let coap = match source.link {
+        Link::Coap(_) => Some("coap"),
+        Link::CoapPoll(_) => Some("coap-poll"),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => None,
+    };
     for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, source.decode.is_some())] {
-        if is_coap && is_there {
+        if let Some(link) = coap.filter(|_| is_there) {
             let problem = checks
-                .at_key(part, format!("`{part}` does not fit a coap link"))
+                .at_key(part, format!("`{part}` does not fit a {link} link"))
                 .expected(
                     "expected no such key: the content format of a message says what it holds",
                 )
@@ -105,7 +112,7 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
             checks.findings.add(problem);
         }
     }
-    if !is_coap
+    if coap.is_none()
         && source.decode.is_none()
         && checks.findings.is_complete()
         && checks.sound([&decode])

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::{self, ByteSize, HostPort, Interval, Network};
-use super::{Decode, Frame};
+use super::{CoapPollLink, Decode, Frame};
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -22,7 +22,8 @@ pub(crate) struct Source {
     /// How bytes become frames; by default lines, and datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap, where the content format says it.
+    /// How a frame becomes readings; required but for coap
+    /// and coap-poll, where the content format says it.
     #[serde(default)]
     pub(crate) decode: Option<Decode>,
 }
@@ -73,6 +74,20 @@ pub(crate) enum Link {
     /// link = { type = "coap", bind = ["192.0.2.10:5684"], tcp = ["192.0.2.10:5684"] }
     /// ```
     Coap(CoapLink),
+    /// CoAP nodes that are asked for their readings (RFC 7252), or observed (RFC 7641). See
+    /// docs/coap-poll.md.
+    ///
+    /// ```toml
+    /// [sources.plant.link]
+    /// type = "coap-poll"
+    /// nodes = { boiler = "coap://192.0.2.7", roof = "coap://roof.lan" }
+    /// interval = "30s"
+    ///
+    /// [sources.plant.link.resources]
+    /// temp = { path = "/sensors/temp", unit = "Cel", observe = true }
+    /// meters = { discover = ["rt=meter*", "ct=112"], nodes = "boiler*", interval = "15m" }
+    /// ```
+    CoapPoll(CoapPollLink),
 }
 
 impl Link {
@@ -82,7 +97,7 @@ impl Link {
             Self::Udp(link) => &link.allow,
             Self::Tcp(link) => &link.allow,
             Self::Coap(link) => &link.allow,
-            Self::Serial(_) | Self::TcpClient(_) => &[],
+            Self::Serial(_) | Self::TcpClient(_) | Self::CoapPoll(_) => &[],
         }
     }
 }

@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize as _, Deserializer};
 
 use super::byte_size::ByteSizeVisitor;
-use super::{Because, ByteSize, Interval, TextVisitor};
+use super::{Because, ByteSize, Interval, LinkFilter, TextVisitor};
 
 /// An integer from `MIN` to `MAX`.
 pub(crate) fn whole<'de, D, T, const MIN: u32, const MAX: u32>(de: D) -> Result<T, D::Error>
@@ -201,6 +201,21 @@ pub(crate) fn alpn<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::E
     de.deserialize_seq(ListOf { rule: ALPN, least: 1 })
 }
 
+/// At least one filter of links, where there are any.
+pub(crate) fn filters<'de, D: Deserializer<'de>>(
+    de: D,
+) -> Result<Option<Vec<LinkFilter>>, D::Error> {
+    #[derive(Clone, Copy)]
+    struct Element;
+    impl<'de> DeserializeSeed<'de> for Element {
+        type Value = LinkFilter;
+        fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<LinkFilter, D::Error> {
+            LinkFilter::deserialize(de)
+        }
+    }
+    de.deserialize_seq(ListOf { rule: Element, least: 1 }).map(Some)
+}
+
 /// A character that can stand between columns.
 pub(crate) fn separator<'de, D: Deserializer<'de>>(de: D) -> Result<char, D::Error> {
     SEPARATOR.deserialize(de)
@@ -211,6 +226,14 @@ struct Rule<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, &'static str>,
 }
+
+impl<T> Clone for Rule<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Rule<T> {}
 
 const FILLED: Rule<String> = Rule {
     expected: "expected text that is not empty",
@@ -303,22 +326,21 @@ impl<'de, T> DeserializeSeed<'de> for Rule<T> {
 }
 
 /// Values of a rule, at least so many.
-struct ListOf<T> {
-    rule: Rule<T>,
+struct ListOf<R> {
+    rule: R,
     least: usize,
 }
 
-impl<'de, T> Visitor<'de> for ListOf<T> {
-    type Value = Vec<T>;
+impl<'de, R: DeserializeSeed<'de> + Copy> Visitor<'de> for ListOf<R> {
+    type Value = Vec<R::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("expected an array, such as [\"a\", \"b\"]")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-        let Rule { expected, parse } = self.rule;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<R::Value>, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = seq.next_element_seed(Rule { expected, parse })? {
+        while let Some(value) = seq.next_element_seed(self.rule)? {
             values.push(value);
         }
         if values.len() < self.least {

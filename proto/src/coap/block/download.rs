@@ -41,6 +41,9 @@ pub enum DownloadFault {
         /// `max_body` of the client.
         limit: usize,
     },
+    /// The bodies under way are larger than `max_bytes` together.
+    #[error("there is no room for the body beside others, try again later")]
+    NoRoom,
 }
 
 impl Download {
@@ -98,6 +101,11 @@ impl Download {
         // RFC 7959 §2.4: a server may make blocks smaller, at any time.
         self.size = self.size.min(block.size);
         self.ask()
+    }
+
+    /// Bytes so far.
+    pub(crate) const fn held(&self) -> usize {
+        self.response.payload.len()
     }
 
     /// The block that comes next.

@@ -24,7 +24,9 @@ pub struct TransferConfig {
     /// Bodies that a server collects from one peer; the one that stalled longest gives way.
     pub max_transfers_per_peer: usize,
     /// Bytes of all bodies that a server collects, and also of all that it keeps; as with
-    /// `max_transfers`. While a body grows it takes up to twice its size.
+    /// `max_transfers`. Bytes of all bodies that a client collects: the one that would be more ends
+    /// with [`DownloadFault::NoRoom`](super::DownloadFault). While a body grows it takes up to twice
+    /// its size.
     pub max_bytes: usize,
     /// How long a transfer waits for the next block; EXCHANGE_LIFETIME (RFC 7959 §2.5).
     pub lifetime: Duration,

@@ -92,6 +92,16 @@ pub(super) enum Phase {
     Download(Download),
 }
 
+impl Phase {
+    /// Bytes of the body so far.
+    pub(super) const fn held(&self) -> usize {
+        match self {
+            Self::Download(download) => download.held(),
+            Self::Whole | Self::Upload(_) => 0,
+        }
+    }
+}
+
 /// An observation of a call.
 #[derive(Debug)]
 pub(super) struct Watch {

@@ -66,9 +66,13 @@ impl Observation {
         self.renew_at = now + rng.duration(*MARGIN.start(), *MARGIN.end());
     }
 
-    /// Notes that the registration is under way; the next notification says when to repeat it.
+    /// Notes that the registration is under way; the next notification says when to repeat it. That
+    /// is taken whatever its number: a server that was restarted counts anew (RFC 7641 §4.4), and
+    /// would not be believed for 128 seconds. An older one that comes in between is corrected by the
+    /// answer, which is under way.
     pub const fn handle_renewal(&mut self) {
         self.renew_at = Instant::FAR_FUTURE;
+        self.newest = None;
     }
 }
 
@@ -128,10 +132,21 @@ mod tests {
         let mut observation = Observation::new();
         let mut rng = Rng::new(1);
         observation.handle_notification(Instant::ZERO, &notification(2, 60), &mut rng);
+        let later = Instant::ZERO + 50 * SECOND;
+        assert!(!observation.handle_notification(later, &notification(2, 60), &mut rng));
+        assert!(observation.renew_at() > later + 60 * SECOND);
+    }
+
+    #[test]
+    fn the_answer_to_a_renewal_is_the_state_whatever_its_number() {
+        // RFC 7641 §4.4: after a restart a server may use lower numbers.
+        let mut observation = Observation::new();
+        let mut rng = Rng::new(1);
+        observation.handle_notification(Instant::ZERO, &notification(500, 60), &mut rng);
         observation.handle_renewal();
         assert_eq!(observation.renew_at(), Instant::FAR_FUTURE);
         let later = Instant::ZERO + 70 * SECOND;
-        assert!(!observation.handle_notification(later, &notification(2, 60), &mut rng));
-        assert!(observation.renew_at() > later + 60 * SECOND);
+        assert!(observation.handle_notification(later, &notification(2, 60), &mut rng));
+        assert!(!observation.handle_notification(later, &notification(1, 60), &mut rng));
     }
 }

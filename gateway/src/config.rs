@@ -53,8 +53,8 @@ use tree::Node;
 pub(crate) use manual::manual;
 pub(crate) use model::{
     Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    Parity, Payload, Protocol, PubSub, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit,
+    Tls, UdpLink, ValueDecode,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};

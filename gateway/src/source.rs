@@ -9,6 +9,7 @@ mod serial;
 mod tcp;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -22,6 +23,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Id, Link};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
@@ -32,6 +34,9 @@ use crate::tally::{Count, Tally};
 
 /// Bytes of a refused message that are shown as an example.
 const MAX_SHOWN: usize = 100;
+
+/// The largest packet of each broker, and its topics, where any are subscribed.
+pub(crate) type BrokerTopics = BTreeMap<Id, (u64, Option<Board>)>;
 
 /// A source that is ready to run.
 pub(crate) enum Source {
@@ -64,6 +69,7 @@ impl Source {
         config: &config::Source,
         inlet: &Inlet,
         spool: &Spool,
+        brokers: &BrokerTopics,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
@@ -81,7 +87,7 @@ impl Source {
             }
             Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), brokers, seed)?)
             }
         })
     }
@@ -219,7 +225,7 @@ pub(crate) struct SourceReport {
     /// How often the link was opened again.
     pub(crate) reconnects: u64,
     /// What was not taken, by reason.
-    pub(crate) refused: std::collections::BTreeMap<&'static str, Count>,
+    pub(crate) refused: BTreeMap<&'static str, Count>,
 }
 
 impl SourceStatus {

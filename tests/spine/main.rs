@@ -13,4 +13,5 @@ mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
+mod pubsub;
 mod serial;

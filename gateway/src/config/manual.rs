@@ -51,6 +51,12 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
+                    for (name, key) in &variant.keys {
+                        if let Shape::Table(inner) = &key.shape {
+                            heading(text, 5, &format!("`{name}`"), &key.doc);
+                            keys(text, inner);
+                        }
+                    }
                 }
             }
             Shape::Table(inner) => {

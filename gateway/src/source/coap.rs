@@ -1,9 +1,11 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
-//! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`] and
-//! [`files`] are what there is to see, and [`pending`] answers when something is done. Around that
+//! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`],
+//! [`files`] and the topics of [`bridge`] are what there is to see, and [`pending`] answers when
+//! something is done. Around that
 //! are [`datagrams`], a loop for each UDP address, and [`stream`], one for each TCP connection.
 
+mod bridge;
 mod datagrams;
 mod files;
 mod latest;
@@ -24,6 +26,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::bridge::Bridge;
 use self::datagrams::Server;
 use self::files::Files;
 use self::latest::Latest;
@@ -31,7 +34,7 @@ use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
 use super::udp::bind_udp;
-use super::{Context, SourceError};
+use super::{BrokerTopics, Context, SourceError};
 use crate::clock;
 use crate::config::CoapLink;
 use crate::store::{KEEP, Origin, Spool, StoreError};
@@ -57,6 +60,7 @@ impl CoapSource {
         context: Context,
         link: &CoapLink,
         spool: Spool,
+        brokers: &BrokerTopics,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
@@ -92,7 +96,11 @@ impl CoapSource {
             server: ServerConfig { echo, ..Default::default() },
             ..Default::default()
         };
-        let resources = Resources { context, latest: Latest::new(), files }.into();
+        let bridge = link.ps.as_ref().map(|ps| {
+            let (max_packet, board) = brokers.get(&ps.broker).cloned().unwrap_or_default();
+            Bridge::new(ps, max_packet, board)
+        });
+        let resources = Resources { context, latest: Latest::new(), files, bridge }.into();
         Ok(Self { resources, sockets, clients, config, spool, seed })
     }
 

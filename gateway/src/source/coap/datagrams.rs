@@ -5,17 +5,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use proto::Instant;
-use proto::coap::{Ask, Delivery, Node, NodeEvent, NodeOutput};
+use proto::coap::{Ask, Delivery, Node, NodeEvent, NodeOutput, ResourceId};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::latest::View;
 use super::observed::Observed;
-use super::pending::Pending;
-use super::resources::{Action, Resources};
+use super::pending::{Pending, Reply};
+use super::resources::{Action, Resources, Subject};
+use crate::broker::Board;
 use crate::clock;
 use crate::store::Origin;
 
@@ -34,6 +34,10 @@ pub(super) struct Server {
     newest: watch::Receiver<u64>,
     /// The number of the newest reading that observers were told.
     told: u64,
+    /// Changes of topics.
+    topics: Option<watch::Receiver<u64>>,
+    /// The number of the newest change of a topic that observers were told.
+    told_topic: u64,
 }
 
 impl Server {
@@ -47,6 +51,8 @@ impl Server {
             newest: resources.latest.newest(),
             observed: Observed::default(),
             told: 0,
+            topics: resources.board().map(Board::changes),
+            told_topic: 0,
             resources,
             socket,
             node,
@@ -65,12 +71,20 @@ impl Server {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {}
                 settled = self.pending.settled(), if !self.pending.is_empty() => {
-                    for (ask, response) in settled {
-                        self.node.respond(clock::now(), ask, response);
+                    for (ask, reply) in settled {
+                        match reply {
+                            Reply::Respond(response) => {
+                                self.node.respond(clock::now(), ask, response);
+                            }
+                            Reply::Show(subject) => self.show(clock::now(), ask, subject),
+                        }
                     }
                 }
                 // The sender lives as long as the resources.
                 _ = self.newest.changed(), if !self.observed.is_empty() => self.notify(),
+                () = changed(&mut self.topics), if !self.observed.is_empty() => {
+                    self.notify_topics();
+                }
                 // An error is one of an earlier datagram (ICMP), which reading takes away.
                 _ = self.socket.readable(), if !stopping => self.receive(&mut buffer),
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
@@ -116,7 +130,7 @@ impl Server {
             NodeEvent::Request { ask, from, message_id, token, request, .. } => {
                 match self.resources.handle(from, &request) {
                     Action::Respond(response) => self.node.respond(now, ask, response),
-                    Action::Show(view) => self.show(now, ask, &view),
+                    Action::Show(subject) => self.show(now, ask, subject),
                     Action::Await(work) => {
                         let origin = Origin { peer: from, message_id, token: token.to_vec() };
                         let answer = self.pending.start(ask, from, work, Some(origin));
@@ -135,15 +149,17 @@ impl Server {
         }
     }
 
-    fn show(&mut self, now: Instant, ask: Ask<SocketAddr>, view: &View) {
+    fn show(&mut self, now: Instant, ask: Ask<SocketAddr>, subject: Subject) {
         if self.observed.is_empty() {
             self.told = *self.newest.borrow_and_update();
+            self.told_topic =
+                self.resources.board().map_or(0, |board| board.since(u64::MAX, |_| {}));
         }
-        let response = self.resources.latest.show(view);
+        let response = self.resources.show(&subject);
         if !ask.observes() || !response.code.is_success() {
             return self.node.respond(now, ask, response);
         }
-        let id = self.observed.id(view);
+        let id = self.observed.id(&subject.fixed(&response));
         self.node.respond_observed(now, ask, id, response);
         // A limit, or Echo, may have been in the way.
         if !self.node.is_observed(id) {
@@ -157,10 +173,33 @@ impl Server {
         let mut affected = BTreeSet::new();
         latest.since(self.told, |reading| self.observed.add_affected(reading, &mut affected));
         self.told = *self.newest.borrow_and_update();
+        self.notify_all(affected);
+    }
+
+    /// Tells observers which topics have changed since the last time.
+    fn notify_topics(&mut self) {
+        let Some(board) = self.resources.board() else { return };
+        let mut affected = BTreeSet::new();
+        let observed = &self.observed;
+        let see = |topic: &str| observed.add_topic(topic, &mut affected);
+        self.told_topic = board.since(self.told_topic, see);
+        self.notify_all(affected);
+    }
+
+    fn notify_all(&mut self, affected: BTreeSet<ResourceId>) {
         for id in affected {
-            if let Some(view) = self.observed.view(id) {
-                self.node.notify(clock::now(), id, latest.show(view));
+            if let Some(subject) = self.observed.subject(id) {
+                self.node.notify(clock::now(), id, self.resources.show(subject));
             }
         }
+    }
+}
+
+/// Waits for a change, for ever where there can be none.
+async fn changed(changes: &mut Option<watch::Receiver<u64>>) {
+    match changes {
+        // The sender lives as long as the board.
+        Some(changes) => drop(changes.changed().await),
+        None => std::future::pending().await,
     }
 }

@@ -7,29 +7,36 @@ use proto::coap::content_format::{CBOR, TEXT_PLAIN};
 use proto::coap::link_format::{Link, discover, parse};
 use proto::coap::{Code, Delivery, Method, Request, Response};
 use proto::{Reading, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::bridge::{Bridge, TopicView, Wanted};
 use super::files::Files;
 use super::latest::{Latest, View};
 use super::posted;
+use crate::broker::Board;
 use crate::clock;
 use crate::source::Context;
-use crate::store::NotStored;
+use crate::store::{Message, NotStored};
 
 /// What `/.well-known/core` says of those that are always there (RFC 6690).
 const LINKS: &str =
     "</r>;rt=\"gateway.readings\";ct=\"110 112 50\",</time>;rt=\"gateway.time\";ct=\"0 60\"";
+/// What it says of topics, where there are any.
+const TOPIC_LINKS: &str = "</ps>;rt=\"core.ps\";ct=40";
 /// Seconds until a node should try again when the pipeline is full.
 const BUSY_SECONDS: u32 = 2;
 /// Seconds until a node should try again when the disk is full.
 const FULL_SECONDS: u32 = 30;
 
 static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
+static TOPICS: LazyLock<Vec<Link>> = LazyLock::new(|| parse(TOPIC_LINKS).unwrap_or_default());
 
 /// What a source serves, over all of its sockets.
 pub(super) struct Resources {
     pub(super) context: Context,
     pub(super) latest: Latest,
     pub(super) files: Option<Arc<Files>>,
+    pub(super) bridge: Option<Bridge>,
 }
 
 /// What to do with a request.
@@ -37,7 +44,7 @@ pub(super) enum Action {
     /// Answer it now.
     Respond(Response),
     /// Answer it with this, which can be observed.
-    Show(View),
+    Show(Subject),
     /// Answer it when this is done.
     Await(Work),
 }
@@ -46,10 +53,21 @@ pub(super) enum Action {
 pub(super) enum Work {
     /// Bringing these to the disk.
     Store(Vec<Reading>),
+    /// Bringing this message to the disk.
+    Publish(Message),
+    /// Learning what there is to see of a topic.
+    Watch(TopicView, OwnedSemaphorePermit),
     /// Reading the file that this asks for.
     Load(Arc<Files>, Request),
-    /// Listing the files among the links.
-    List(Arc<Files>, Request),
+    /// Listing the files among these links.
+    List(Arc<Files>, Vec<Link>, Request),
+}
+
+/// What can be shown and observed.
+#[derive(Clone)]
+pub(super) enum Subject {
+    Readings(View),
+    Topic(TopicView),
 }
 
 /// All there is.
@@ -66,6 +84,10 @@ enum Resource<'a> {
     Value { device: &'a str, name: &'a str },
     /// `/files/…`
     File,
+    /// `/ps`
+    Topics,
+    /// `/ps/{topic…}`
+    Topic(String),
 }
 
 impl<'a> Resource<'a> {
@@ -79,6 +101,10 @@ impl<'a> Resource<'a> {
             [Some("r"), Some(device), None, None] => Self::Device(device),
             [Some("r"), Some(device), Some(name), None] => Self::Value { device, name },
             [Some("files"), Some(_), _, _] => Self::File,
+            [Some("ps"), None, None, None] => Self::Topics,
+            [Some("ps"), Some(_), _, _] => {
+                Self::Topic(request.segments().skip(1).collect::<Vec<_>>().join("/"))
+            }
             _ => return None,
         })
     }
@@ -93,14 +119,18 @@ impl Resources {
             Some(Resource::Readings) => {
                 self.post(request, "", |context| posted::pack(context, peer, request))
             }
-            Some(Resource::Device(device)) => View::of(request, device, None).map(Action::Show),
+            Some(Resource::Device(device)) => {
+                View::of(request, device, None).map(Subject::Readings).map(Action::Show)
+            }
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
-                View::of(request, device, Some(name)).map(Action::Show)
+                View::of(request, device, Some(name)).map(Subject::Readings).map(Action::Show)
             }
             Some(Resource::Value { device, name }) => self.post(request, "GET, ", |context| {
                 posted::value(context, peer, request, device, name)
             }),
             Some(Resource::File) => self.file(request),
+            Some(Resource::Topics) => self.topics(request),
+            Some(Resource::Topic(topic)) => self.topic(peer, &topic, request),
             None => Err(not_found()),
         };
         action.unwrap_or_else(Action::Respond)
@@ -120,11 +150,62 @@ impl Resources {
 
     /// The folder is not read for a request that is refused in any case.
     fn links(&self, request: &Request) -> Action {
+        let mut links = FIXED.clone();
+        if let Some(bridge) = &self.bridge {
+            links.extend_from_slice(&TOPICS);
+            links.extend(bridge.links());
+        }
         match &self.files {
             Some(files) if request.method == Method::Get => {
-                Action::Await(Work::List(Arc::clone(files), request.clone()))
+                Action::Await(Work::List(Arc::clone(files), links, request.clone()))
             }
-            Some(_) | None => Action::Respond(discover(&FIXED, request, Delivery::Unicast)),
+            Some(_) | None => Action::Respond(discover(&links, request, Delivery::Unicast)),
+        }
+    }
+
+    /// The links of topics that have a state.
+    fn topics(&self, request: &Request) -> Result<Action, Response> {
+        let bridge = self.bridge.as_ref().ok_or_else(not_found)?;
+        Ok(Action::Respond(discover(&bridge.links(), request, Delivery::Unicast)))
+    }
+
+    fn topic(&self, peer: SocketAddr, topic: &str, request: &Request) -> Result<Action, Response> {
+        let bridge = self.bridge.as_ref().ok_or_else(not_found)?;
+        let action = match request.method {
+            Method::Get => bridge.want(topic, request).map(|wanted| match wanted {
+                Wanted::Known(view) => Action::Show(Subject::Topic(view)),
+                Wanted::Unknown(view, permit) => Action::Await(Work::Watch(view, permit)),
+            }),
+            Method::Put | Method::Post => {
+                self.context.status.received(request.payload.len());
+                bridge.message(topic, request).map(|message| Action::Await(Work::Publish(message)))
+            }
+            Method::Delete | Method::Fetch | Method::Patch | Method::IPatch => {
+                Err(not_allowed("GET, PUT or POST a topic"))
+            }
+        };
+        action.inspect_err(|response| {
+            let reason = match response.code {
+                Code::FORBIDDEN => "not_allowed",
+                Code::SERVICE_UNAVAILABLE => "too_many_topics",
+                _ => "bad_request",
+            };
+            let why = format!("{} {topic}", response.code);
+            self.context.refuse(reason, peer, why, b"");
+        })
+    }
+
+    /// The topics that can be watched.
+    pub(super) fn board(&self) -> Option<&Board> {
+        self.bridge.as_ref()?.board()
+    }
+
+    /// The answer to a request to see something.
+    pub(super) fn show(&self, subject: &Subject) -> Response {
+        match (subject, &self.bridge) {
+            (Subject::Readings(view), _) => self.latest.show(view),
+            (Subject::Topic(view), Some(bridge)) => bridge.show(view),
+            (Subject::Topic(_), None) => not_found(),
         }
     }
 
@@ -136,8 +217,8 @@ impl Resources {
 }
 
 /// The answer to a request for links where there are files too.
-pub(super) fn links_with(files: Vec<Link>, request: &Request) -> Response {
-    let links: Vec<_> = FIXED.iter().cloned().chain(files).collect();
+pub(super) fn links_with(mut links: Vec<Link>, files: Vec<Link>, request: &Request) -> Response {
+    links.extend(files);
     discover(&links, request, Delivery::Unicast)
 }
 
@@ -197,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_fixed_links_are_links() {
-        assert_eq!(FIXED.len(), 2);
+        assert_eq!((FIXED.len(), TOPICS.len()), (2, 1));
     }
 
     #[test]

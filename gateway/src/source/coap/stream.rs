@@ -20,7 +20,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::pending::Pending;
+use super::pending::{Pending, Reply};
 use super::resources::{Action, Resources};
 use crate::clock;
 
@@ -81,7 +81,11 @@ impl Connection {
                 }
                 settled = self.pending.settled(), if !self.pending.is_empty() => {
                     let now = clock::now();
-                    for (exchange, response) in settled {
+                    for (exchange, reply) in settled {
+                        let response = match reply {
+                            Reply::Respond(response) => response,
+                            Reply::Show(subject) => self.resources.show(&subject),
+                        };
                         self.endpoint.respond(now, exchange, &response);
                     }
                 }
@@ -120,7 +124,7 @@ impl Connection {
                     let answer = match self.resources.handle(peer, &request) {
                         Action::Respond(response) => Some((exchange, response)),
                         // Without Observe, which a server may leave out (RFC 7641 §4.1).
-                        Action::Show(view) => Some((exchange, self.resources.latest.show(&view))),
+                        Action::Show(subject) => Some((exchange, self.resources.show(&subject))),
                         Action::Await(work) => self.pending.start(exchange, peer, work, None),
                     };
                     if let Some((exchange, response)) = answer {

@@ -42,6 +42,8 @@ pub(crate) use delivery::live_key;
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use subscriber::SubscriberTask;
+#[cfg(test)]
+pub(crate) use topics::Refusal;
 pub(crate) use topics::{TopicMessage, TopicState};
 pub(crate) use transport::tls_files;
 pub(crate) use wire_log::WireEntry;

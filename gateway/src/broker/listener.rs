@@ -44,6 +44,8 @@ pub(super) use receipts::{MAX_UNACKNOWLEDGED, Receipt};
 
 /// Requests to subscribe or unsubscribe that wait for their answer; the next waits for room.
 const MAX_ASKED: u16 = 32;
+/// Bytes to send with which nothing more is read: a broker that takes no PUBACK sends no message.
+const MAX_UNSENT: usize = 64 * 1024;
 
 /// How to introduce the listener to the broker.
 #[derive(Clone, Debug)]
@@ -151,9 +153,10 @@ impl Listener {
         self.read(now)
     }
 
-    /// Whether it is to be given bytes: not while too many messages wait to be acknowledged.
+    /// Whether it is to be given bytes: not while too many messages wait to be acknowledged, or too
+    /// many acknowledgements to be sent.
     pub(super) fn wants_bytes(&self) -> bool {
-        self.receipts.has_room()
+        self.receipts.has_room() && self.outlet.out.len() < MAX_UNSENT
     }
 
     /// Reads packets as long as there is room for what is in them.
@@ -162,7 +165,7 @@ impl Listener {
             let passed = self.skip.min(self.incoming.len());
             self.incoming.advance(passed);
             self.skip -= passed;
-            if self.skip > 0 || !self.wants_bytes() {
+            if self.skip > 0 || !self.receipts.has_room() {
                 return Ok(());
             }
             match wire::frame_size(&self.incoming)? {

@@ -246,3 +246,16 @@ fn refusal(reason: &Reason) -> Refusal {
     );
     Refusal { is_forbidden, detail: reason.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_matter_of_permission_is_forbidden() {
+        // MQTT 5 §3.9.3; 0x80 is all that MQTT 3.1.1 has.
+        for (code, expected) in [(0x80, false), (0x87, true), (0x8f, true), (0x97, false)] {
+            assert_eq!(refusal(&Reason::of(code)).is_forbidden, expected, "{code:#x}");
+        }
+    }
+}

@@ -280,6 +280,23 @@ fn the_connection_is_not_read_while_too_much_waits() {
 }
 
 #[test]
+fn a_broker_that_takes_no_acknowledgement_is_not_read() {
+    let mut listener = connected(Protocol::V4);
+    let mut messages = 0;
+    while listener.wants_bytes() {
+        messages += 1;
+        assert!(messages <= MAX_UNSENT / 4);
+        listener.handle_bytes(START, &publish(Protocol::V4, "t", Some(1), b"")).unwrap();
+        for event in events(&mut listener) {
+            let ListenerEvent::Message(_, Some(receipt)) = event else { panic!("a message") };
+            listener.acknowledge(START, receipt).unwrap();
+        }
+    }
+    sent(&mut listener);
+    assert!(listener.wants_bytes());
+}
+
+#[test]
 fn a_message_that_is_too_large_is_read_over_and_acknowledged() {
     for protocol in BOTH {
         let mut listener = connected(protocol);

@@ -132,8 +132,12 @@ impl Bridge {
 
     /// The answer to a request for a topic, as it is now.
     pub(super) fn show(&self, view: &TopicView) -> Response {
-        match view.watch.state() {
-            TopicState::Known(message) => self.content(view.format, &message),
+        self.answer(view.format, &view.watch.state())
+    }
+
+    fn answer(&self, wanted: Format, state: &TopicState) -> Response {
+        match state {
+            TopicState::Known(message) => self.content(wanted, message),
             TopicState::Nothing => {
                 Response::new(Code::NOT_FOUND).diagnostic("nothing is published there yet")
             }
@@ -214,4 +218,90 @@ fn forbidden(what: &str) -> Response {
 fn link(topic: &str) -> Option<Link> {
     let link = Link::new(&target("/ps/", topic)).ok()?;
     link.with("rt", "core.ps.data").ok()?.with_flag("obs").ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proto::Instant;
+    use proto::coap::content_format::{CBOR, JSON, TEXT_PLAIN};
+
+    use super::*;
+    use crate::broker::Refusal;
+
+    fn bridge() -> Bridge {
+        let filter = |text: &str| vec![text.parse().unwrap()];
+        let config = PubSub {
+            broker: "cloud".parse().unwrap(),
+            publish: filter("site/+/set"),
+            subscribe: filter("site/#"),
+            content_format: Some(TEXT_PLAIN),
+        };
+        Bridge::new(&config, 1000, None)
+    }
+
+    fn known(content_type: Option<&str>) -> TopicState {
+        let content_type = content_type.map(str::to_owned);
+        TopicState::Known(Arc::new(TopicMessage {
+            payload: Bytes::from_static(b"1"),
+            content_type,
+        }))
+    }
+
+    #[test]
+    fn every_state_has_its_answer() {
+        let refused = |is_forbidden| {
+            TopicState::Refused(Arc::new(Refusal { is_forbidden, detail: "no".to_owned() }))
+        };
+        for (state, code, max_age) in [
+            (known(None), Code::CONTENT, None),
+            (TopicState::Nothing, Code::NOT_FOUND, None),
+            (TopicState::TooLarge, Code::INTERNAL_SERVER_ERROR, None),
+            (refused(true), Code::FORBIDDEN, None),
+            (refused(false), Code::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS)),
+            (TopicState::Unreachable, Code::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS)),
+            (TopicState::Waiting(Instant::ZERO), Code::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS)),
+        ] {
+            let answer = bridge().answer(Format::Any, &state);
+            let told = answer.options.first_uint(OptionNumber::MAX_AGE);
+            assert_eq!((answer.code, told), (code, max_age), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_has_the_format_that_it_says_or_the_configured_one() {
+        let answer = |wanted, content_type| {
+            let answer = bridge().answer(wanted, &known(content_type));
+            (answer.code, answer.options.content_format())
+        };
+        let json = Some("application/json");
+        assert_eq!(answer(Format::Any, json), (Code::CONTENT, Some(JSON)));
+        assert_eq!(answer(Format::Any, None), (Code::CONTENT, Some(TEXT_PLAIN)));
+        assert_eq!(answer(Format::Any, Some("a/b")), (Code::CONTENT, None));
+        assert_eq!(answer(Format::Only(Some(JSON)), json), (Code::CONTENT, Some(JSON)));
+        assert_eq!(answer(Format::Only(Some(CBOR)), json), (Code::NOT_ACCEPTABLE, None));
+        assert_eq!(answer(Format::Only(None), json), (Code::NOT_ACCEPTABLE, None));
+    }
+
+    #[test]
+    fn only_what_the_broker_can_get_is_a_message() {
+        let put = Request::new(Method::Put).payload(*b"on");
+        let refused = |topic: &str, request: &Request| {
+            bridge().message(topic, request).expect_err("it is refused").code
+        };
+        let message = bridge().message("site/a/set", &put.clone().content_format(JSON)).unwrap();
+        assert_eq!((&*message.broker, message.retain), ("cloud", true));
+        assert_eq!(message.content_type.as_deref(), Some("application/json"));
+        let post = Request { method: Method::Post, ..put.clone() };
+        assert!(!bridge().message("site/a/set", &post).unwrap().retain);
+        assert_eq!(refused("site/a/get", &put), Code::FORBIDDEN);
+        assert_eq!(refused("", &put), Code::BAD_REQUEST);
+        assert_eq!(refused("site/\u{1}/set", &put), Code::BAD_REQUEST);
+        let only_new = put.clone().option(OptionNumber::IF_NONE_MATCH, b"");
+        assert_eq!(refused("site/a/set", &only_new), Code::PRECONDITION_FAILED);
+        let large = put.payload(vec![0; 900]);
+        assert_eq!(refused("site/a/set", &large), Code::REQUEST_ENTITY_TOO_LARGE);
+        // Nothing is read where no topic is subscribed.
+        assert_eq!(bridge().want("site/a", &post).err().unwrap().code, Code::FORBIDDEN);
+    }
 }

@@ -55,9 +55,9 @@ pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
     DatagramFrame, Decode, Endian, Frame, JsonDecode, KeyvalueDecode, LengthBytes,
-    LengthPrefixedFrame, Link, ListedNode, Parity, Payload, PollResource, Protocol, Qos, Route,
-    Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength,
-    TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    LengthPrefixedFrame, Link, ListedNode, Parity, Payload, PollResource, Protocol, PubSub, Qos,
+    Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
+    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

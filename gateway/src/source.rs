@@ -29,6 +29,7 @@ use tracing::debug;
 
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Id, Link, Network};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
@@ -42,6 +43,14 @@ use crate::tally::{Count, Tally};
 const MAX_SHOWN: usize = 100;
 
 pub(crate) use self::coap_poll::{MAX_NODES, MAX_RESOURCES};
+
+/// What sources share with the rest of the gateway.
+pub(crate) struct Surroundings {
+    pub(crate) spool: Spool,
+    pub(crate) nodes: Arc<Nodes>,
+    /// The largest packet of each broker, and its topics, where any are subscribed.
+    pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
+}
 
 /// A source that is ready to run.
 pub(crate) enum Source {
@@ -79,8 +88,7 @@ impl Source {
         name: &Id,
         config: &config::Source,
         inlet: &Inlet,
-        spool: &Spool,
-        nodes: &Arc<Nodes>,
+        surroundings: &Surroundings,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
@@ -107,7 +115,7 @@ impl Source {
                 Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
             }
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
             }
             Link::CoapPoll(link) => {
                 Self::CoapPoll(coap_poll::CoapPollSource::open(context, link, seed)?.into())

@@ -18,5 +18,6 @@ mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
+mod pubsub;
 mod serial;
 mod sockets;

@@ -112,6 +112,7 @@ fn table(status: &Value) -> String {
         dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
+        subscriber(&mut out, status, name);
     }
     for name in names(status, "/store/orphans") {
         let _ = writeln!(
@@ -194,6 +195,26 @@ fn store(out: &mut String, status: &Value) {
     if dead > 0 {
         let _ = writeln!(out, "         {dead} dead letters, see `gateway dead-letters list`");
     }
+}
+
+/// The connection to a broker that subscribes, where there is one.
+fn subscriber(out: &mut String, status: &Value, broker: &str) {
+    let path = format!("/brokers/{broker}/subscriber");
+    let Some(Value::Object(_)) = status.pointer(&path) else { return };
+    let number = |key: &str| status.pointer(&format!("{path}/{key}")).and_then(Value::as_u64);
+    let count = |key: &str| number(key).unwrap_or(0);
+    let up = status.pointer(&format!("{path}/connected")) == Some(&Value::Bool(true));
+    let _ = writeln!(
+        out,
+        "         {}: {} topics, {} watchers, {} messages, {} connections",
+        if up { "subscriptions" } else { "no subscriptions, not connected" },
+        count("topics"),
+        count("watchers"),
+        count("messages"),
+        count("connections"),
+    );
+    counts(out, status, &format!("{path}/refused"), "not subscribed or taken:");
+    counts(out, status, &format!("{path}/disconnects"), "disconnected from subscribing:");
 }
 
 /// What a broker has missed, by reason.

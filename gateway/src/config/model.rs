@@ -310,6 +310,20 @@ pub(crate) enum Qos {
     ExactlyOnce,
 }
 
+impl Config {
+    /// Where clients of CoAP may publish to topics, or read them.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = &PubSub> {
+        self.sources.values().filter_map(|source| match &source.link {
+            Link::Coap(link) => link.ps.as_ref(),
+            Link::Serial(_)
+            | Link::Udp(_)
+            | Link::Tcp(_)
+            | Link::TcpClient(_)
+            | Link::CoapPoll(_) => None,
+        })
+    }
+}
+
 impl Default for Gateway {
     fn default() -> Self {
         Self {

@@ -1,11 +1,12 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
-//! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`] and
-//! [`files`] are what there is to see, [`registered`] is who has registered, [`rates`] says who asks
-//! too often, and [`pending`] answers when something is done. [`serving`] puts that together; around
-//! it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which nodes look for it,
-//! and [`stream`], one for each TCP connection.
+//! [`resources`] says what a request means; [`posted`] reads readings out of it; [`latest`],
+//! [`files`], the topics of [`bridge`] and who has [`registered`] are what there is to see. [`rates`]
+//! says who asks too often, and [`pending`] answers when something is done. [`serving`] puts that
+//! together; around it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which
+//! nodes look for it, and [`stream`], one for each TCP connection.
 
+mod bridge;
 mod datagrams;
 mod files;
 mod groups;
@@ -34,6 +35,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::bridge::Bridge;
 use self::datagrams::Server;
 use self::files::Files;
 use self::groups::Groups;
@@ -44,10 +46,9 @@ use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
 use super::udp::bind_udp;
-use super::{Context, SourceError};
+use super::{Context, SourceError, Surroundings};
 use crate::clock;
 use crate::config::CoapLink;
-use crate::nodes::Nodes;
 use crate::store::{KEEP, Origin, Spool, StoreError};
 use crate::supervisor::Supervisor;
 
@@ -81,8 +82,7 @@ impl CoapSource {
     pub(super) fn open(
         context: Context,
         link: &CoapLink,
-        spool: Spool,
-        nodes: &Arc<Nodes>,
+        surroundings: &Surroundings,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
@@ -118,10 +118,21 @@ impl CoapSource {
             server: ServerConfig { echo, ..Default::default() },
             client: TransferConfig { max_body: MAX_FETCHED, ..Default::default() },
         };
-        let rates = link.max_rate.map(Rates::new);
-        let registered = Registered::of(&context.name, nodes);
-        let resources = Resources { context, latest: Latest::new(), files, rates, registered };
+        let bridge = link.ps.as_ref().map(|ps| {
+            let broker = surroundings.brokers.get(&ps.broker).cloned();
+            let (max_packet, board) = broker.unwrap_or_default();
+            Bridge::new(ps, max_packet, board)
+        });
+        let resources = Resources {
+            latest: Latest::new(),
+            files,
+            bridge,
+            rates: link.max_rate.map(Rates::new),
+            registered: Registered::of(&context.name, &surroundings.nodes),
+            context,
+        };
         let resources = resources.into();
+        let spool = surroundings.spool.clone();
         Ok(Self { resources, sockets, clients, config, spool, seed })
     }
 

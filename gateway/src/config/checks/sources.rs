@@ -54,6 +54,9 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     };
                     claims.push((bind, Claim::Address(Protocol::Udp, *address)));
                 }
+                if let Some(ps) = &coap.ps {
+                    checks.check_broker(&link.key("ps").key("broker"), ps.broker.as_str());
+                }
                 for (index, address) in coap.tcp.iter().enumerate() {
                     let bind = link.key("tcp").index(index);
                     claims.push((bind, Claim::Address(Protocol::Tcp, *address)));

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, HostPort, Interval, Network};
+use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network};
 use super::{CoapPollLink, Decode, Frame};
+use crate::pipeline::TopicFilter;
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -274,6 +275,17 @@ pub(crate) struct CoapLink {
     /// and counted. Without it, everybody is.
     #[serde(default)]
     pub(crate) allow: Vec<Network>,
+    /// Topics of a broker as resources `/ps/{topic…}`; without it there are none. See docs/coap.md.
+    ///
+    /// ```toml
+    /// [brokers.site]
+    /// url = "mqtt://broker.example"
+    ///
+    /// [sources.room-nodes]
+    /// link = { type = "coap", bind = ["192.0.2.10:5685"], ps = { broker = "site", publish = ["room/+/set"], subscribe = ["room/#"] } }
+    /// ```
+    #[serde(default)]
+    pub(crate) ps: Option<PubSub>,
 }
 
 /// What nodes may do in the folder `files` besides reading it. The limits are for all files in it,
@@ -296,6 +308,25 @@ pub(crate) struct Uploads {
     /// Whether nodes may also delete files.
     #[serde(default)]
     pub(crate) delete: bool,
+}
+
+/// Topics of a broker as resources.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct PubSub {
+    /// Name of the broker.
+    pub(crate) broker: Id,
+    /// Filters for the topics that clients may publish to, with MQTT's wildcards; a topic that
+    /// starts with `$` needs a filter that does. Without any, nothing may be published.
+    #[serde(default)]
+    pub(crate) publish: Vec<TopicFilter>,
+    /// The same for the topics that clients may read and observe.
+    #[serde(default)]
+    pub(crate) subscribe: Vec<TopicFilter>,
+    /// Content-Format of messages that do not say what they are, 0 to 65535: all of MQTT 3.1.1.
+    /// Without it they have none.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) content_format: Option<u16>,
 }
 
 /// Bits of a character.

@@ -10,10 +10,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text_value;
 use crate::config::model::{DataBits, LengthBytes, Qos, StopBits};
-use crate::pipeline::{Pattern, TopicTemplate};
+use crate::pipeline::{Pattern, TopicFilter, TopicTemplate};
 
 text_value!(Pattern, "pattern", "expected a name, in which `*` stands for any characters", {});
 text_value!(TopicTemplate, "topic", "expected a topic such as \"site/{gateway}/{device}/{name}\"", {
+    "minLength": 1,
+});
+
+text_value!(TopicFilter, "topic filter", "expected a topic filter such as \"site/+/set\" or \"site/#\"", {
     "minLength": 1,
 });
 

@@ -155,8 +155,9 @@ impl Files {
 
 const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-fn link(path: &str, size: u64) -> Option<Link> {
-    let mut target = "/files/".to_owned();
+/// A path below `root` as a link has it (RFC 3986 §2.1).
+pub(super) fn target(root: &str, path: &str) -> String {
+    let mut target = root.to_owned();
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte) {
             target.push(char::from(byte));
@@ -165,7 +166,11 @@ fn link(path: &str, size: u64) -> Option<Link> {
             let _ = write!(target, "%{byte:02X}");
         }
     }
-    let link = Link::new(&target).ok()?.with("sz", &size.to_string()).ok()?;
+    target
+}
+
+fn link(path: &str, size: u64) -> Option<Link> {
+    let link = Link::new(&target("/files/", path)).ok()?.with("sz", &size.to_string()).ok()?;
     match format_of(path) {
         Some(format) => link.with("ct", &format.to_string()).ok(),
         None => Some(link),

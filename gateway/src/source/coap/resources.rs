@@ -9,15 +9,18 @@ use proto::coap::directory::{Lookup, Simple};
 use proto::coap::link_format::{Link, discover, parse};
 use proto::coap::{Code, Delivery, ETag, Method, OptionNumber, Request, Response, Target};
 use proto::{Reading, Timestamp};
+use tokio::sync::OwnedSemaphorePermit;
 
+use super::bridge::{Bridge, TopicView, Wanted};
 use super::files::Files;
 use super::latest::{Latest, View};
 use super::posted;
 use super::rates::Rates;
 use super::registered::{Look, Registered};
+use crate::broker::Board;
 use crate::clock;
 use crate::source::Context;
-use crate::store::NotStored;
+use crate::store::{Message, NotStored};
 
 /// What `/.well-known/core` says of those that are always there (RFC 6690).
 const LINKS: &str =
@@ -31,9 +34,13 @@ const BUSY_SECONDS: u32 = 2;
 /// Seconds until a node should try again when the disk is full.
 const FULL_SECONDS: u32 = 30;
 
+/// The same for topics (draft-ietf-core-coap-pubsub-20).
+const TOPIC_LINKS: &str = "</ps>;rt=\"core.ps\";ct=40";
+
 static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
 static DIRECTORY: LazyLock<Vec<Link>> =
     LazyLock::new(|| parse(DIRECTORY_LINKS).unwrap_or_default());
+static TOPICS: LazyLock<Vec<Link>> = LazyLock::new(|| parse(TOPIC_LINKS).unwrap_or_default());
 
 /// What a source serves, over all of its sockets.
 pub(super) struct Resources {
@@ -42,6 +49,7 @@ pub(super) struct Resources {
     pub(super) files: Option<Arc<Files>>,
     pub(super) rates: Option<Rates>,
     pub(super) registered: Option<Registered>,
+    pub(super) bridge: Option<Bridge>,
 }
 
 /// Who makes a request.
@@ -74,7 +82,7 @@ pub(super) enum Action {
     /// Answer it now.
     Respond(Response),
     /// Answer it with this, which can be observed.
-    Show(View, Response),
+    Show(Subject, Response),
     /// Answer it with these links, which can be observed.
     Look(Look),
     /// Answer it when the sender has said what resources it has.
@@ -87,10 +95,21 @@ pub(super) enum Action {
 pub(super) enum Work {
     /// Bringing these to the disk.
     Store(Vec<Reading>),
+    /// Bringing this message to the disk.
+    Publish(Message),
+    /// Learning what there is to see of a topic.
+    Watch(TopicView, OwnedSemaphorePermit),
     /// Reading or writing the file that this is about.
     Serve(Arc<Files>, Request),
     /// Listing the files among the links.
     List(Arc<Files>, Request, Delivery),
+}
+
+/// What can be shown and observed.
+#[derive(Clone)]
+pub(super) enum Subject {
+    Readings(View),
+    Topic(TopicView),
 }
 
 /// All there is.
@@ -107,6 +126,10 @@ enum Resource<'a> {
     Value { device: &'a str, name: &'a str },
     /// `/files/…`
     File,
+    /// `/ps`
+    Topics,
+    /// `/ps/{topic…}`
+    Topic(String),
     /// `/rd`
     Directory,
     /// `/rd/{id}`
@@ -128,6 +151,10 @@ impl<'a> Resource<'a> {
             [Some("r"), Some(device), None, None] => Self::Device(device),
             [Some("r"), Some(device), Some(name), None] => Self::Value { device, name },
             [Some("files"), Some(_), _, _] => Self::File,
+            [Some("ps"), None, None, None] => Self::Topics,
+            [Some("ps"), Some(_), _, _] => {
+                Self::Topic(request.segments().skip(1).collect::<Vec<_>>().join("/"))
+            }
             [Some("rd"), None, None, None] => Self::Directory,
             [Some("rd"), Some(id), None, None] => Self::Registration(id),
             [Some("rd-lookup"), Some("ep"), None, None] => Self::Lookup(Lookup::Endpoints),
@@ -155,9 +182,9 @@ impl Resources {
                 request.check_conditions(Target::Present(None))?;
                 posted::pack(self, sender, request)
             }),
-            Some(Resource::Device(device)) => self.show(request, device, None),
+            Some(Resource::Device(device)) => self.readings(request, device, None),
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
-                self.show(request, device, Some(name))
+                self.readings(request, device, Some(name))
             }
             Some(Resource::Value { device, name }) => self.post(request, "GET, ", || {
                 self.latest.check_conditions(request, device, name)?;
@@ -180,12 +207,15 @@ impl Resources {
                     Simple::Fetch => Action::Fetch(request.clone()),
                 }
             }),
+            Some(Resource::Topics) => self.topics(request, sender.way.delivery()),
+            Some(Resource::Topic(topic)) => self.topic(sender.peer, &topic, request),
             None => Err(not_found()),
         };
         action.unwrap_or_else(Action::Respond)
     }
 
-    fn show(
+    /// The last readings of a device, or of one name.
+    fn readings(
         &self,
         request: &Request,
         device: &str,
@@ -199,7 +229,7 @@ impl Resources {
         let observes = request.options.first(OptionNumber::OBSERVE).is_some();
         match request.still_valid(etag).filter(|_| !observes) {
             Some(valid) => Err(valid),
-            None => Ok(Action::Show(view, response)),
+            None => Ok(Action::Show(Subject::Readings(view), response)),
         }
     }
 
@@ -233,8 +263,15 @@ impl Resources {
         request: &Request,
         delivery: Delivery,
     ) -> Response {
-        let directory = self.registered.iter().flat_map(|_| DIRECTORY.iter());
-        let links: Vec<_> = FIXED.iter().chain(directory).cloned().chain(files).collect();
+        let mut links = FIXED.clone();
+        if self.registered.is_some() {
+            links.extend_from_slice(&DIRECTORY);
+        }
+        if let Some(bridge) = &self.bridge {
+            links.extend_from_slice(&TOPICS);
+            links.extend(bridge.links());
+        }
+        links.extend(files);
         let response = discover(&links, request, delivery);
         if response.code != Code::CONTENT {
             return response;
@@ -260,6 +297,57 @@ impl Resources {
     pub(super) fn name_of(&self, sender: Sender) -> String {
         let registered = self.registered.as_ref().and_then(|nodes| nodes.name_of(sender));
         registered.unwrap_or_else(|| sender.peer.ip().to_canonical().to_string())
+    }
+
+    /// The links of topics that have a state.
+    fn topics(&self, request: &Request, delivery: Delivery) -> Result<Action, Response> {
+        let bridge = self.bridge.as_ref().ok_or_else(not_found)?;
+        request.check_conditions(Target::Present(None))?;
+        Ok(Action::Respond(discover(&bridge.links(), request, delivery)))
+    }
+
+    fn topic(&self, peer: SocketAddr, topic: &str, request: &Request) -> Result<Action, Response> {
+        let bridge = self.bridge.as_ref().ok_or_else(not_found)?;
+        Bridge::check_conditions(request)?;
+        let action = match request.method {
+            Method::Get => bridge.want(topic, request).map(|wanted| match wanted {
+                Wanted::Known(view) => {
+                    let response = bridge.show(&view);
+                    Action::Show(Subject::Topic(view), response)
+                }
+                Wanted::Unknown(view, permit) => Action::Await(Work::Watch(view, permit)),
+            }),
+            Method::Put | Method::Post => {
+                self.context.status.received(request.payload.len());
+                bridge.message(topic, request).map(|message| Action::Await(Work::Publish(message)))
+            }
+            Method::Delete | Method::Fetch | Method::Patch | Method::IPatch => {
+                Err(not_allowed("GET, PUT or POST a topic"))
+            }
+        };
+        action.inspect_err(|response| {
+            let reason = match response.code {
+                Code::FORBIDDEN => "not_allowed",
+                Code::SERVICE_UNAVAILABLE => "too_many_topics",
+                _ => "bad_request",
+            };
+            let why = format!("{} {topic}", response.code);
+            self.context.refuse(reason, peer, why, b"");
+        })
+    }
+
+    /// The topics that can be watched.
+    pub(super) fn board(&self) -> Option<&Board> {
+        self.bridge.as_ref()?.board()
+    }
+
+    /// The answer to a request to see something.
+    pub(super) fn show(&self, subject: &Subject) -> Response {
+        match (subject, &self.bridge) {
+            (Subject::Readings(view), _) => self.latest.show(view),
+            (Subject::Topic(view), Some(bridge)) => bridge.show(view),
+            (Subject::Topic(_), None) => not_found(),
+        }
     }
 
     fn file(&self, request: &Request) -> Result<Action, Response> {
@@ -334,7 +422,7 @@ mod tests {
 
     #[test]
     fn the_fixed_links_are_links() {
-        assert_eq!((FIXED.len(), DIRECTORY.len()), (2, 3));
+        assert_eq!((FIXED.len(), DIRECTORY.len(), TOPICS.len()), (2, 3, 1));
     }
 
     #[test]

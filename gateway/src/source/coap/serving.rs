@@ -12,11 +12,11 @@ use proto::coap::{Ask, Node, Request, ResourceId, Response, StreamNode};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use super::latest::View;
 use super::observed::Observed;
-use super::pending::Pending;
+use super::pending::{Pending, Reply};
 use super::registered::Look;
-use super::resources::{Action, Resources, Sender};
+use super::resources::{Action, Resources, Sender, Subject};
+use crate::broker::Board;
 use crate::clock;
 use crate::store::Origin;
 
@@ -49,6 +49,10 @@ pub(super) struct Serving<P> {
     newest: watch::Receiver<u64>,
     /// The number of the newest reading that observers were told.
     told: u64,
+    /// Changes of topics.
+    topics: Option<watch::Receiver<u64>>,
+    /// The number of the newest change of a topic that observers were told.
+    told_topic: u64,
     registrations: watch::Receiver<u64>,
     /// When observers of lookups can be told next, where there is something to tell.
     lookups_due: Option<Instant>,
@@ -64,9 +68,11 @@ pub(super) struct Fetch<P> {
 
 /// What there is to tell clients.
 pub(super) enum News<P> {
-    Answers(Vec<(Ask<P>, Response)>),
+    Answers(Vec<(Ask<P>, Reply)>),
     /// What observers see may have changed.
     Readings,
+    /// So may topics.
+    Topics,
     /// So may what lookups find.
     Lookups,
 }
@@ -86,6 +92,8 @@ impl<P: Unpin> Serving<P> {
             newest: resources.latest.newest(),
             observed: Observed::default(),
             told: 0,
+            topics: resources.board().map(Board::changes),
+            told_topic: 0,
             resources,
         }
     }
@@ -109,7 +117,7 @@ impl<P: Unpin> Serving<P> {
         let now = clock::now();
         match self.resources.handle(sender, request) {
             Action::Respond(response) => node.respond(now, ask, response),
-            Action::Show(view, response) => self.show(node, ask, &view, response),
+            Action::Show(subject, response) => self.show(node, ask, subject, response),
             Action::Look(look) => self.look(node, ask, &look),
             Action::Fetch(request) => return Some(Fetch { ask, sender, request }),
             Action::Await(work) => {
@@ -132,6 +140,7 @@ impl<P: Unpin> Serving<P> {
             answers = self.pending.settled(), if !self.pending.is_empty() => News::Answers(answers),
             // The sender lives as long as the resources.
             _ = self.newest.changed(), if !self.observed.is_empty() => News::Readings,
+            () = changed(&mut self.topics), if !self.observed.is_empty() => News::Topics,
             () = next_lookups(&mut self.registrations, &mut self.lookups_due, self.lookups_told),
                 if self.observed.has_lookups() => News::Lookups,
             else => future::pending().await,
@@ -142,11 +151,18 @@ impl<P: Unpin> Serving<P> {
         let now = clock::now();
         match news {
             News::Answers(answers) => {
-                for (ask, response) in answers {
-                    node.respond(now, ask, response);
+                for (ask, reply) in answers {
+                    match reply {
+                        Reply::Respond(response) => node.respond(now, ask, response),
+                        Reply::Show(subject) => {
+                            let response = self.resources.show(&subject);
+                            self.show(node, ask, subject, response);
+                        }
+                    }
                 }
             }
-            News::Readings => self.notify(node),
+            News::Readings => self.notify_readings(node),
+            News::Topics => self.notify_topics(node),
             News::Lookups => {
                 (self.lookups_due, self.lookups_told) = (None, now);
                 let look = |look: &Look| self.resources.look(look);
@@ -157,15 +173,22 @@ impl<P: Unpin> Serving<P> {
         }
     }
 
-    fn show(&mut self, node: &mut impl Replies<P>, ask: Ask<P>, view: &View, response: Response) {
-        let now = clock::now();
-        if !ask.observes() {
-            return node.respond(now, ask, response);
+    fn show(
+        &mut self,
+        node: &mut impl Replies<P>,
+        ask: Ask<P>,
+        subject: Subject,
+        response: Response,
+    ) {
+        if !ask.observes() || !response.code.is_success() {
+            return node.respond(clock::now(), ask, response);
         }
         if self.observed.is_empty() {
             self.told = *self.newest.borrow_and_update();
+            let board = self.resources.board();
+            self.told_topic = board.map_or(0, |board| board.since(u64::MAX, |_| {}));
         }
-        let id = self.observed.id(view);
+        let id = self.observed.id(&subject.fixed(&response));
         self.begin(node, ask, id, response);
     }
 
@@ -195,16 +218,38 @@ impl<P: Unpin> Serving<P> {
     }
 
     /// Tells observers what was stored since the last time.
-    fn notify(&mut self, node: &mut impl Replies<P>) {
+    fn notify_readings(&mut self, node: &mut impl Replies<P>) {
         let latest = &self.resources.latest;
         let mut affected = BTreeSet::new();
         latest.since(self.told, |reading| self.observed.add_affected(reading, &mut affected));
         self.told = *self.newest.borrow_and_update();
+        self.notify(node, affected);
+    }
+
+    /// Tells observers which topics have changed since the last time.
+    fn notify_topics(&mut self, node: &mut impl Replies<P>) {
+        let Some(board) = self.resources.board() else { return };
+        let mut affected = BTreeSet::new();
+        let see = |topic: &str| self.observed.add_topic(topic, &mut affected);
+        self.told_topic = board.since(self.told_topic, see);
+        self.notify(node, affected);
+    }
+
+    fn notify(&self, node: &mut impl Replies<P>, affected: BTreeSet<ResourceId>) {
         for id in affected {
-            if let Some(view) = self.observed.view(id) {
-                node.notify(clock::now(), id, latest.show(view));
+            if let Some(subject) = self.observed.subject(id) {
+                node.notify(clock::now(), id, self.resources.show(subject));
             }
         }
+    }
+}
+
+/// Waits for a change, for ever where there can be none.
+async fn changed(changes: &mut Option<watch::Receiver<u64>>) {
+    match changes {
+        // The sender lives as long as the board.
+        Some(changes) => drop(changes.changed().await),
+        None => future::pending().await,
     }
 }
 

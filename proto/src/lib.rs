@@ -8,7 +8,9 @@ extern crate alloc;
 
 pub mod base64;
 pub mod coap;
+pub mod cobs;
 pub mod impair;
+pub mod link;
 mod number;
 mod reading;
 mod rng;

@@ -94,7 +94,8 @@ impl App {
         let mut sources = Supervisor::new();
         let mut source_status = BTreeMap::new();
         for (id, source) in &config.sources {
-            let source = Source::open(id, source, &inlet, &spool, seed()?).await?;
+            let source =
+                Source::open(id, source, &inlet, &spool, &gateway.state_dir, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }

@@ -23,6 +23,7 @@ mod files;
 mod findings;
 mod fit;
 mod layer;
+mod link_keys;
 mod manual;
 pub(crate) mod model;
 mod password;
@@ -53,8 +54,8 @@ use tree::Node;
 pub(crate) use manual::manual;
 pub(crate) use model::{
     Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    LinkDecode, Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink,
+    TimeUnit, Tls, UdpLink, ValueDecode,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
@@ -105,6 +106,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     let finder = Finder::new(credentials);
     password::read_all(&mut config, &finder, &layers, &mut findings);
     if options.to_run {
+        link_keys::check_all(&mut config, &finder, &layers, &mut findings);
         tls::check_all(&mut config, &finder, &layers, &mut findings);
     }
     match findings.into_report() {

@@ -5,6 +5,8 @@
 
 mod clients;
 mod coap;
+mod link;
+pub(crate) mod link_keys;
 mod serial;
 mod tcp;
 mod udp;
@@ -12,7 +14,7 @@ mod udp;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -23,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::clock;
-use crate::config::{self, Id, Link};
+use crate::config::{self, Decode, Id, Link};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
 use crate::frame::{FrameError, max_frame};
 use crate::pipeline::Inlet;
@@ -43,6 +45,8 @@ pub(crate) enum Source {
     Tcp(tcp::TcpSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// Nodes that speak the link protocol.
+    Link(link::LinkSource),
 }
 
 /// Why a source cannot start.
@@ -55,6 +59,10 @@ pub(crate) enum SourceError {
         path.display()
     )]
     Folder { name: String, path: PathBuf, source: io::Error },
+    #[error("source `{name}` cannot speak the link protocol over CoAP: remove its `decode`")]
+    Carrier { name: String },
+    #[error("source `{name}` cannot use its keys")]
+    Keys { name: String, source: link_keys::KeysError },
 }
 
 impl Source {
@@ -64,16 +72,21 @@ impl Source {
         config: &config::Source,
         inlet: &Inlet,
         spool: &Spool,
+        state_dir: &Path,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
             name: name.clone(),
             device: config.device.clone(),
-            decoder: config.decode.as_ref().map(Decoder::new),
+            decoder: config.decode.as_ref().and_then(Decoder::new),
             max_frame: max_frame(config.frame.as_ref()),
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
+        if let Some(Decode::Link(decode)) = &config.decode {
+            let source = link::LinkSource::open(context, &config.link, decode, spool, state_dir);
+            return source.await.map(Self::Link);
+        }
         Ok(match &config.link {
             Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
             Link::Udp(link) => {
@@ -93,6 +106,7 @@ impl Source {
             Self::Udp(source) => source.context(),
             Self::Tcp(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::Link(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -104,6 +118,7 @@ impl Source {
             Self::Udp(source) => source.run(stop).await,
             Self::Tcp(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::Link(source) => source.run(stop).await,
         }
     }
 }

@@ -112,7 +112,7 @@ impl CoapSource {
         for (socket, seed) in self.sockets.into_iter().zip(self.seed..) {
             let mut node = Node::new(self.config.clone(), seed);
             for (origin, age) in &known {
-                let Origin { peer, message_id, token } = origin;
+                let Origin::Coap { peer, message_id, token } = origin else { continue };
                 node.remember(clock::now(), *peer, *message_id, token, *age, accepted());
             }
             let server = Server::new(Arc::clone(&resources), socket, node);

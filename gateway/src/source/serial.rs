@@ -46,40 +46,15 @@ impl SerialSource {
     }
 
     async fn read_forever(&self) {
-        let mut pause = FIRST_PAUSE;
-        let mut known_gone = false;
         loop {
-            match open(&self.link) {
-                Ok(port) => {
-                    info!(source = %self.context.name, path = %self.link.path.display(), "opened");
-                    self.context.status.set_up(true);
-                    pause = FIRST_PAUSE;
-                    known_gone = false;
-                    let end = self.read(port).await;
-                    self.context.status.set_up(false);
-                    self.context.status.reconnects.fetch_add(1, Ordering::Relaxed);
-                    warn!(source = %self.context.name, path = %self.link.path.display(), reason = %end, "the port is gone; waiting for it");
-                }
-                Err(error) if !known_gone => {
-                    known_gone = true;
-                    warn!(source = %self.context.name, path = %self.link.path.display(), "{}", explain(&error, &self.link.path));
-                }
-                Err(_) => {}
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let port = open_when_there(&self.context, &self.link).await;
+            let end = self.read(port).await;
+            handle_gone(&self.context, &self.link, &end).await;
         }
     }
 
     /// Reads until the port is gone.
     async fn read(&self, mut port: SerialStream) -> io::Error {
-        let settle = self.link.open_delay.duration();
-        if !settle.is_zero() {
-            // A device that resets when its port is opened says something else first.
-            let mut buffer = [0; READ_BYTES];
-            let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} })
-                .await;
-        }
         let mut framer = LineFramer::new(self.context.max_frame);
         let end = self.read_frames(&mut port, &mut framer).await;
         if let Some(error) = framer.handle_gap() {
@@ -108,6 +83,43 @@ impl SerialSource {
             }
         }
     }
+}
+
+/// Opens the port as soon as it is there, and reads away what a device says first that resets when
+/// its port is opened.
+pub(super) async fn open_when_there(context: &Context, link: &SerialLink) -> SerialStream {
+    let mut pause = FIRST_PAUSE;
+    let mut known_gone = false;
+    let mut port = loop {
+        match open(link) {
+            Ok(port) => break port,
+            Err(error) if !known_gone => {
+                known_gone = true;
+                warn!(source = %context.name, path = %link.path.display(), "{}", explain(&error, &link.path));
+            }
+            Err(_) => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
+    info!(source = %context.name, path = %link.path.display(), "opened");
+    context.status.set_up(true);
+    let settle = link.open_delay.duration();
+    if !settle.is_zero() {
+        let mut buffer = [0; READ_BYTES];
+        let _ =
+            timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} }).await;
+    }
+    port
+}
+
+/// The port is gone; to be called after it was dropped. A port that breaks at once is not opened
+/// more often than the first pause allows.
+pub(super) async fn handle_gone(context: &Context, link: &SerialLink, end: &io::Error) {
+    context.status.set_up(false);
+    context.status.reconnects.fetch_add(1, Ordering::Relaxed);
+    warn!(source = %context.name, path = %link.path.display(), reason = %end, "the port is gone; waiting for it");
+    sleep(FIRST_PAUSE).await;
 }
 
 fn open(link: &SerialLink) -> Result<SerialStream, tokio_serial::Error> {

@@ -118,7 +118,7 @@ impl Server {
                     Action::Respond(response) => self.node.respond(now, ask, response),
                     Action::Show(view) => self.show(now, ask, &view),
                     Action::Await(work) => {
-                        let origin = Origin { peer: from, message_id, token: token.to_vec() };
+                        let origin = Origin::Coap { peer: from, message_id, token: token.to_vec() };
                         let answer = self.pending.start(ask, from, work, Some(origin));
                         if let Some((ask, response)) = answer {
                             self.node.respond(now, ask, response);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::clock::wait_until;
@@ -14,6 +14,8 @@ use crate::harness::sim::{Reading, Recorder};
 use crate::harness::temp::TempDir;
 
 const BUILD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hardware/firmware/c/build");
+const BUILD_RUST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hardware/firmware/rust/build");
+const TARGET: &str = "thumbv7m-none-eabi";
 /// What a node may take: 4 KiB, of which the protocol with HMAC-SHA-256 is not quite 3.
 const MAX_IMAGE: u64 = 3584;
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -31,6 +33,17 @@ fn has_tools() -> bool {
     false
 }
 
+/// Whether Rust can be built for the board.
+fn has_target() -> bool {
+    let mut rustc = Command::new("rustc");
+    let output = rustc.args(["--print", "target-libdir", "--target", TARGET]).output().unwrap();
+    let is_here = Path::new(String::from_utf8_lossy(&output.stdout).trim()).is_dir();
+    if !is_here {
+        eprintln!("skipped: the target is missing (rustup target add {TARGET})");
+    }
+    is_here
+}
+
 /// A board with its serial port at `port`, as long as it is not dropped.
 struct Board {
     folder: TempDir,
@@ -43,7 +56,8 @@ struct Board {
 impl Board {
     fn new(form: &str) -> Self {
         let folder = TempDir::new();
-        run(Command::new(BUILD).arg(folder.path()));
+        let build = if form == "rust" { BUILD_RUST } else { BUILD };
+        run(Command::new(build).arg(folder.path()));
         let image = folder.join(&format!("node-{form}.elf"));
         Self { folder, power: None, cable: None, image }
     }
@@ -169,11 +183,21 @@ fn a_board_loses_and_doubles_nothing_over_a_killed_gateway_and_a_noisy_line() {
 
 #[test]
 fn a_board_that_restarts_without_memory_goes_on_in_the_next_epoch() {
-    if !has_tools() {
-        return;
+    if has_tools() {
+        restarts("plain");
     }
+}
+
+#[test]
+fn a_board_with_the_node_in_rust_is_acknowledged_and_restarts_as_well() {
+    if has_tools() && has_target() {
+        restarts("rust");
+    }
+}
+
+fn restarts(form: &str) {
     let recorder = Recorder::start();
-    let mut board = Board::new("plain");
+    let mut board = Board::new(form);
     board.power_on();
     let mut gateway = gateway(&recorder, &board, "");
     gateway.launch();

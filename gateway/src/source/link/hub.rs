@@ -235,7 +235,7 @@ impl Hub {
         if let Err(error) = caught_up {
             warn!(source = %self.context.name, %error, "cannot see what was stored of the nodes");
         }
-        self.memory.merge(self.gateway.replays());
+        self.memory.follow(&self.gateway.replays().collect());
         if let Err(error) = self.memory.save().await {
             warn!(source = %self.context.name, %error, "cannot save what is known of the nodes; it is found in the store as long as that keeps the readings");
         }

@@ -83,9 +83,11 @@ impl Memory {
         }
     }
 
-    /// Adds what is known from elsewhere.
-    pub(super) fn merge(&mut self, nodes: impl Iterator<Item = (u32, Replay)>) {
-        for (device, replay) in nodes {
+    /// Adds what the gateway's end knows, and forgets the nodes that it has forgotten: its limit is
+    /// the limit here.
+    pub(super) fn follow(&mut self, nodes: &BTreeMap<u32, Replay>) {
+        self.known.nodes.retain(|device, _| nodes.contains_key(device));
+        for (&device, &replay) in nodes {
             let node = self.known.nodes.entry(device).or_insert(Replay::new(replay.epoch));
             node.merge(replay);
         }
@@ -154,6 +156,17 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_that_the_gateway_has_forgotten_is_forgotten() {
+        let nodes = BTreeMap::from([(1, Replay::new(3)), (2, Replay::new(3))]);
+        let known = Known { next: 1, nodes };
+        let (path, source) = (PathBuf::new(), String::new());
+        let mut memory = Memory { path, source, known, saved: None };
+        let newer = Replay { epoch: 3, highest: 9, window: 1 };
+        memory.follow(&BTreeMap::from([(2, newer), (4, Replay::new(1))]));
+        assert!(memory.replays().eq([(2, newer), (4, Replay::new(1))]));
+    }
 
     #[test]
     fn a_file_reads_back_and_a_damaged_one_is_refused() {

@@ -118,6 +118,7 @@ impl App {
         }
         let nodes = Nodes::new(directories.into_iter());
         let surroundings = Surroundings {
+            state_dir: gateway.state_dir.clone(),
             spool: spool.clone(),
             nodes: Arc::clone(&nodes),
             brokers: broker_topics,

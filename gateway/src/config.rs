@@ -23,6 +23,7 @@ mod files;
 mod findings;
 mod fit;
 mod layer;
+mod link_keys;
 mod manual;
 pub(crate) mod model;
 mod node_list;
@@ -55,8 +56,8 @@ pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
     DatagramFrame, Decode, Endian, Frame, JsonDecode, KeyvalueDecode, LengthBytes,
-    LengthPrefixedFrame, Link, ListedNode, Parity, Payload, PollResource, Protocol, PubSub, Qos,
-    Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
+    LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource, Protocol,
+    PubSub, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
     TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
@@ -114,6 +115,7 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     let finder = Finder::new(credentials);
     password::read_all(&mut config, &finder, &layers, &mut findings);
     if options.to_run {
+        link_keys::check_all(&mut config, &finder, &layers, &mut findings);
         tls::check_all(&mut config, &finder, &layers, &mut findings);
         node_list::read_all(&mut config, &finder, &layers, &mut findings);
     }

@@ -8,6 +8,8 @@ mod coap;
 mod coap_poll;
 mod framed;
 mod heard;
+mod link;
+pub(crate) mod link_keys;
 mod serial;
 mod tcp;
 mod tcp_client;
@@ -31,7 +33,7 @@ pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
 use crate::broker::Board;
 use crate::clock;
-use crate::config::{self, Id, Link, Network};
+use crate::config::{self, Decode, Id, Link, Network};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
 use crate::frame::{Cutting, Unframed};
 use crate::nodes::Nodes;
@@ -46,6 +48,8 @@ pub(crate) use self::coap_poll::{MAX_NODES, MAX_RESOURCES};
 
 /// What sources share with the rest of the gateway.
 pub(crate) struct Surroundings {
+    /// Where the gateway keeps what it has to know after a restart.
+    pub(crate) state_dir: PathBuf,
     pub(crate) spool: Spool,
     pub(crate) nodes: Arc<Nodes>,
     /// The largest packet of each broker, and its topics, where any are subscribed.
@@ -66,6 +70,8 @@ pub(crate) enum Source {
     Coap(coap::CoapSource),
     /// A CoAP client.
     CoapPoll(Box<coap_poll::CoapPollSource>),
+    /// Nodes that speak the link protocol.
+    Link(link::LinkSource),
 }
 
 /// Why a source cannot start.
@@ -80,6 +86,10 @@ pub(crate) enum SourceError {
     Folder { name: String, path: PathBuf, source: io::Error },
     #[error("source `{name}` cannot join the group {group}: {hint}")]
     Group { name: String, group: std::net::IpAddr, hint: String, source: io::Error },
+    #[error("source `{name}` cannot speak the link protocol over CoAP: remove its `decode`")]
+    Carrier { name: String },
+    #[error("source `{name}` cannot use its keys")]
+    Keys { name: String, source: link_keys::KeysError },
 }
 
 impl Source {
@@ -94,7 +104,7 @@ impl Source {
         let context = Context {
             name: name.clone(),
             device: config.device.clone(),
-            decoder: config.decode.as_ref().map(Decoder::new),
+            decoder: config.decode.as_ref().and_then(Decoder::new),
             cutting: match &config.link {
                 Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
                 Link::Serial(_)
@@ -107,6 +117,10 @@ impl Source {
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
+        if let Some(Decode::Link(decode)) = &config.decode {
+            let source = link::LinkSource::open(context, &config.link, decode, surroundings);
+            return source.await.map(Self::Link);
+        }
         Ok(match &config.link {
             Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
             Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link)?),
@@ -132,6 +146,7 @@ impl Source {
             Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
             Self::CoapPoll(source) => source.context(),
+            Self::Link(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -145,6 +160,7 @@ impl Source {
             Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
             Self::CoapPoll(source) => source.run(stop).await,
+            Self::Link(source) => source.run(stop).await,
         }
     }
 }

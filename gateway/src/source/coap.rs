@@ -152,7 +152,7 @@ impl CoapSource {
         for ((socket, groups), seed) in self.sockets.into_iter().zip(self.seed..) {
             let mut node = Node::new(self.config.clone(), seed);
             for (origin, age) in &known {
-                let Origin { peer, message_id, token } = origin;
+                let Origin::Coap { peer, message_id, token } = origin else { continue };
                 node.remember(clock::now(), *peer, *message_id, token, *age, accepted());
             }
             let (tasks, requests) = groups.listen(&stop);

@@ -48,43 +48,15 @@ impl SerialSource {
     }
 
     async fn read_forever(&self) {
-        let (name, path) = (&self.context.name, self.link.path.display());
-        let mut pause = FIRST_PAUSE;
-        let mut is_known = false;
         loop {
-            match Port::open(&self.link) {
-                Ok(port) => {
-                    info!(source = %name, %path, "opened");
-                    self.context.status.set_up(true);
-                    pause = FIRST_PAUSE;
-                    is_known = false;
-                    let end = self.read(port).await;
-                    self.context.status.set_up(false);
-                    self.context.status.reconnects.fetch_add(1, Ordering::Relaxed);
-                    warn!(source = %name, %path, reason = %end, "the port is gone; waiting for it");
-                }
-                Err(error) if !is_known => {
-                    is_known = true;
-                    let why = chain(&error);
-                    warn!(source = %name, "cannot open {path}: {why}; waiting for it");
-                    self.context.refuse("not_opened", &path, why, b"");
-                }
-                Err(_) => {}
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            let port = open_when_there(&self.context, &self.link).await;
+            let end = self.read(port).await;
+            handle_gone(&self.context, &self.link, &end).await;
         }
     }
 
     /// Reads until the port is gone.
     async fn read(&self, mut port: Port) -> io::Error {
-        let settle = self.link.open_delay.duration();
-        if !settle.is_zero() {
-            // A device that resets when its port is opened says something else first.
-            let mut buffer = [0; SETTLING_BYTES];
-            let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} })
-                .await;
-        }
         let framer = self.context.cutting.opening_framer();
         let mut framed = Framed::new(framer, &self.context.cutting);
         let end = loop {
@@ -108,4 +80,45 @@ impl SerialSource {
             self.context.take(frame, &self.context.name).await;
         }
     }
+}
+
+/// Opens the port as soon as it is there, and reads away what a device says first that resets when
+/// its port is opened.
+pub(super) async fn open_when_there(context: &Context, link: &SerialLink) -> Port {
+    let (name, path) = (&context.name, link.path.display());
+    let mut pause = FIRST_PAUSE;
+    let mut is_known = false;
+    let mut port = loop {
+        match Port::open(link) {
+            Ok(port) => break port,
+            Err(error) if !is_known => {
+                is_known = true;
+                let why = chain(&error);
+                warn!(source = %name, "cannot open {path}: {why}; waiting for it");
+                context.refuse("not_opened", &path, why, b"");
+            }
+            Err(_) => {}
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    };
+    info!(source = %name, %path, "opened");
+    context.status.set_up(true);
+    let settle = link.open_delay.duration();
+    if !settle.is_zero() {
+        let mut buffer = [0; SETTLING_BYTES];
+        let _ =
+            timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} }).await;
+    }
+    port
+}
+
+/// The port is gone; to be called after it was dropped. A port that breaks at once is not opened
+/// more often than the first pause allows.
+pub(super) async fn handle_gone(context: &Context, link: &SerialLink, end: &io::Error) {
+    context.status.set_up(false);
+    context.status.reconnects.fetch_add(1, Ordering::Relaxed);
+    let (name, path) = (&context.name, link.path.display());
+    warn!(source = %name, %path, reason = %end, "the port is gone; waiting for it");
+    sleep(FIRST_PAUSE).await;
 }

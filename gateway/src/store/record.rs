@@ -6,7 +6,8 @@
 //! message = [source, null, broker, topic, payload, retain, content_type | null,
 //!            received_ns, origin | null]
 //! value  = number: integer | 4([exponent, mantissa]) ; text: text ; boolean: bool ; bytes: bytes
-//! origin = [peer, message_id, token]
+//! origin = [peer, message_id, token] ; CoAP
+//!        | [device, epoch, sequence] ; the link protocol
 //! ```
 //! Fields may be added at the end; a reader skips what it does not know.
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use minicbor::data::{IanaTag, Tag, Type};
 use minicbor::{Decoder, Encoder};
+use proto::link::Ticket;
 use proto::{Number, Reading, TimeQuality, Timestamp, Value};
 
 /// A reading or a message, with its number and where it came from.
@@ -65,12 +67,13 @@ impl Record {
     }
 }
 
-/// What identifies a CoAP message (RFC 7252 §4.5).
+/// What identifies a message.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Origin {
-    pub(crate) peer: SocketAddr,
-    pub(crate) message_id: u16,
-    pub(crate) token: Vec<u8>,
+pub(crate) enum Origin {
+    /// Of CoAP (RFC 7252 §4.5).
+    Coap { peer: SocketAddr, message_id: u16, token: Vec<u8> },
+    /// Of the link protocol.
+    Link(Ticket),
 }
 
 /// Bytes in the store are not a record.
@@ -111,11 +114,12 @@ fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
     }
     e.i64(record.received.as_nanos())?;
     match &record.origin {
-        Some(origin) => e
-            .array(3)?
-            .str(&origin.peer.to_string())?
-            .u16(origin.message_id)?
-            .bytes(&origin.token)?,
+        Some(Origin::Coap { peer, message_id, token }) => {
+            e.array(3)?.str(&peer.to_string())?.u16(*message_id)?.bytes(token)?
+        }
+        Some(Origin::Link(Ticket { device, epoch, sequence })) => {
+            e.array(3)?.u32(*device)?.u32(*epoch)?.u16(*sequence)?
+        }
         None => e.null()?,
     };
     Ok(())
@@ -257,10 +261,14 @@ fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {
         return Ok(None);
     }
     d.array()?;
-    Ok(Some(Origin {
-        peer: d.str()?.parse().map_err(|_| RecordError("a peer that is no address"))?,
-        message_id: d.u16()?,
-        token: d.bytes()?.to_vec(),
+    Ok(Some(if d.datatype()? == Type::String {
+        Origin::Coap {
+            peer: d.str()?.parse().map_err(|_| RecordError("a peer that is no address"))?,
+            message_id: d.u16()?,
+            token: d.bytes()?.to_vec(),
+        }
+    } else {
+        Origin::Link(Ticket { device: d.u32()?, epoch: d.u32()?, sequence: d.u16()? })
     }))
 }
 
@@ -307,6 +315,17 @@ mod tests {
         }
     }
 
+    fn origins() -> impl Strategy<Value = Origin> {
+        prop_oneof![
+            any::<(([u8; 4], u16), u16, Vec<u8>)>().prop_map(|(peer, message_id, token)| {
+                Origin::Coap { peer: peer.into(), message_id, token }
+            }),
+            any::<(u32, u32, u16)>().prop_map(|(device, epoch, sequence)| {
+                Origin::Link(Ticket { device, epoch, sequence })
+            }),
+        ]
+    }
+
     proptest! {
         #[test]
         fn a_record_reads_back(
@@ -314,9 +333,8 @@ mod tests {
             value in values(),
             times in any::<(i64, i64)>(),
             identity in any::<(Option<u32>, Option<u64>)>(),
-            origin in proptest::option::of((any::<([u8; 4], u16)>(), any::<u16>(), any::<Vec<u8>>())),
+            origin in proptest::option::of(origins()),
         ) {
-            let origin = origin.map(|(peer, message_id, token)| Origin { peer: peer.into(), message_id, token });
             let reading = Reading {
                 device: names.0, name: names.1, unit: Some(names.2).filter(|u| !u.is_empty()), value,
                 time: Timestamp::from_nanos(times.0), time_quality: TimeQuality::Estimated,

@@ -32,6 +32,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         match &source.decode {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
+            Some(Decode::Link(_)) => check_link_protocol(checks, &path, source),
             Some(Decode::Senml(_) | Decode::Keyvalue(_) | Decode::Value(_)) | None => {}
         }
         let link = path.key("link");
@@ -150,6 +151,25 @@ fn check_groups(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
             .at_key(&interface, "`interface` needs the key `groups`")
             .expected("expected `groups` beside it: an interface is chosen for multicast alone")
             .help("to listen on one address alone, put it into `bind`");
+        checks.findings.add(problem);
+    }
+}
+
+/// The link protocol has frames and answers of its own.
+fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
+    let is_coap = matches!(source.link, Link::Coap(_));
+    if source.frame.is_some() && !is_coap {
+        let problem = checks
+            .at_key(&path.key("frame"), "`frame` does not fit the link protocol")
+            .expected("expected no such key: the protocol says where a frame ends")
+            .help("remove the key");
+        checks.findings.add(problem);
+    }
+    if matches!(&source.link, Link::Tcp(tcp) if tcp.reply) {
+        let problem = checks
+            .at_key(&path.key("link").key("reply"), "`reply` does not fit the link protocol")
+            .expected("expected no such key: the protocol has acknowledgements of its own")
+            .help("remove the key");
         checks.findings.add(problem);
     }
 }

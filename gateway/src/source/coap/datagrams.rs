@@ -112,7 +112,7 @@ impl Server {
         match event {
             NodeEvent::Request { ask, from, delivery, message_id, token, request } => {
                 let sender = Sender { peer: from, way: Way::Datagram(delivery) };
-                let origin = Origin { peer: from, message_id, token: token.to_vec() };
+                let origin = Origin::Coap { peer: from, message_id, token: token.to_vec() };
                 let (node, origin) = (&mut self.node, Some(origin));
                 let fetch = self.serving.handle_request(node, ask, sender, origin, &request);
                 if let Some(fetch) = fetch {

@@ -131,9 +131,9 @@ impl Source {
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
             }
-            Link::CoapPoll(link) => {
-                Self::CoapPoll(coap_poll::CoapPollSource::open(context, link, seed)?.into())
-            }
+            Link::CoapPoll(link) => Self::CoapPoll(
+                coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
+            ),
         })
     }
 

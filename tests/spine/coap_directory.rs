@@ -270,3 +270,24 @@ fn without_a_directory_nothing_is_registered() {
     assert_eq!(look(address, ".well-known/core?rt=core.rd*"), "");
     assert!(devices(&gateway).is_empty());
 }
+
+#[test]
+fn a_node_that_registers_is_asked_until_it_is_gone() {
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("site/#");
+    let sources = "[sources.plant]\nlink = { type = \"coap-poll\", registered = \"nodes\" }\n\
+                   [sources.plant.link.resources]\n\
+                   temp = { discover = [\"rt=temperature-c\"], interval = \"1s\" }\n";
+    let gateway = Gateway::start(&format!(
+        "[sources.nodes]\nlink = {{ type = \"coap\", bind = [\"127.0.0.1:0\"], amplification = 1000 }}\n\
+         {sources}{}[routes.all]\ntopic = \"site/{{gateway}}/{{device}}/{{name}}\"\n",
+        mosquitto.table("local")
+    ));
+    let node = AiocoapNode::start("roof", gateway.address("nodes"), "register");
+    wait_until("readings of the node", || all.at("site/gw/roof/temp").len() > 1);
+    assert_eq!(all.first("site/gw/roof/temp").json()["value"], 21.5);
+    let asked = || gateway.status()["sources"]["plant"]["nodes"].clone();
+    assert!(asked()["roof"].is_object(), "{}", asked());
+    node.end();
+    wait_until("the node to be forgotten", || asked().as_object().is_none_or(|all| all.is_empty()));
+}

@@ -2,8 +2,8 @@
 //!
 //! [`poller`] decides whom to ask what and when; [`wanted`] is what was configured, [`node`] and
 //! [`resource`] what is known of each node. Around that is the loop here, with [`sockets`], names
-//! that are being [resolved](names), readings on their [way](handover) to the store, and a [`list`]
-//! of nodes that may change.
+//! that are being [resolved](names), readings on their [way](handover) to the store, and the nodes
+//! that come and go: those of a [`list`], and those that have [`registered`].
 //!
 //! A notification is acknowledged when it arrives, by the messaging layer: before its readings are
 //! on disk. What a crash takes in between comes again: the gateway registers anew after its start,
@@ -14,6 +14,7 @@ mod list;
 mod names;
 mod node;
 mod poller;
+mod registered;
 mod resource;
 mod sockets;
 mod wanted;
@@ -33,11 +34,12 @@ use self::names::Names;
 pub(crate) use self::node::NodeReport;
 use self::poller::{AddError, Content, Output, PollConfig, Poller};
 pub(crate) use self::poller::{MAX_NODES, MAX_RESOURCES};
+use self::registered::Registered;
 use self::sockets::Sockets;
 use self::wanted::Wanted;
-use super::{Context, SourceError};
+use super::{Context, SourceError, Surroundings};
 use crate::clock;
-use crate::config::{CoapPollLink, ListedNode, NodeUrl};
+use crate::config::{CoapPollLink, NodeUrl};
 use crate::decode::decode_resource;
 
 /// A client of nodes.
@@ -48,6 +50,9 @@ pub(crate) struct CoapPollSource {
     names: Names,
     handover: Handover,
     list: Option<NodeList>,
+    listed: BTreeMap<String, NodeUrl>,
+    registrations: Option<Registered>,
+    registered: BTreeMap<String, NodeUrl>,
     own_names: bool,
 }
 
@@ -62,6 +67,7 @@ impl CoapPollSource {
     pub(super) fn open(
         context: Context,
         link: &CoapPollLink,
+        surroundings: &Surroundings,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let sockets = Sockets::open()
@@ -71,13 +77,22 @@ impl CoapPollSource {
         let config = PollConfig { max_backoff: link.max_backoff.duration(), max_body };
         let poller = Poller::new(&config, Wanted::all(link), seed);
         let nodes = Arc::new(Nodes { poller: Mutex::new(poller), changed: Notify::new() });
-        for (name, url) in link.all_nodes() {
-            nodes.add_or_warn(&context, name, url);
+        for (name, url) in &link.nodes {
+            nodes.add_or_warn(&context, name.as_str(), url);
         }
-        info!(source = %context.name, nodes = link.all_nodes().count(), "asking CoAP nodes");
+        let mut listed = BTreeMap::new();
+        let in_list = link.listed.iter().map(|node| (node.name.clone(), node.url.clone()));
+        nodes.replace(&context, &mut listed, in_list.collect());
+        let count = link.nodes.len() + listed.len();
+        info!(source = %context.name, nodes = count, "asking CoAP nodes");
         context.status.set_nodes(Arc::clone(&nodes));
         let list = link.node_list.as_ref().map(|file| NodeList::new(file, link.nodes.keys()));
+        let registrations = link.registered.as_ref();
+        let registrations = registrations.map(|at| Registered::at(at, &surroundings.nodes));
         Ok(Self {
+            listed,
+            registrations,
+            registered: BTreeMap::new(),
             names: Names::new(sockets.families()),
             handover: Handover::new(context.inlet.clone()),
             own_names: link.own_names,
@@ -107,7 +122,13 @@ impl CoapPollSource {
                     self.nodes.lock().handle_resolved(clock::now(), node, address);
                 }
                 settled = self.handover.settled() => self.handle_settled(settled),
-                listed = NodeList::changed(&mut self.list) => self.handle_list(&listed),
+                listed = NodeList::changed(&mut self.list) => {
+                    let listed = listed.into_iter().map(|node| (node.name, node.url)).collect();
+                    self.nodes.replace(&self.context, &mut self.listed, listed);
+                }
+                registered = Registered::changed(&mut self.registrations) => {
+                    self.nodes.replace(&self.context, &mut self.registered, registered);
+                }
                 () = self.nodes.changed.notified() => {}
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
                     if wait.is_some() => {
@@ -188,26 +209,6 @@ impl CoapPollSource {
             self.nodes.lock().handle_no_room(clock::now(), handover::BUSY_PAUSE);
         }
     }
-
-    /// Asks the nodes of a list that was changed, and no longer those that are gone from it.
-    fn handle_list(&self, listed: &[ListedNode]) {
-        let Some(list) = &self.list else { return };
-        let wanted: BTreeMap<&str, &NodeUrl> =
-            listed.iter().map(|node| (node.name.as_str(), &node.url)).collect();
-        let known: BTreeMap<String, NodeUrl> = {
-            let poller = self.nodes.lock();
-            let known = poller.nodes().filter(|(name, _)| !list.is_configured(name));
-            known.map(|(name, url)| (name.to_owned(), url.clone())).collect()
-        };
-        let gone = known.iter().filter(|(name, url)| wanted.get(name.as_str()) != Some(url));
-        let removed = gone.filter(|(name, _)| self.nodes.remove(name)).count();
-        let new = wanted.iter().filter(|(name, url)| known.get(**name) != Some(**url));
-        let added =
-            new.filter(|(name, url)| self.nodes.add_or_warn(&self.context, name, url)).count();
-        if added + removed > 0 {
-            info!(source = %self.context.name, added, removed, "the list of nodes has changed");
-        }
-    }
 }
 
 impl Nodes {
@@ -228,6 +229,31 @@ impl Nodes {
     /// What the operator sees of each.
     pub(super) fn reports(&self) -> BTreeMap<String, NodeReport> {
         self.lock().reports(clock::now())
+    }
+
+    /// Asks those that are `wanted` instead of those that were `known` from the same place.
+    fn replace(
+        &self,
+        context: &Context,
+        known: &mut BTreeMap<String, NodeUrl>,
+        wanted: BTreeMap<String, NodeUrl>,
+    ) {
+        let before = known.len();
+        known.retain(|name, url| {
+            let stays = wanted.get(name) == Some(url);
+            if !stays {
+                self.remove(name);
+            }
+            stays
+        });
+        let removed = before - known.len();
+        let new = wanted.into_iter().filter(|(name, _)| !known.contains_key(name));
+        let added: Vec<_> =
+            new.filter(|(name, url)| self.add_or_warn(context, name, url)).collect();
+        if added.len() + removed > 0 {
+            info!(source = %context.name, added = added.len(), removed, "other nodes are asked");
+        }
+        known.extend(added);
     }
 
     fn add_or_warn(&self, context: &Context, name: &str, url: &NodeUrl) -> bool {

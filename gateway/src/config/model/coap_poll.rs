@@ -23,6 +23,10 @@ pub(crate) struct CoapPollLink {
     /// The nodes of that file.
     #[serde(skip)]
     pub(crate) listed: Vec<ListedNode>,
+    /// Name of a coap source: the nodes that register there (RFC 9176) are asked as long as they are
+    /// registered, as devices of the names that they register by.
+    #[serde(default)]
+    pub(crate) registered: Option<Id>,
     /// What nodes are asked for, by names of your choice.
     pub(crate) resources: BTreeMap<Id, PollResource>,
     /// How often a resource is read that has no `interval` of its own: 1s to 8760h.
@@ -102,14 +106,6 @@ pub(crate) struct ListedNode {
     pub(crate) name: String,
     /// Where it is.
     pub(crate) url: NodeUrl,
-}
-
-impl CoapPollLink {
-    /// The nodes of the configuration and of its list.
-    pub(crate) fn all_nodes(&self) -> impl Iterator<Item = (&str, &NodeUrl)> {
-        let named = self.nodes.iter().map(|(name, url)| (name.as_str(), url));
-        named.chain(self.listed.iter().map(|node| (node.name.as_str(), &node.url)))
-    }
 }
 
 const fn default_interval() -> Interval {

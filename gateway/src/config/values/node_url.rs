@@ -39,6 +39,20 @@ pub(crate) enum NodeUrlError {
 }
 
 impl NodeUrl {
+    /// That of a node at this address.
+    pub(crate) fn of(address: SocketAddr) -> Self {
+        let zone = match address {
+            SocketAddr::V6(v6) => v6.scope_id(),
+            SocketAddr::V4(_) => 0,
+        };
+        let host = match zone {
+            0 => address.ip().to_string(),
+            // The system's resolver knows the notation for links (RFC 4007 §11).
+            zone => format!("{}%{zone}", address.ip()),
+        };
+        Self { host, port: address.port() }
+    }
+
     /// The host: a name, or an address (IPv6 without its brackets).
     pub(crate) fn host(&self) -> &str {
         &self.host

@@ -303,7 +303,8 @@ mod tests {
         assert_eq!(refused("", &put), Code::BAD_REQUEST);
         assert_eq!(refused("site/\u{1}/set", &put), Code::BAD_REQUEST);
         let only_new = put.clone().option(OptionNumber::IF_NONE_MATCH, b"");
-        assert_eq!(refused("site/a/set", &only_new), Code::PRECONDITION_FAILED);
+        let refusal = Bridge::check_conditions(&only_new).expect_err("it is refused");
+        assert_eq!(refusal.code, Code::PRECONDITION_FAILED);
         let large = put.payload(vec![0; 900]);
         assert_eq!(refused("site/a/set", &large), Code::REQUEST_ENTITY_TOO_LARGE);
         // Nothing is read where no topic is subscribed.

@@ -38,11 +38,6 @@ impl NodeList {
         Self { path, configured, seen: None, look_at, looking: None }
     }
 
-    /// Whether the configuration names a node itself.
-    pub(super) fn is_configured(&self, name: &str) -> bool {
-        self.configured.contains(name)
-    }
-
     /// Waits until the file is another one that can be read, and reads it; for ever where there is
     /// none. While it cannot be read, the nodes of the last one stay.
     pub(super) async fn changed(list: &mut Option<Self>) -> Vec<ListedNode> {

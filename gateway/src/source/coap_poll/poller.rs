@@ -226,11 +226,6 @@ impl Poller {
         true
     }
 
-    /// The names and addresses of all nodes.
-    pub(super) fn nodes(&self) -> impl Iterator<Item = (&str, &NodeUrl)> {
-        self.nodes.values().map(|node| (&*node.name, &node.url))
-    }
-
     /// Takes the address of a node's host, or why it could not be found.
     pub(super) fn handle_resolved(
         &mut self,

@@ -1,19 +1,17 @@
 //! A serial port of the system: opened, set up, and a stream of bytes.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::os::fd::AsFd;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
-use rustix::termios::{
-    ControlModes, OptionalActions, ioctl_tiocexcl, isatty, tcgetattr, tcsetattr,
-};
+use rustix::termios::{ControlModes, OptionalActions, isatty, tcgetattr, tcsetattr};
 use serial2::rs4xx::{Rs485Config, TransceiverMode};
-use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 
 use crate::config::{DataBits, Parity, Rs485, SerialLink, StopBits};
 
@@ -21,10 +19,14 @@ use crate::config::{DataBits, Parity, Rs485, SerialLink, StopBits};
 /// for about two, on both ends together (each samples the middle of the tenth bit).
 const MAX_DEVIATION: u64 = 3;
 
-/// An open port. Dropping it closes the descriptor, which a port that is gone needs at once: while it
-/// is held, the kernel gives the device another name when it comes back.
+/// An open port. Dropping it closes its descriptors, which a port that is gone needs at once: while
+/// one is held, the kernel gives the device another name when it comes back.
 #[derive(Debug)]
-pub(crate) struct Port(AsyncFd<File>);
+pub(crate) struct Port {
+    stream: SerialStream,
+    /// Holds the lock.
+    _lock: File,
+}
 
 /// Why a port cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -61,19 +63,15 @@ impl Port {
         if !isatty(&file) {
             return Err(PortError::NoPort);
         }
-        // The lock stands between programs of the superuser too, whom TIOCEXCL does not hold off.
+        // It stands between programs of the superuser too, whom the exclusive mark (TIOCEXCL) of the
+        // stream does not hold off.
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(PortError::of_open)?;
-        ioctl_tiocexcl(&file).map_err(PortError::of_open)?;
+        let stream = stream(link)?;
         set_up(&file, link)?;
         if let Some(rs485) = &link.rs485 {
             switch_rs485(&file, rs485).map_err(PortError::Rs485)?;
         }
-        #[expect(
-            deprecated,
-            reason = "what replaces it is unsafe, for descriptors that change; that of a file does not"
-        )]
-        let file = AsyncFd::new(file).map_err(PortError::Read)?;
-        Ok(Self(file))
+        Ok(Self { stream, _lock: file })
     }
 }
 
@@ -91,37 +89,34 @@ impl PortError {
 }
 
 /// Raw bytes at the speed and in the format of the link.
+fn stream(link: &SerialLink) -> Result<SerialStream, PortError> {
+    let stream = tokio_serial::new(link.path.to_string_lossy(), link.baud)
+        .data_bits(match link.data_bits {
+            DataBits::Five => tokio_serial::DataBits::Five,
+            DataBits::Six => tokio_serial::DataBits::Six,
+            DataBits::Seven => tokio_serial::DataBits::Seven,
+            DataBits::Eight => tokio_serial::DataBits::Eight,
+        })
+        .parity(match link.parity {
+            Parity::None => tokio_serial::Parity::None,
+            Parity::Even => tokio_serial::Parity::Even,
+            Parity::Odd => tokio_serial::Parity::Odd,
+        })
+        .stop_bits(match link.stop_bits {
+            StopBits::One => tokio_serial::StopBits::One,
+            StopBits::Two => tokio_serial::StopBits::Two,
+        })
+        .open_native_async();
+    stream.map_err(|error| PortError::Settings(error.into()))
+}
+
+/// What `tokio-serial` leaves as it finds it.
 fn set_up(port: impl AsFd, link: &SerialLink) -> Result<(), PortError> {
     let failed = |errno: Errno| PortError::Settings(errno.into());
     let mut termios = tcgetattr(&port).map_err(failed)?;
-    termios.make_raw();
-    let modes = &mut termios.control_modes;
-    modes.remove(
-        ControlModes::CSIZE
-            | ControlModes::PARENB
-            | ControlModes::PARODD
-            | ControlModes::CSTOPB
-            | ControlModes::CRTSCTS
-            // Closing the port must not lower DTR, which resets many boards when they are opened
-            // the next time.
-            | ControlModes::HUPCL,
-    );
-    modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
-    modes.insert(match link.data_bits {
-        DataBits::Five => ControlModes::CS5,
-        DataBits::Six => ControlModes::CS6,
-        DataBits::Seven => ControlModes::CS7,
-        DataBits::Eight => ControlModes::CS8,
-    });
-    match link.parity {
-        Parity::None => {}
-        Parity::Even => modes.insert(ControlModes::PARENB),
-        Parity::Odd => modes.insert(ControlModes::PARENB | ControlModes::PARODD),
-    }
-    if link.stop_bits == StopBits::Two {
-        modes.insert(ControlModes::CSTOPB);
-    }
-    termios.set_speed(link.baud).map_err(failed)?;
+    // Closing the port must not lower DTR, which resets many boards when they are opened the next
+    // time.
+    termios.control_modes.remove(ControlModes::HUPCL);
     tcsetattr(&port, OptionalActions::Now, &termios).map_err(failed)?;
     // A driver takes the nearest speed that it has, and says so only when it is asked.
     let actual = tcgetattr(&port).map_err(failed)?.output_speed();
@@ -148,40 +143,21 @@ fn switch_rs485(port: impl AsFd, settings: &Rs485) -> io::Result<()> {
 
 impl AsyncRead for Port {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            let mut ready = ready!(self.0.poll_read_ready(task))?;
-            let read = ready.try_io(|file| file.get_ref().read(buffer.initialize_unfilled()));
-            match read {
-                Ok(Ok(count)) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(Err(error)) => return Poll::Ready(Err(error)),
-                Err(_would_block) => {}
-            }
-        }
+        Pin::new(&mut self.stream).poll_read(task, buffer)
     }
 }
 
 impl AsyncWrite for Port {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        loop {
-            let mut ready = ready!(self.0.poll_write_ready(task))?;
-            match ready.try_io(|file| file.get_ref().write(bytes)) {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(written) => return Poll::Ready(written),
-                Err(_would_block) => {}
-            }
-        }
+        Pin::new(&mut self.stream).poll_write(task, bytes)
     }
 
     /// Does nothing: waiting until all bits are on the line (tcdrain) would block the only thread.

@@ -1,6 +1,6 @@
 //! Rules of nodes that are asked.
 
-use super::super::super::model::{CoapPollLink, PollResource};
+use super::super::super::model::{CoapPollLink, Link, PollResource, Source};
 use super::super::super::tree::KeyPath;
 use super::super::super::values::Id;
 use super::Checks;
@@ -18,11 +18,19 @@ pub(super) fn check(checks: &mut Checks<'_>, id: &Id, poll: &CoapPollLink) {
         checks.findings.add(problem);
     }
     let (nodes, list) = (link.key("nodes"), link.key("node_list"));
-    if poll.nodes.is_empty() && poll.node_list.is_none() && checks.sound([&nodes, &list]) {
+    let registered = link.key("registered");
+    if let Some(at) = &poll.registered
+        && checks.sound([&registered])
+    {
+        check_directory(checks, &registered, at);
+    }
+    let is_none = poll.nodes.is_empty() && poll.node_list.is_none() && poll.registered.is_none();
+    if is_none && checks.sound([&nodes, &list, &registered]) {
         let problem = checks
             .at_key(&link, format!("no nodes in `{link}`: there is nothing to ask"))
             .help("add some, such as `nodes = { boiler = \"coap://192.0.2.7\" }`")
-            .help("or name a file with a name and an address on each line: `node_list = \"nodes.txt\"`");
+            .help("or name a file with a name and an address on each line: `node_list = \"nodes.txt\"`")
+            .help("or ask those that register at a coap source: `registered = \"NAME\"`");
         checks.findings.add(problem);
     }
     let resources = link.key("resources");
@@ -36,6 +44,24 @@ pub(super) fn check(checks: &mut Checks<'_>, id: &Id, poll: &CoapPollLink) {
         check_resource(checks, &resources.key(name.as_str()), resource, poll);
     }
     check_size(checks, &link, poll);
+}
+
+/// There is a source by that name that keeps a resource directory.
+fn check_directory(checks: &mut Checks<'_>, path: &KeyPath, at: &Id) {
+    let keeps = |source: &&Source| matches!(&source.link, Link::Coap(link) if link.directory);
+    if checks.config.sources.get(at).is_some_and(|source| keeps(&source)) {
+        return;
+    }
+    let sources = checks.config.sources.iter().filter(|(_, source)| keeps(source));
+    let names: Vec<_> = sources.map(|(id, _)| id.as_str()).collect();
+    let problem = checks.at(path, format!("no coap source with a directory is called `{at}`"));
+    let problem = match names.is_empty() {
+        true => {
+            problem.help("add one, such as `[sources.nodes]` with `link = { type = \"coap\" }`")
+        }
+        false => problem.expected(format!("expected the name of one: {}", super::all_of(&names))),
+    };
+    checks.findings.add(problem);
 }
 
 /// A resource is at a path or found by links, and some node has it.
@@ -71,8 +97,8 @@ fn check_resource(
     }
     let nodes = path.key("nodes");
     let is_there = poll.nodes.keys().any(|name| resource.nodes.matches(name.as_str()));
-    // A list is another file, which may change.
-    if !is_there && poll.node_list.is_none() && !poll.nodes.is_empty() && checks.sound([&nodes]) {
+    let may_change = poll.node_list.is_some() || poll.registered.is_some();
+    if !is_there && !may_change && !poll.nodes.is_empty() && checks.sound([&nodes]) {
         let names: Vec<_> = poll.nodes.keys().map(Id::as_str).take(8).collect();
         let names = super::all_of(&names);
         let problem = checks

@@ -95,7 +95,7 @@ fn survives_kills(link: &str, carrier: fn(SocketAddr) -> LinkCarrier) {
         let key = Some(Key::new(&[device as u8; 32]));
         (config, Uplink::Link(LinkUplink { key, ..uplink }))
     };
-    let devices = Devices::start((1..=NODES).map(node).collect());
+    let devices = Devices::start(|| (1..=NODES).map(node).collect());
     for round in 0..4 {
         gateway.launch();
         let goal = devices.acknowledged() + ROUND;
@@ -121,16 +121,15 @@ fn nodes_over_udp_lose_and_double_nothing_when_the_gateway_is_killed() {
 fn a_node_on_a_serial_port_reports_in_an_epoch_of_its_own_after_each_restart() {
     let (recorder, folder) = (Recorder::start(), TempDir::new());
     let path = folder.join("tty");
-    // A terminal belongs to the runtime that it is made in.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let port = runtime.block_on(async { SerialPort::plug_in(&path) }).unwrap();
     let link = format!("type = \"serial\", path = \"{}\", baud = 115200", path.display());
     let mut gateway = gateway(&recorder, &link, "");
+    let devices = Devices::start(|| {
+        let port = SerialPort::plug_in(&path).unwrap();
+        let (config, uplink) = node(7, LinkCarrier::Serial { port, baud: 115_200 });
+        let restart_every = Some(Duration::from_secs(1));
+        vec![(config, Uplink::Link(LinkUplink { restart_every, ..uplink }))]
+    });
     gateway.launch();
-    let (config, uplink) = node(7, LinkCarrier::Serial { port, baud: 115_200 });
-    let restart_every = Some(Duration::from_secs(1));
-    let devices =
-        Devices::start(vec![(config, Uplink::Link(LinkUplink { restart_every, ..uplink }))]);
     let epochs = || -> BTreeSet<u32> {
         let epoch = |(_, mark): (String, Mark)| match mark {
             Mark::Sequence { epoch, .. } => epoch,

@@ -89,8 +89,13 @@ pub(crate) struct Devices {
 }
 
 impl Devices {
-    pub(crate) fn start(devices: Vec<(DeviceConfig, Uplink)>) -> Self {
+    /// What `devices` makes, on a thread of their own, to which its ports belong.
+    pub(crate) fn start(devices: impl FnOnce() -> Vec<(DeviceConfig, Uplink)>) -> Self {
         let (engine, stop) = (Engine::start(), CancellationToken::new());
+        let devices = {
+            let _entered = engine.handle.enter();
+            devices()
+        };
         let surroundings = Surroundings { ledger: SharedLedger::default(), clock: Clock::start() };
         let start = |(config, uplink): (DeviceConfig, Uplink)| {
             let running = uplink.run(Device::new(config), surroundings.clone(), stop.clone());

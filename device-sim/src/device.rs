@@ -87,6 +87,16 @@ impl Device {
         &self.config.id
     }
 
+    /// Its boot count; 1 where it does not count.
+    pub(crate) fn epoch(&self) -> u32 {
+        self.config.epoch.unwrap_or(1)
+    }
+
+    /// What it measures.
+    pub(crate) fn channels(&self) -> &[Channel] {
+        &self.config.channels
+    }
+
     /// When the next report is due.
     pub const fn poll_timeout(&self) -> Instant {
         self.due

@@ -8,6 +8,7 @@
 
 mod coap;
 mod coap_tcp;
+mod link;
 mod reconnect;
 mod serial;
 mod tcp;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use coap::CoapUplink;
 pub use coap_tcp::CoapTcpUplink;
+pub use link::{LinkCarrier, LinkUplink};
 pub use serial::{SerialPort, SerialUplink};
 pub use tcp::TcpUplink;
 pub use udp::UdpUplink;
@@ -46,6 +48,8 @@ pub enum Uplink {
     Tcp(TcpUplink),
     /// Lines on a pseudo-terminal.
     Serial(SerialUplink),
+    /// Frames of the link protocol, acknowledged from the gateway's disk.
+    Link(LinkUplink),
 }
 
 /// Why a device cannot go on.
@@ -82,6 +86,7 @@ impl Uplink {
             Self::Udp(_) => Via::Udp,
             Self::Tcp(_) => Via::Tcp,
             Self::Serial(_) => Via::Serial,
+            Self::Link(uplink) => uplink.via(),
         }
     }
 
@@ -108,6 +113,7 @@ impl Uplink {
                 Ok(None)
             }
             Self::Serial(uplink) => Ok(Some(uplink.run(device, surroundings, stop).await)),
+            Self::Link(uplink) => uplink.run(device, surroundings, stop).await,
         }
     }
 }

@@ -19,11 +19,29 @@ pub enum Via {
     Tcp,
     /// Lines on a serial port, without an answer.
     Serial,
+    /// The link protocol on a serial port.
+    #[serde(rename = "link-serial")]
+    LinkSerial,
+    /// The link protocol over a connection.
+    #[serde(rename = "link-tcp")]
+    LinkTcp,
+    /// The link protocol in datagrams.
+    #[serde(rename = "link-udp")]
+    LinkUdp,
 }
 
 impl Via {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Coap, Self::CoapTcp, Self::Udp, Self::Tcp, Self::Serial];
+    pub const ALL: [Self; 8] = [
+        Self::Coap,
+        Self::CoapTcp,
+        Self::Udp,
+        Self::Tcp,
+        Self::Serial,
+        Self::LinkSerial,
+        Self::LinkTcp,
+        Self::LinkUdp,
+    ];
 
     /// Its name in scenarios and reports.
     pub const fn name(self) -> &'static str {
@@ -33,6 +51,9 @@ impl Via {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Serial => "serial",
+            Self::LinkSerial => "link-serial",
+            Self::LinkTcp => "link-tcp",
+            Self::LinkUdp => "link-udp",
         }
     }
 
@@ -40,6 +61,7 @@ impl Via {
     pub const fn acknowledges(self) -> bool {
         match self {
             Self::Coap | Self::CoapTcp | Self::Tcp => true,
+            Self::LinkSerial | Self::LinkTcp | Self::LinkUdp => true,
             Self::Udp | Self::Serial => false,
         }
     }

@@ -1,7 +1,7 @@
 //! `gateway demo`: the whole way from device to broker in one process, on loopback.
 //!
 //! ```text
-//! simulated devices ─ coap, coap+tcp, udp, tcp, serial ─► gateway ─ mqtt ─► recording broker ─► display
+//! simulated devices ─ coap, udp, tcp, serial, link ─► gateway ─ mqtt ─► recording broker ─► display
 //!         └──────────── sent, acknowledged ──► ledger ◄── arrived ───────────────┘
 //! ```
 //!
@@ -25,17 +25,17 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use device_sim::SharedLedger;
 use device_sim::broker::{Broker, BrokerConfig, Recording};
 use device_sim::clock::Clock;
 use device_sim::transport::{SerialPort, Surroundings, TransportError};
+use device_sim::{SharedLedger, Via};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
-use self::fleet::{Fleet, Plan};
+use self::fleet::{Fleet, Plan, Ports};
 use self::folder::Folder;
 use crate::app::{App, AppError};
 use crate::config::Loaded;
@@ -98,7 +98,7 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, DemoError> {
 
     let plan = Plan::new(options, clock.civil_origin());
     let ports = plug_in(&plan, folder.path())?;
-    let loaded = settings::load_settings(&folder, &broker.url(), &ports)?;
+    let loaded = settings::load_settings(&folder, &broker.url(), &plan.keys(), &ports)?;
     let app = Box::pin(App::start(&loaded.config)).await?;
 
     let surroundings = Surroundings { ledger: SharedLedger::default(), clock };
@@ -128,9 +128,12 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, DemoError> {
 }
 
 /// A port for each device that speaks over one.
-fn plug_in(plan: &Plan, folder: &Path) -> Result<Vec<SerialPort>, TransportError> {
-    let paths = (1..=plan.serial_ports()).map(|number| folder.join(format!("tty{number}")));
-    paths.map(|path| SerialPort::plug_in(&path)).collect()
+fn plug_in(plan: &Plan, folder: &Path) -> Result<Ports, TransportError> {
+    let plug_in = |via, name| {
+        let paths = (1..=plan.count(via)).map(|number| folder.join(format!("{name}{number}")));
+        paths.map(|path| SerialPort::plug_in(&path)).collect::<Result<Vec<_>, _>>()
+    };
+    Ok(Ports { lines: plug_in(Via::Serial, "tty")?, links: plug_in(Via::LinkSerial, "link")? })
 }
 
 /// Devices and gateway while the demo lasts.

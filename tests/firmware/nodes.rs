@@ -1,216 +1,142 @@
-//! Nodes on `proto`'s role over TCP and UDP, and a gateway that is killed under them.
+//! Simulated nodes of the link protocol, and a gateway that is killed under them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use device_sim::clock::Clock;
-use proto::frame::{Framer, Framing, cobs};
-use proto::link::{Channel, Key, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, ReportId};
+use device_sim::device::{Channel, DeviceConfig, Schedule};
+use device_sim::ledger::{Arrival, Mark};
+use device_sim::signal::Signal;
+use device_sim::transport::{LinkCarrier, LinkUplink, SerialPort, Uplink};
+use proto::link::Key;
+use proto::{Instant, Timestamp};
 
-use crate::harness::clock::{pace, wait_until};
+use crate::harness::clock::wait_until;
 use crate::harness::gateway::Gateway;
-use crate::harness::sim::Recorder;
-use crate::harness::temp::port;
+use crate::harness::sim::{Devices, Recorder};
+use crate::harness::temp::{TempDir, port};
 
-/// How long a read waits for a frame.
-const TURN: Duration = Duration::from_millis(5);
 const NODES: u32 = 3;
+/// Acknowledgements between two ends of the gateway.
+const ROUND: u64 = 60;
 
-/// What a node knows at its end: the counts that were acknowledged.
-type Acknowledged = Vec<i64>;
-
-/// What frames come over.
-enum Line {
-    Tcp { address: SocketAddr, stream: Option<TcpStream>, framer: Box<Framer> },
-    Udp(UdpSocket),
-}
-
-fn framer() -> Framer {
-    Framer::new(Framing::Cobs, MAX_FRAME)
-}
-
-impl Line {
-    fn tcp(address: SocketAddr) -> Self {
-        Self::Tcp { address, stream: None, framer: framer().into() }
-    }
-
-    fn udp(address: SocketAddr) -> Self {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.connect(address).unwrap();
-        socket.set_read_timeout(Some(TURN)).unwrap();
-        Self::Udp(socket)
-    }
-
-    /// Whether there is a new connection.
-    fn connect(&mut self) -> bool {
-        let Self::Tcp { address, stream, framer: of_stream } = self else { return false };
-        if stream.is_some() {
-            return false;
-        }
-        *stream = TcpStream::connect(*address).ok();
-        **of_stream = framer();
-        if let Some(stream) = stream {
-            stream.set_read_timeout(Some(TURN)).unwrap();
-        }
-        stream.is_some()
-    }
-
-    fn send(&mut self, frame: &[u8]) {
-        match self {
-            Self::Udp(socket) => drop(socket.send(frame)),
-            Self::Tcp { stream, .. } => {
-                let mut stuffed = Vec::new();
-                cobs::encode(frame, &mut stuffed);
-                if stream.as_mut().is_some_and(|stream| stream.write_all(&stuffed).is_err()) {
-                    *stream = None;
-                }
-            }
-        }
-    }
-
-    fn receive(&mut self) -> Vec<Vec<u8>> {
-        let mut buffer = [0; 2048];
-        match self {
-            Self::Udp(socket) => {
-                let len = socket.recv(&mut buffer);
-                len.map(|len| vec![buffer[..len].to_vec()]).unwrap_or_default()
-            }
-            Self::Tcp { stream, framer, .. } => {
-                let Some(open) = stream else { return Vec::new() };
-                match open.read(&mut buffer) {
-                    Ok(len @ 1..) => {
-                        framer.handle_bytes(&buffer[..len]);
-                        let mut frames = Vec::new();
-                        while let Some(frame) = framer.poll_frame() {
-                            frames.extend(frame.map(<[u8]>::to_vec));
-                        }
-                        frames
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Vec::new(),
-                    Ok(0) | Err(_) => {
-                        *stream = None;
-                        Vec::new()
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Counts and reports its count until `stop`, and then waits for what is open.
-fn play(device: u32, mut line: Line, stop: &AtomicBool, total: &AtomicUsize) -> Acknowledged {
-    let clock = Clock::start();
-    let channels = vec![Channel { name: "count".to_owned(), unit: None, exponent: 0 }];
-    let config = NodeConfig {
-        key: Some(Key::new(&[device as u8; 32])),
-        queue: 16,
-        ack_timeout: Duration::from_millis(200),
-        max_timeout: Duration::from_secs(1),
-        ..NodeConfig::new(device, 1, channels)
+/// A node that counts.
+fn node(device: u32, carrier: LinkCarrier) -> (DeviceConfig, LinkUplink) {
+    let signal = Signal::Counter { start: 1.0, step: 0.25 };
+    let config = DeviceConfig {
+        id: device.to_string(),
+        channels: vec![Channel { name: "count".to_owned(), unit: None, signal, decimals: 2 }],
+        schedule: Schedule { from: Instant::ZERO, every: Duration::from_millis(20) },
+        epoch: Some(1),
+        origin: Timestamp::from_nanos(0),
+        seed: device.into(),
     };
-    let mut node = Node::new(config, device.into());
-    let mut open: BTreeMap<ReportId, i64> = BTreeMap::new();
-    let mut acknowledged = Vec::new();
-    let mut count = 0;
-    loop {
-        pace();
-        if line.connect() {
-            node.handle_connected(clock.now());
-        }
-        let stopping = stop.load(Ordering::Relaxed);
-        if stopping && open.is_empty() {
-            return acknowledged;
-        }
-        if !stopping && let Ok(id) = node.report(clock.now(), &[(0, count + 1)]) {
-            count += 1;
-            open.insert(id, count);
-        }
-        for frame in line.receive() {
-            node.handle_frame(clock.now(), &frame);
-        }
-        node.handle_timeout(clock.now());
-        loop {
-            match node.poll_output() {
-                NodeOutput::Transmit(frame) => line.send(&frame),
-                NodeOutput::Event(NodeEvent::Acknowledged(id)) => {
-                    acknowledged.push(open.remove(&id).unwrap());
-                    total.fetch_add(1, Ordering::Relaxed);
-                }
-                NodeOutput::Event(NodeEvent::Time { .. }) => {}
-                NodeOutput::Event(event) => panic!("{event:?}"),
-                NodeOutput::Wait(_) => break,
-            }
-        }
-    }
+    let seed = device.into();
+    (config, LinkUplink { carrier, device, key: None, restart_every: None, seed })
 }
 
-fn survives_kills(link: &str, line: fn(SocketAddr) -> Line) {
-    let recorder = Recorder::start();
-    let address = SocketAddr::from(([127, 0, 0, 1], port()));
+/// A gateway whose commits wait for each other, so that an acknowledgement that does not wait for
+/// one would be given long before its reading is on the disk.
+fn gateway(recorder: &Recorder, link: &str, keys: &str) -> Gateway {
     let url = recorder.url();
-    let mut gateway = Gateway::new(&format!(
+    Gateway::new(&format!(
         r#"
+[store]
+commit_interval = "300ms"
 [sources.nodes]
-link = {{ type = "{link}", bind = "{address}" }}
-decode = {{ type = "link", keys_file = "{{dir}}/keys" }}
+link = {{ {link} }}
+decode = {{ type = "link"{keys} }}
 [brokers.sim]
 url = "{url}"
 max_backoff = "1s"
 [routes.all]
 "#
-    ));
-    let key = |device: u32| format!("{device} {}\n", format!("{device:02x}").repeat(32));
-    fs::write(gateway.dir().join("keys"), (1..=NODES).map(key).collect::<String>()).unwrap();
-    let (stop, total) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let ledgers: Vec<Acknowledged> = thread::scope(|scope| {
-        let play = |device| {
-            let (stop, total) = (&stop, &total);
-            scope.spawn(move || play(device, line(address), stop, total))
-        };
-        let nodes: Vec<_> = (1..=NODES).map(play).collect();
-        for round in 0..4 {
-            gateway.launch();
-            let goal = total.load(Ordering::Relaxed) + 150;
-            wait_until("acknowledgements", || total.load(Ordering::Relaxed) >= goal);
-            if round < 3 {
-                gateway.kill();
-            }
-        }
-        stop.store(true, Ordering::Relaxed);
-        nodes.into_iter().map(|node| node.join().unwrap()).collect()
-    });
-    let all: usize = ledgers.iter().map(Vec::len).sum();
-    let arrived = || {
-        let mut records: BTreeMap<(String, i64), Vec<u64>> = BTreeMap::new();
-        for reading in recorder.readings() {
-            let numbers = records.entry((reading.device, reading.value.as_i64().unwrap()));
-            numbers.or_default().push(reading.n);
-        }
-        records
-    };
-    wait_until("every reading at the broker", || arrived().len() >= all);
-    let mut arrived = arrived();
-    for (device, acknowledged) in (1..).zip(&ledgers) {
-        for count in acknowledged {
-            let mut numbers = arrived.remove(&(format!("{device}"), *count)).expect("not lost");
-            numbers.dedup();
-            assert_eq!(numbers.len(), 1, "stored twice: {device} {count}");
+    ))
+}
+
+/// The numbers in the store of each reading that arrived.
+fn arrived(recorder: &Recorder) -> BTreeMap<(String, Mark), BTreeSet<u64>> {
+    let mut arrived: BTreeMap<_, BTreeSet<u64>> = BTreeMap::new();
+    for recorded in recorder.recorded() {
+        let Ok(arrival) = Arrival::from_json(&recorded.payload) else { continue };
+        let payload: serde_json::Value = serde_json::from_slice(&recorded.payload).unwrap();
+        let numbers = arrived.entry((arrival.device, arrival.mark)).or_default();
+        numbers.insert(payload["n"].as_u64().unwrap());
+    }
+    arrived
+}
+
+/// Ends the devices: what was acknowledged has arrived, as it was sent, and is stored once.
+fn assert_delivered_once(devices: Devices, gateway: &Gateway, recorder: &Recorder) {
+    let ledger = devices.stop();
+    wait_until("everything to be delivered", || gateway.status()["store"]["pending"]["sim"] == 0);
+    for recorded in recorder.recorded() {
+        if let Ok(arrival) = Arrival::from_json(&recorded.payload) {
+            ledger.handle_arrived(&arrival);
         }
     }
-    assert!(arrived.is_empty(), "every report was acknowledged: {arrived:?}");
+    let verdict = ledger.verdict();
+    assert!(verdict.is_good(), "{verdict:?}");
+    for (reading, numbers) in arrived(recorder) {
+        assert_eq!(numbers.len(), 1, "stored twice: {reading:?}");
+    }
+}
+
+fn survives_kills(link: &str, carrier: fn(SocketAddr) -> LinkCarrier) {
+    let recorder = Recorder::start();
+    let address = SocketAddr::from(([127, 0, 0, 1], port()));
+    let link = format!("type = \"{link}\", bind = \"{address}\"");
+    let mut gateway = gateway(&recorder, &link, ", keys_file = \"{dir}/keys\"");
+    let key = |device: u32| format!("{device} {}\n", format!("{device:02x}").repeat(32));
+    fs::write(gateway.dir().join("keys"), (1..=NODES).map(key).collect::<String>()).unwrap();
+    let node = |device: u32| {
+        let (config, uplink) = node(device, carrier(address));
+        let key = Some(Key::new(&[device as u8; 32]));
+        (config, Uplink::Link(LinkUplink { key, ..uplink }))
+    };
+    let devices = Devices::start(|| (1..=NODES).map(node).collect());
+    for round in 0..4 {
+        gateway.launch();
+        let goal = devices.acknowledged() + ROUND;
+        wait_until("acknowledgements", || devices.acknowledged() >= goal);
+        if round < 3 {
+            gateway.kill();
+        }
+    }
+    assert_delivered_once(devices, &gateway, &recorder);
 }
 
 #[test]
 fn nodes_over_tcp_lose_and_double_nothing_when_the_gateway_is_killed() {
-    survives_kills("tcp", Line::tcp);
+    survives_kills("tcp", LinkCarrier::Tcp);
 }
 
 #[test]
 fn nodes_over_udp_lose_and_double_nothing_when_the_gateway_is_killed() {
-    survives_kills("udp", Line::udp);
+    survives_kills("udp", LinkCarrier::Udp);
+}
+
+#[test]
+fn a_node_on_a_serial_port_reports_in_an_epoch_of_its_own_after_each_restart() {
+    let (recorder, folder) = (Recorder::start(), TempDir::new());
+    let path = folder.join("tty");
+    let link = format!("type = \"serial\", path = \"{}\", baud = 115200", path.display());
+    let mut gateway = gateway(&recorder, &link, "");
+    let devices = Devices::start(|| {
+        let port = SerialPort::plug_in(&path).unwrap();
+        let (config, uplink) = node(7, LinkCarrier::Serial { port, baud: 115_200 });
+        let restart_every = Some(Duration::from_secs(1));
+        vec![(config, Uplink::Link(LinkUplink { restart_every, ..uplink }))]
+    });
+    gateway.launch();
+    let epochs = || -> BTreeSet<u32> {
+        let epoch = |(_, mark): (String, Mark)| match mark {
+            Mark::Sequence { epoch, .. } => epoch,
+            Mark::Time { .. } => panic!("it is numbered"),
+        };
+        arrived(&recorder).into_keys().map(epoch).collect()
+    };
+    wait_until("readings of three epochs", || epochs().is_superset(&BTreeSet::from([1, 2, 3])));
+    assert_delivered_once(devices, &gateway, &recorder);
 }

@@ -6,9 +6,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio_serial::{SerialPort as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +58,33 @@ impl SerialPort {
         Ok(Self { master, _slave: slave, path: path.to_owned() })
     }
 
+    pub(super) async fn readable(&self) -> io::Result<()> {
+        self.master.readable().await
+    }
+
+    /// Unlike that of [`SerialStream`], it lets the next [`readable`](Self::readable) wait.
+    pub(super) fn try_read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut buffer = ReadBuf::new(buffer);
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.master).poll_read(&mut nobody, &mut buffer) {
+            Poll::Ready(read) => read.map(|()| buffer.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    pub(super) async fn writable(&self) -> io::Result<()> {
+        self.master.writable().await
+    }
+
+    /// The same for [`writable`](Self::writable).
+    pub(super) fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(&mut self.master).poll_write(&mut nobody, bytes) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
     /// Where it is found.
     pub fn path(&self) -> &Path {
         &self.path
@@ -100,15 +129,15 @@ impl SerialUplink {
                     tracing::debug!(device = device.id(), %error, "cannot write");
                     surroundings.ledger.handle_refused(&readings);
                 }
-                clock.sleep_until(clock.now() + self.time_of(line.len())).await;
+                clock.sleep_until(clock.now() + time_of(line.len(), self.baud)).await;
             }
         }
         self.port
     }
+}
 
-    /// How long a wire takes for so many characters.
-    fn time_of(&self, characters: usize) -> Duration {
-        let bits = u32::try_from(characters).unwrap_or(u32::MAX).saturating_mul(CHARACTER_BITS);
-        Duration::from_secs(1) * bits / self.baud.max(1)
-    }
+/// How long a wire of this speed takes for so many characters.
+pub(super) fn time_of(characters: usize, baud: u32) -> Duration {
+    let bits = u32::try_from(characters).unwrap_or(u32::MAX).saturating_mul(CHARACTER_BITS);
+    Duration::from_secs(1) * bits / baud.max(1)
 }

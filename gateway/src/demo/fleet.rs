@@ -8,9 +8,10 @@ use device_sim::device::{Channel, Device, DeviceConfig, Schedule};
 use device_sim::payload::Payload;
 use device_sim::signal::Signal;
 use device_sim::transport::{
-    CoapTcpUplink, CoapUplink, SerialPort, SerialUplink, Surroundings, TcpUplink, TransportError,
-    UdpUplink, Uplink,
+    CoapTcpUplink, CoapUplink, LinkCarrier, LinkUplink, SerialPort, SerialUplink, Surroundings,
+    TcpUplink, TransportError, UdpUplink, Uplink,
 };
+use proto::link::Key;
 use proto::{Instant, Rng, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,20 @@ pub(super) struct Planned {
     pub(super) via: Via,
     pub(super) device: DeviceConfig,
     payload: Payload,
+    node: LinkNode,
     seed: u64,
+}
+
+/// What a node of the link protocol shares with the gateway.
+struct LinkNode {
+    number: u32,
+    key: [u8; 32],
+}
+
+/// The serial ports, in the order of their devices.
+pub(super) struct Ports {
+    pub(super) lines: Vec<SerialPort>,
+    pub(super) links: Vec<SerialPort>,
 }
 
 impl Plan {
@@ -56,24 +70,47 @@ impl Plan {
                 id,
                 channels,
                 schedule: Schedule { from: Instant::ZERO + from, every: options.every },
-                epoch: payload.is_numbered().then_some(EPOCH),
+                epoch: (payload.is_numbered() || is_link(via)).then_some(EPOCH),
                 origin,
                 seed: seeds.next_u64(),
             };
-            Planned { via, device, payload, seed: seeds.next_u64() }
+            let seed = seeds.next_u64();
+            let node = LinkNode {
+                number: u32::from(index) + 1,
+                key: std::array::from_fn({
+                    let mut bytes = Rng::new(seed);
+                    move |_| bytes.next_u64().to_le_bytes()[0]
+                }),
+            };
+            Planned { via, device, payload, node, seed }
         });
         Self(planned.collect())
     }
 
-    /// How many of them need a serial port.
-    pub(super) fn serial_ports(&self) -> usize {
-        self.0.iter().filter(|planned| planned.via == Via::Serial).count()
+    /// How many of them speak this.
+    pub(super) fn count(&self, via: Via) -> usize {
+        self.0.iter().filter(|planned| planned.via == via).count()
+    }
+
+    /// A key for each, which those use that speak the link protocol, as the gateway's `keys_file` has them.
+    pub(super) fn keys(&self) -> String {
+        let line = |planned: &Planned| {
+            let node = &planned.node;
+            let key: String = node.key.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{} {key} {}\n", node.number, planned.device.id)
+        };
+        self.0.iter().map(line).collect()
     }
 
     /// Each of them.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Planned> {
         self.0.iter()
     }
+}
+
+/// Whether it numbers its reports in frames of its own.
+const fn is_link(via: Via) -> bool {
+    matches!(via, Via::LinkSerial | Via::LinkTcp | Via::LinkUdp)
 }
 
 /// What the device with this number is called, sends and measures.
@@ -119,6 +156,28 @@ fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
             ];
             (serial_device(number), Payload::Csv, channels)
         }
+        // Its frames are its payload.
+        Via::LinkSerial => {
+            let channels = vec![
+                channel("accel", "m/s2", 2, sine(1.2, 0.8, 0.1)),
+                channel("speed", "1/min", 0, walk(1450.0, 10.0, 1200.0, 1500.0)),
+            ];
+            (format!("motor-{number:02}"), Payload::SenmlCbor, channels)
+        }
+        Via::LinkTcp => {
+            let channels = vec![
+                channel("voltage", "V", 1, walk(230.0, 0.5, 220.0, 240.0)),
+                channel("current", "A", 2, sine(4.0, 2.0, 0.2)),
+            ];
+            (format!("panel-{number:02}"), Payload::SenmlCbor, channels)
+        }
+        Via::LinkUdp => {
+            let channels = vec![
+                channel("moisture", "%", 1, walk(35.0, 1.0, 5.0, 60.0)),
+                channel("soil", "Cel", 2, sine(14.0, 2.0, 0.1)),
+            ];
+            (format!("soil-{number:02}"), Payload::SenmlCbor, channels)
+        }
     }
 }
 
@@ -136,7 +195,7 @@ impl Fleet {
     /// Starts all of them; `gateway` says where it listens, `ports` are those it opens.
     pub(super) fn start(
         plan: Plan,
-        ports: Vec<SerialPort>,
+        ports: Ports,
         gateway: &Report,
         surroundings: &Surroundings,
     ) -> Result<Self, DemoError> {
@@ -149,10 +208,16 @@ impl Fleet {
         let coap_tcp = first("coap", &source("coap")?.tcp_addresses)?;
         let udp = first("udp", &source("udp")?.addresses)?;
         let tcp = first("tcp", &source("tcp")?.addresses)?;
+        let link_tcp = first("link-tcp", &source("link-tcp")?.addresses)?;
+        let link_udp = first("link-udp", &source("link-udp")?.addresses)?;
         let stop = CancellationToken::new();
         let mut devices = Supervisor::new();
-        let mut ports = ports.into_iter();
-        for Planned { via, device, payload, seed } in plan.0 {
+        let (mut lines, mut links) = (ports.lines.into_iter(), ports.links.into_iter());
+        for Planned { via, device, payload, node, seed } in plan.0 {
+            let link = |carrier| {
+                let (number, key) = (node.number, Some(Key::new(&node.key)));
+                Uplink::Link(LinkUplink { carrier, device: number, key, restart_every: None, seed })
+            };
             let uplink = match via {
                 Via::Coap => {
                     Uplink::Coap(CoapUplink { gateway: coap, path: "r".to_owned(), payload, seed })
@@ -164,9 +229,15 @@ impl Fleet {
                 Via::Udp => Uplink::Udp(UdpUplink { gateway: udp, payload }),
                 Via::Tcp => Uplink::Tcp(TcpUplink { gateway: tcp, payload }),
                 Via::Serial => {
-                    let port = ports.next().ok_or(DemoError::NoAddress("serial"))?;
+                    let port = lines.next().ok_or(DemoError::NoAddress("serial"))?;
                     Uplink::Serial(SerialUplink { port, payload, baud: BAUD })
                 }
+                Via::LinkSerial => {
+                    let port = links.next().ok_or(DemoError::NoAddress("link-serial"))?;
+                    link(LinkCarrier::Serial { port, baud: BAUD })
+                }
+                Via::LinkTcp => link(LinkCarrier::Tcp(link_tcp)),
+                Via::LinkUdp => link(LinkCarrier::Udp(link_udp)),
             };
             let name = format!("device {}", device.id);
             let running = uplink.run(Device::new(device), surroundings.clone(), stop.clone());

@@ -28,9 +28,9 @@ use super::board::{Board, ChannelCell, DeviceRow, Entry, civil};
 /// Lines of the log that devices never take.
 const LEAST_LOG: u16 = 4;
 /// Columns of the trend where there is room for no more.
-const LEAST_TREND: u16 = 10;
+const LEAST_TREND: u16 = 7;
 /// Columns of a line of the table besides the trend.
-const TABLE_WIDTH: u16 = 70;
+const TABLE_WIDTH: u16 = 73;
 /// Heights of the trend, from low to high.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Where in `2026-11-20T22:39:00.123Z` the time of day is.
@@ -42,7 +42,7 @@ pub(super) struct Palette {
     strong: Style,
     dim: Style,
     bad: Style,
-    vias: [Style; 5],
+    vias: [Style; 6],
 }
 
 impl Palette {
@@ -52,26 +52,34 @@ impl Palette {
         let dim = base.add_modifier(Modifier::DIM);
         if !colour {
             let bad = strong.add_modifier(Modifier::REVERSED);
-            return Self { title: strong, strong, dim, bad, vias: [base; 5] };
+            return Self { title: strong, strong, dim, bad, vias: [base; 6] };
         }
         Self {
             title: strong.fg(Color::Cyan),
             strong,
             dim,
             bad: strong.fg(Color::Red),
-            vias: [Color::Cyan, Color::Blue, Color::Yellow, Color::Green, Color::Magenta]
-                .map(|colour| base.fg(colour)),
+            vias: [
+                Color::Cyan,
+                Color::Blue,
+                Color::Yellow,
+                Color::Green,
+                Color::Magenta,
+                Color::LightBlue,
+            ]
+            .map(|colour| base.fg(colour)),
         }
     }
 
     fn via(&self, via: Via) -> Style {
-        let [coap, coap_tcp, udp, tcp, serial] = self.vias;
+        let [coap, coap_tcp, udp, tcp, serial, link] = self.vias;
         match via {
             Via::Coap => coap,
             Via::CoapTcp => coap_tcp,
             Via::Udp => udp,
             Via::Tcp => tcp,
             Via::Serial => serial,
+            Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => link,
         }
     }
 }
@@ -147,7 +155,7 @@ fn counter_lines<'a>(
 fn device_lines<'a>(board: &Board, now: Instant, area: Rect, palette: &Palette) -> Vec<Line<'a>> {
     let trend = usize::from(area.width.saturating_sub(TABLE_WIDTH).clamp(LEAST_TREND, 24));
     let heading = format!(
-        " {:<9}{:<10}{:<width$}{:<43}{:>5}",
+        " {:<12}{:<10}{:<width$}{:<43}{:>5}",
         "via",
         "device",
         "trend",
@@ -170,7 +178,7 @@ fn device_lines<'a>(board: &Board, now: Instant, area: Rect, palette: &Palette) 
 fn device_line<'a>(row: &DeviceRow, now: Instant, trend: usize, palette: &Palette) -> Line<'a> {
     let via = palette.via(row.via);
     let mut spans = vec![
-        Span::styled(format!(" {:<9}", row.via), via),
+        Span::styled(format!(" {:<12}", row.via), via),
         Span::styled(format!("{:<10}", row.id), palette.strong),
         Span::styled(format!("{:>trend$}  ", bars(row, trend)), via),
     ];

@@ -1,7 +1,8 @@
 /* A node of the link protocol (docs/link-protocol.md) with one report under way at a time.
  *
+ * With LINK_WITH_KEY it takes and sends only authenticated frames, else only frames with a checksum.
  * No heap, no clock, no port: give it bytes with link_receive, send what link_poll makes, and hand
- * in values with link_report. Times are milliseconds since the node started. */
+ * in values with link_report. */
 #ifndef LINK_H
 #define LINK_H
 
@@ -19,40 +20,45 @@
 #define LINK_MAX_VALUES 8
 
 struct link {
+    /* Its own; bytes are at the front, where the shortest instructions reach them. */
+    uint8_t is_open, has_response, has_asked;
+    uint8_t report;       /* under way: 0 none, 1 that waits, 2 that was sent */
+    uint8_t payload_len, result;
+    uint8_t rx_len, rx_left, rx_code; /* a length of one more than there is room for: too long */
+
+    /* The time: milliseconds since 1970 at uptime 0, once it is known. */
+    uint8_t has_time;
+
     /* To be set before the first call; everything else is zero then. */
+    uint8_t channels_len;
     uint32_t device;
     uint32_t epoch;
-    const uint8_t *key;      /* 32 bytes, or null for a checksum */
     const uint8_t *channels; /* the table: a CBOR array */
-    uint8_t channels_len;
+#ifdef LINK_WITH_KEY
+    const uint8_t *key; /* 32 bytes */
+#endif
     uint8_t (*command)(const uint8_t *payload, size_t len); /* carries one out, or null */
     void (*keep_epoch)(uint32_t epoch);                      /* keeps it over a restart, or null */
 
-    /* The time: milliseconds since 1970 at uptime 0, once it is known. */
-    bool has_time;
-    uint64_t unix_at_start_ms;
-    uint32_t acknowledged; /* reports so far */
+    /* Milliseconds since the node started, to be set before each call. */
+    uint64_t now;
 
-    /* Its own. */
-    bool is_open, has_report, is_again, has_response, has_asked;
     uint16_t settled; /* the last number that is */
     uint16_t last_command;
-    uint8_t result;
-    uint8_t report[LINK_MAX_REPORT];
-    uint8_t report_len;
     uint32_t at, asked, pause; /* the last 32 bits of times: they are compared over short spans */
+    uint32_t acknowledged;     /* reports so far */
+    uint64_t unix_at_start_ms;
+    uint8_t payload[LINK_MAX_REPORT];
     uint8_t rx[LINK_MAX_FRAME];
-    uint8_t rx_len, rx_left, rx_code;
-    bool rx_bad;
 };
 
 /* Takes values in the order of the channels; false while another report is under way. */
-bool link_report(struct link *link, uint64_t now, const int32_t *values, size_t count);
+bool link_report(struct link *link, const int32_t *values, size_t count);
 
 /* Takes a byte from the port. */
-void link_receive(struct link *link, uint64_t now, uint8_t byte);
+void link_receive(struct link *link, uint8_t byte);
 
 /* Writes what is to be sent now to `out`, which has room for LINK_MAX_STUFFED; how many bytes. */
-size_t link_poll(struct link *link, uint64_t now, uint8_t *out);
+size_t link_poll(struct link *link, uint8_t *out);
 
 #endif

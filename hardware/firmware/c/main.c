@@ -19,7 +19,7 @@ enum { EVERY_MS = 100 };
 #define DEVICE 42
 #endif
 
-#ifdef WITH_KEY
+#ifdef LINK_WITH_KEY
 /* For tests: a real node has its own. */
 static const uint8_t KEY[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
@@ -44,15 +44,6 @@ static void on_uart(void) {
     while (!(UART_FLAGS & EMPTY)) received[received_to++] = (uint8_t)UART_DATA;
 }
 
-/* An uptime does not wrap, but a counter of 32 bits does after 49 days. */
-static uint64_t now(void) {
-    static uint32_t last, wraps;
-    uint32_t low = ticks;
-    if (low < last) wraps++;
-    last = low;
-    return (uint64_t)wraps << 32 | low;
-}
-
 static struct link node;
 
 extern uint32_t bss_start[], bss_end[], stack_top[];
@@ -69,7 +60,7 @@ void start(void) {
     node.device = DEVICE;
     /* This board has no memory that outlives a start: the gateway says which epoch is next. */
     node.epoch = 1;
-#ifdef WITH_KEY
+#ifdef LINK_WITH_KEY
     node.key = KEY;
 #endif
     node.channels = CHANNELS;
@@ -77,16 +68,19 @@ void start(void) {
 
     uint8_t taken = 0;
     int32_t count = 1;
-    uint64_t next = 0;
+    uint32_t next = 0;
     for (;;) {
-        while (taken != received_to) link_receive(&node, now(), received[taken++]);
-        if (now() >= next) {
+        /* An uptime does not wrap, but a counter of 32 bits does after 49 days. */
+        uint32_t passed = ticks - (uint32_t)node.now;
+        node.now += passed;
+        while (taken != received_to) link_receive(&node, received[taken++]);
+        if ((int32_t)((uint32_t)node.now - next) >= 0) {
             int32_t values[2] = {2000 + count % 100, count};
-            if (link_report(&node, now(), values, 2)) count++;
-            next = now() + EVERY_MS;
+            if (link_report(&node, values, 2)) count++;
+            next = (uint32_t)node.now + EVERY_MS;
         }
         uint8_t out[LINK_MAX_STUFFED];
-        size_t len = link_poll(&node, now(), out);
+        size_t len = link_poll(&node, out);
         for (size_t i = 0; i < len; i++) {
             while (UART_FLAGS & FULL) {
             }

@@ -1,10 +1,6 @@
 #include "sha256.h"
 
-struct hash {
-    uint32_t state[8];
-    uint8_t block[64];
-    uint32_t len;
-};
+#include <stdbool.h>
 
 static const uint32_t K[64] = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -21,63 +17,51 @@ static const uint32_t INITIAL[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff5
 
 static uint32_t rotate(uint32_t x, unsigned by) { return x >> by | x << (32 - by); }
 
-static void compress(struct hash *hash) {
-    uint32_t w[64], s[8];
-    for (int i = 0; i < 64; i++) {
-        if (i < 16) {
-            const uint8_t *b = hash->block + 4 * i;
-            w[i] = (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
-        } else {
-            uint32_t a = w[i - 15], e = w[i - 2];
-            w[i] = w[i - 16] + w[i - 7] + (rotate(a, 7) ^ rotate(a, 18) ^ a >> 3) +
-                   (rotate(e, 17) ^ rotate(e, 19) ^ e >> 10);
+/* Takes a block, which is the first 16 words of `w`; the others are room for its schedule. */
+static void compress(uint32_t state[8], uint32_t w[64]) {
+    /* The working variables a to h are the 8 words at `s`, which moves down by one a round. */
+    uint32_t rounds[64 + 8], *s = rounds + 64;
+    for (int i = 0; i < 8; i++) s[i] = state[i];
+    for (int i = 0; i < 64; i++, w++) {
+        if (i >= 16) {
+            uint32_t low = w[-15], high = w[-2];
+            *w = w[-16] + w[-7] + (rotate(low, 7) ^ rotate(low, 18) ^ low >> 3) +
+                 (rotate(high, 17) ^ rotate(high, 19) ^ high >> 10);
         }
-    }
-    for (int i = 0; i < 8; i++) s[i] = hash->state[i];
-    for (int i = 0; i < 64; i++) {
         uint32_t a = s[0], e = s[4];
         uint32_t t1 = s[7] + (rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25)) +
-                      ((e & s[5]) ^ (~e & s[6])) + K[i] + w[i];
+                      (s[6] ^ (e & (s[5] ^ s[6]))) + K[i] + *w;
         uint32_t t2 = (rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22)) +
-                      ((a & s[1]) ^ (a & s[2]) ^ (s[1] & s[2]));
-        for (int j = 7; j > 0; j--) s[j] = s[j - 1];
-        s[4] += t1;
-        s[0] = t1 + t2;
+                      ((a & s[1]) | (s[2] & (a | s[1])));
+        s[3] += t1;
+        *--s = t1 + t2;
     }
-    for (int i = 0; i < 8; i++) hash->state[i] += s[i];
+    for (int i = 0; i < 8; i++) state[i] += s[i];
 }
 
-static void start(struct hash *hash) {
-    for (int i = 0; i < 8; i++) hash->state[i] = INITIAL[i];
-    hash->len = 0;
+/* The hash of the key in a block of its own, each byte changed by `pad`, and of a message. */
+static void half(const uint8_t key[32], uint8_t pad, const uint8_t *message, uint32_t len,
+                 uint32_t hash[8]) {
+    uint32_t state[8], w[64];
+#pragma GCC unroll 1
+    for (int i = 0; i < 8; i++) state[i] = INITIAL[i];
+    len += 64;
+    for (uint32_t at = 0;;) {
+        uint32_t byte = at < 32 ? key[at] ^ pad : pad;
+        if (at >= 64) byte = at < len ? message[at - 64] : at == len ? 0x80 : 0;
+        uint32_t word = at++ % 64 / 4;
+        w[word] = w[word] << 8 | byte;
+        if (at % 64) continue;
+        /* A block that has room for the length is the last. */
+        bool is_last = at > len + 8;
+        if (is_last) w[15] = len * 8;
+        compress(state, w);
+        if (is_last) break;
+    }
+    for (int i = 0; i < 8; i++) hash[i] = __builtin_bswap32(state[i]);
 }
 
-static void add(struct hash *hash, uint8_t byte) {
-    hash->block[hash->len++ % 64] = byte;
-    if (hash->len % 64 == 0) compress(hash);
-}
-
-static void finish(struct hash *hash, uint8_t out[32]) {
-    uint32_t bits = hash->len * 8;
-    add(hash, 0x80);
-    while (hash->len % 64 != 56) add(hash, 0);
-    for (int i = 0; i < 4; i++) add(hash, 0);
-    for (int i = 24; i >= 0; i -= 8) add(hash, (uint8_t)(bits >> i));
-    for (int i = 0; i < 32; i++) out[i] = (uint8_t)(hash->state[i / 4] >> (24 - i % 4 * 8));
-}
-
-static void half(const uint8_t key[32], uint8_t pad, const uint8_t *message, size_t len,
-                 uint8_t out[32]) {
-    struct hash hash;
-    start(&hash);
-    for (int i = 0; i < 64; i++) add(&hash, (uint8_t)((i < 32 ? key[i] : 0) ^ pad));
-    while (len--) add(&hash, *message++);
-    finish(&hash, out);
-}
-
-void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint8_t code[32]) {
+void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint32_t code[8]) {
     half(key, 0x36, message, len, code);
-    uint8_t inner[32];
-    for (int i = 0; i < 32; i++) inner[i] = code[i];
-    half(key, 0x5c, inner, 32, code);
+    half(key, 0x5c, (const uint8_t *)code, 32, code);
 }

@@ -5,7 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The HMAC-SHA-256 of a message, with a key of 32 bytes. */
-void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint8_t code[32]);
+/* The HMAC-SHA-256 of a message of fewer than 8 KiB, with a key of 32 bytes;
+ * its bytes are in the order of the memory. */
+void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint32_t code[8]);
 
 #endif

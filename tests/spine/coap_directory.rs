@@ -275,7 +275,7 @@ fn without_a_directory_nothing_is_registered() {
 fn a_node_that_registers_is_asked_until_it_is_gone() {
     let mosquitto = Mosquitto::start();
     let all = mosquitto.subscribe("site/#");
-    let sources = "[sources.plant]\nlink = { type = \"coap-poll\", registered = \"nodes\" }\n\
+    let sources = "[sources.plant.link]\ntype = \"coap-poll\"\nregistered = \"nodes\"\n\
                    [sources.plant.link.resources]\n\
                    temp = { discover = [\"rt=temperature-c\"], interval = \"1s\" }\n";
     let gateway = Gateway::start(&format!(

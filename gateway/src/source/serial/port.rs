@@ -19,14 +19,10 @@ use crate::config::{DataBits, Parity, Rs485, SerialLink, StopBits};
 /// for about two, on both ends together (each samples the middle of the tenth bit).
 const MAX_DEVIATION: u64 = 3;
 
-/// An open port. Dropping it closes its descriptors, which a port that is gone needs at once: while
-/// one is held, the kernel gives the device another name when it comes back.
+/// An open port. Dropping it closes the descriptor, which a port that is gone needs at once: while it
+/// is held, the kernel gives the device another name when it comes back.
 #[derive(Debug)]
-pub(crate) struct Port {
-    stream: SerialStream,
-    /// Holds the lock.
-    _lock: File,
-}
+pub(crate) struct Port(SerialStream);
 
 /// Why a port cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,15 +59,15 @@ impl Port {
         if !isatty(&file) {
             return Err(PortError::NoPort);
         }
-        // It stands between programs of the superuser too, whom the exclusive mark (TIOCEXCL) of the
-        // stream does not hold off.
+        // The stream locks the port for itself; this tells a port that is in use from one that fails.
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(PortError::of_open)?;
+        flock(&file, FlockOperation::Unlock).map_err(PortError::of_open)?;
         let stream = stream(link)?;
         set_up(&file, link)?;
         if let Some(rs485) = &link.rs485 {
             switch_rs485(&file, rs485).map_err(PortError::Rs485)?;
         }
-        Ok(Self { stream, _lock: file })
+        Ok(Self(stream))
     }
 }
 
@@ -117,6 +113,8 @@ fn set_up(port: impl AsFd, link: &SerialLink) -> Result<(), PortError> {
     // Closing the port must not lower DTR, which resets many boards when they are opened the next
     // time.
     termios.control_modes.remove(ControlModes::HUPCL);
+    // Once more, as a speed that has a name where it has one: other programs show only those.
+    termios.set_speed(link.baud).map_err(failed)?;
     tcsetattr(&port, OptionalActions::Now, &termios).map_err(failed)?;
     // A driver takes the nearest speed that it has, and says so only when it is asked.
     let actual = tcgetattr(&port).map_err(failed)?.output_speed();
@@ -147,7 +145,7 @@ impl AsyncRead for Port {
         task: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(task, buffer)
+        Pin::new(&mut self.0).poll_read(task, buffer)
     }
 }
 
@@ -157,7 +155,7 @@ impl AsyncWrite for Port {
         task: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(task, bytes)
+        Pin::new(&mut self.0).poll_write(task, bytes)
     }
 
     /// Does nothing: waiting until all bits are on the line (tcdrain) would block the only thread.

@@ -1,5 +1,6 @@
 //! How a frame becomes readings: pure, one format a file.
 
+mod content;
 mod csv;
 mod draft;
 mod json;
@@ -8,12 +9,12 @@ mod senml;
 mod time;
 mod value;
 
+pub(crate) use content::{decode_readings, decode_value};
 pub(crate) use draft::{DecodeError, Draft, complete};
-pub(crate) use json::JsonDecoder;
-pub(crate) use senml::decode_pack;
-pub(crate) use value::parse_value;
 
+use json::JsonDecoder;
 use proto::Timestamp;
+use senml::decode_pack;
 
 use crate::config::Decode;
 

@@ -6,6 +6,7 @@
 mod clients;
 mod coap;
 mod heard;
+mod latest;
 mod serial;
 mod tcp;
 mod udp;

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::groups::GroupRequest;
-use super::latest::View;
 use super::observed::Observed;
 use super::pending::Pending;
 use super::registered::Look;
 use super::resources::{Action, Resources, Sender, Way, busy};
+use super::view::View;
 use crate::clock;
 use crate::store::Origin;
 
@@ -248,7 +248,7 @@ impl Server {
         if self.observed.is_empty() {
             self.told = *self.newest.borrow_and_update();
         }
-        let response = self.resources.latest.show(view);
+        let response = view.show(&self.resources.latest);
         if !ask.observes() || !response.code.is_success() {
             return self.node.respond(now, ask, response);
         }
@@ -268,7 +268,7 @@ impl Server {
         self.told = *self.newest.borrow_and_update();
         for id in affected {
             if let Some(view) = self.observed.view(id) {
-                self.node.notify(clock::now(), id, latest.show(view));
+                self.node.notify(clock::now(), id, view.show(latest));
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proto::Reading;
 use proto::coap::{ETag, ResourceId, Response};
 
-use super::latest::View;
 use super::registered::Look;
+use super::view::View;
 
 /// Different lookups that are observed; each has to be made anew with every registration. A further
 /// one is answered without Observe.

@@ -11,11 +11,12 @@ use proto::coap::{Code, Delivery, Method, Request, Response};
 use proto::{Reading, Timestamp};
 
 use super::files::Files;
-use super::latest::{Latest, View};
 use super::posted;
 use super::registered::{Look, Registered};
+use super::view::View;
 use crate::clock;
 use crate::source::Context;
+use crate::source::latest::Latest;
 use crate::store::NotStored;
 
 /// What `/.well-known/core` says of those that are always there (RFC 6690).

@@ -121,7 +121,7 @@ impl Connection {
                     let answer = match self.resources.handle(sender, &request) {
                         Action::Respond(response) => Some((exchange, response)),
                         // Without Observe, which a server may leave out (RFC 7641 §4.1).
-                        Action::Show(view) => Some((exchange, self.resources.latest.show(&view))),
+                        Action::Show(view) => Some((exchange, view.show(&self.resources.latest))),
                         Action::Look(look) => Some((exchange, self.resources.look(&look))),
                         // A client over TCP has no address to ask (RFC 9176 §5.1).
                         Action::Fetch(_) => Some((exchange, not_found())),

@@ -18,7 +18,7 @@ use crate::config::{Broker, Config, Id, Interval, Link};
 use crate::control;
 use crate::nodes::Nodes;
 use crate::pipeline::{Intake, Routes};
-use crate::source::{Source, SourceError};
+use crate::source::{Source, SourceError, Statuses};
 use crate::status::Status;
 use crate::store::{Lane, Limits, Policy, Spool, StoreError};
 use crate::supervisor::{Ended, Supervisor};
@@ -101,11 +101,15 @@ impl App {
             }
         }
         let nodes = Nodes::new(directories.into_iter());
+        let statuses = Arc::<Statuses>::default();
         for (id, source) in &config.sources {
-            let source = Source::open(id, source, &inlet, &spool, &nodes, seed()?).await?;
+            let source =
+                Source::open(id, source, &inlet, &spool, &nodes, &statuses, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }
+        // Nobody else sets it.
+        let _ = statuses.set(source_status.clone());
 
         let status = Arc::new(Status {
             gateway: gateway.id.clone(),

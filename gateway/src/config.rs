@@ -52,14 +52,16 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, HttpLink, JsonDecode,
+    KeyvalueDecode, Link, Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits,
+    TcpLink, TimeUnit, Tls, UdpLink, ValueDecode,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
-pub(crate) use values::{BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, ServerName};
+pub(crate) use values::{
+    BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, Secret, ServerName,
+};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]

@@ -11,7 +11,7 @@ mod pattern;
 mod routes;
 mod topic;
 
-pub(crate) use encode::{export_line, rfc3339_text};
+pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{

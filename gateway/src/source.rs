@@ -6,11 +6,13 @@
 mod clients;
 mod coap;
 mod heard;
+mod http;
 mod latest;
 mod serial;
 mod tcp;
 mod udp;
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
 use std::net::SocketAddr;
@@ -48,7 +50,12 @@ pub(crate) enum Source {
     Tcp(tcp::TcpSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// An HTTP server.
+    Http(http::HttpSource),
 }
+
+/// What every source has seen, for those that show it. It is there once all of them are open.
+pub(crate) type Statuses = OnceLock<BTreeMap<Id, Arc<SourceStatus>>>;
 
 /// Why a source cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +77,7 @@ impl Source {
         inlet: &Inlet,
         spool: &Spool,
         nodes: &Arc<Nodes>,
+        statuses: &Arc<Statuses>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
@@ -89,6 +97,9 @@ impl Source {
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
             }
+            Link::Http(link) => {
+                Self::Http(http::HttpSource::open(context, link, spool.clone(), statuses)?)
+            }
         })
     }
 
@@ -99,6 +110,7 @@ impl Source {
             Self::Udp(source) => source.context(),
             Self::Tcp(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::Http(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -110,6 +122,7 @@ impl Source {
             Self::Udp(source) => source.run(stop).await,
             Self::Tcp(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::Http(source) => source.run(stop).await,
         }
     }
 }
@@ -146,6 +159,18 @@ impl Context {
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
+        self.settle(drafts, now, peer, name, message)
+    }
+
+    /// The same for a part of a message.
+    fn settle(
+        &self,
+        drafts: Result<Vec<Draft>, DecodeError>,
+        now: Timestamp,
+        peer: impl Display,
+        name: impl Fn() -> String,
+        message: &[u8],
+    ) -> Result<Vec<Reading>, DecodeError> {
         let readings = drafts.and_then(|drafts| match &self.device {
             Some(device) => complete(drafts, || device.clone(), now),
             None => complete(drafts, name, now),
@@ -228,7 +253,7 @@ pub(crate) struct SourceReport {
     /// How often the link was opened again.
     pub(crate) reconnects: u64,
     /// What was not taken, by reason.
-    pub(crate) refused: std::collections::BTreeMap<&'static str, Count>,
+    pub(crate) refused: BTreeMap<&'static str, Count>,
 }
 
 impl SourceStatus {

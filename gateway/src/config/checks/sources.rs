@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::super::model::{CsvDecode, Decode, Frame, JsonDecode, Link, Source};
+use super::super::model::{CsvDecode, Decode, Frame, HttpLink, JsonDecode, Link, Source};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
 use super::{Checks, Problem};
@@ -39,6 +39,10 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             }
             Link::Tcp(tcp) => {
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
+            }
+            Link::Http(http) => {
+                check_token(checks, &link, http);
+                claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, http.bind)));
             }
             Link::Coap(coap) => {
                 let written = checks.whole.get(&link.key("bind")).is_some();
@@ -80,11 +84,18 @@ fn is_link(path: &KeyPath) -> bool {
 /// What is wrong with the parts of one source.
 fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
-    let is_coap = matches!(source.link, Link::Coap(_));
-    for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, source.decode.is_some())] {
-        if is_coap && is_there {
+    let (link, has_decode) = match source.link {
+        Link::Coap(_) => (Some("a coap link"), source.decode.is_some()),
+        // What the content type does not say can be said here.
+        Link::Http(_) => (Some("an http link"), false),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) => (None, false),
+    };
+    for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, has_decode)] {
+        if let Some(link) = link
+            && is_there
+        {
             let problem = checks
-                .at_key(part, format!("`{part}` does not fit a coap link"))
+                .at_key(part, format!("`{part}` does not fit {link}"))
                 .expected(
                     "expected no such key: the content format of a message says what it holds",
                 )
@@ -92,7 +103,7 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
             checks.findings.add(problem);
         }
     }
-    if !is_coap
+    if link.is_none()
         && source.decode.is_none()
         && checks.findings.is_complete()
         && checks.sound([&decode])
@@ -107,6 +118,27 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
         let problem = checks
             .at(&frame.key("type"), "frames of type `datagram` need a udp link")
             .expected("expected `lines`: a stream of bytes has no datagrams");
+        checks.findings.add(problem);
+    }
+}
+
+/// A token stands in one place, and is one that a header can carry.
+fn check_token(checks: &mut Checks<'_>, link: &KeyPath, http: &HttpLink) {
+    let (token, file) = (link.key("token"), link.key("token_file"));
+    if http.token.is_some() && http.token_file.is_some() {
+        let problem = checks
+            .at(&file, "`token` and `token_file` are both there")
+            .expected("expected one of them")
+            .note(format!("`token` is set in {}", checks.origin(&token)))
+            .help("keep `token_file`: a file can have its own permissions");
+        checks.findings.fail(file, problem);
+    }
+    let is_sendable =
+        |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    if http.token.as_ref().is_some_and(|token| !is_sendable(token.expose())) {
+        let problem = checks
+            .at(&token, "a header cannot carry this token")
+            .expected("expected letters, digits and marks of ASCII, without spaces");
         checks.findings.add(problem);
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, FrameSize, Interval};
+use super::super::values::{self, ByteSize, FrameSize, Interval, Secret};
 use super::Decode;
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
@@ -22,7 +22,8 @@ pub(crate) struct Source {
     /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap, where the content format says it.
+    /// How a frame becomes readings; required but for coap and http, where the content format says
+    /// it.
     #[serde(default)]
     pub(crate) decode: Option<Decode>,
 }
@@ -64,6 +65,15 @@ pub(crate) enum Link {
     /// link = { type = "coap", bind = ["192.0.2.10:5684"], tcp = ["192.0.2.10:5684"] }
     /// ```
     Coap(CoapLink),
+    /// An HTTP server (RFC 9110, RFC 9112): `POST /r` takes JSON and SenML, `POST /r/{device}/{name}`
+    /// one value; a browser sees the last values of all devices. With `decode`, a body that is not
+    /// SenML is one frame for that. See docs/http.md.
+    ///
+    /// ```toml
+    /// [sources.web]
+    /// link = { type = "http", bind = "127.0.0.1:8080" }
+    /// ```
+    Http(HttpLink),
 }
 
 /// A serial port.
@@ -174,6 +184,42 @@ pub(crate) struct CoapLink {
     pub(crate) amplification: u16,
 }
 
+/// An HTTP server.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct HttpLink {
+    /// Address and port to listen on. Whoever reaches it can post and see readings, if there is no
+    /// token.
+    #[serde(deserialize_with = "values::address")]
+    #[schemars(with = "values::Address")]
+    pub(crate) bind: SocketAddr,
+    /// What clients have to send as `Authorization: Bearer …`; better in a file of its own:
+    /// `token_file`. Without either, nobody is asked.
+    #[serde(default)]
+    pub(crate) token: Option<Secret>,
+    /// File that holds the token; a line end at its end is dropped. A relative path is looked for in
+    /// systemd's `CREDENTIALS_DIRECTORY`, then beside the file that names it.
+    #[serde(default, deserialize_with = "values::path_option")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Most clients at a time, 1 to 65535; one more is closed at once and counted.
+    #[serde(
+        default = "default_max_http_clients",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_clients: u16,
+    /// Largest body of a request, 1KiB to 4MiB, also when it is unpacked; a larger one is answered
+    /// with 413.
+    #[serde(
+        default = "default_max_body",
+        deserialize_with = "values::size::<_, 0x400, 0x40_0000>"
+    )]
+    pub(crate) max_body: ByteSize,
+    /// Longest time in which a request has to arrive, and in which a client has to take its answer;
+    /// a connection without requests is closed after it: 1s to 10m.
+    #[serde(default = "default_timeout", deserialize_with = "values::span::<_, 1, 600>")]
+    pub(crate) timeout: Interval,
+}
+
 /// Bits of a character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DataBits {
@@ -271,6 +317,18 @@ fn default_coap_bind() -> Vec<SocketAddr> {
 
 const fn default_max_coap_clients() -> u16 {
     256
+}
+
+const fn default_max_http_clients() -> u16 {
+    256
+}
+
+const fn default_max_body() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+const fn default_timeout() -> Interval {
+    Interval::seconds(30)
 }
 
 const fn default_true() -> bool {

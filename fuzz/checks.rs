@@ -12,9 +12,18 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::checksum::Checksum;
 use proto::coap::{
     Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
     NodeEvent, NodeOutput, Output, Request, ResourceId, Response, link_format,
+};
+use proto::frame::{
+    Check, Counts, Delimited, Endian, FrameError, Framer, Framing, LengthField, LengthPrefixed,
+    MAX_ADU, Pause, Template, TemplateLength,
+};
+use proto::link::{
+    self, Channel, Flags, GatewayEvent, GatewayOutput, Header, Kind, NodeEvent as LinkEvent,
+    NodeOutput as LinkOutput,
 };
 use proto::{Instant, Timestamp, senml};
 
@@ -185,6 +194,121 @@ fn body(operation: u8) -> Response {
     Response::new(Code::CONTENT).payload(vec![operation; usize::from(operation) * 8])
 }
 
+/// Two ends of the link protocol and a line that does what the input says: it delivers, drops, repeats
+/// and changes frames, and makes some of its own. No report is handed over twice, what is acknowledged
+/// was durable, and both ends come to rest.
+pub fn link_session(data: &[u8]) {
+    let mut input = Input(data);
+    let channel = Channel { name: "v".into(), unit: None, exponent: 0 };
+    let mut node = link::Node::new(link::NodeConfig::new(1, 1, vec![channel]), 1);
+    let mut gateway = link::Gateway::new(link::GatewayConfig::default());
+    let wall = Timestamp::from_nanos(1_795_214_340_000_000_000);
+    let (mut now, mut line) = (Instant::ZERO, Vec::<(bool, Vec<u8>)>::new());
+    let (mut open, mut durable) = (BTreeSet::new(), BTreeSet::new());
+    let (mut acknowledged, mut forged) = (0, false);
+    while let Some(operation) = input.byte() {
+        match operation & 0x07 {
+            0 => now = now + Duration::from_millis(u64::from(input.byte().unwrap_or(0)).pow(2)),
+            1 => drop(node.report(now, &[(0, operation.into())])),
+            2 => {
+                if let Some(ticket) = open.pop_first() {
+                    durable.insert(ticket);
+                    gateway.handle_durable(ticket);
+                }
+            }
+            3 if !line.is_empty() => {
+                let index = usize::from(input.byte().unwrap_or(0)) % line.len();
+                let (is_up, mut frame) = line[index].clone();
+                if operation & 0x30 != 0 {
+                    line.swap_remove(index);
+                }
+                if operation & 0x30 == 0x10 {
+                    let bit = usize::from(input.byte().unwrap_or(0));
+                    let len = frame.len();
+                    frame[bit / 8 % len] ^= 1 << (bit % 8);
+                }
+                match is_up {
+                    true => gateway.handle_frame(now, wall, (), &frame),
+                    false => node.handle_frame(now, &frame),
+                }
+            }
+            4 => {
+                // A right trailer behind what the input has: that is where a reader can be wrong.
+                forged = true;
+                let kinds =
+                    [Kind::Hello, Kind::Data, Kind::Ack, Kind::Command, Kind::Response, Kind::Time];
+                let kind = kinds[usize::from(operation >> 3) % kinds.len()];
+                let flags = Flags { ack_requested: true, ..Flags::default() };
+                let sequence = u16::from(input.byte().unwrap_or(0));
+                let epoch = u32::from(input.byte().unwrap_or(0)) % 4;
+                let len = usize::from(input.byte().unwrap_or(0) % 64);
+                let header = Header { kind, flags, device: 1, epoch, sequence };
+                let frame = header.seal(input.take(len), None);
+                gateway.handle_frame(now, wall, (), &frame);
+                node.handle_frame(now, &frame);
+            }
+            5 if !line.is_empty() => drop(line.swap_remove(0)),
+            6 => {
+                if let Some(ticket) = open.pop_first() {
+                    gateway.handle_refused(ticket, Duration::from_millis(operation.into()));
+                }
+            }
+            _ => node.handle_timeout(now),
+        }
+        for step in 0.. {
+            assert!(step < 10_000, "it never comes to rest");
+            match gateway.poll_output() {
+                GatewayOutput::Transmit { frame, .. } => line.push((false, frame)),
+                GatewayOutput::Event(GatewayEvent::Report(report)) => {
+                    assert!(!durable.contains(&report.ticket), "handed over twice");
+                    assert!(open.insert(report.ticket), "handed over twice");
+                }
+                GatewayOutput::Event(_) => {}
+                GatewayOutput::Wait(_) => break,
+            }
+        }
+        for step in 0.. {
+            assert!(step < 10_000, "it never comes to rest");
+            match node.poll_output() {
+                LinkOutput::Transmit(frame) => line.push((true, frame)),
+                LinkOutput::Event(LinkEvent::Acknowledged(_)) => acknowledged += 1,
+                LinkOutput::Event(_) => {}
+                LinkOutput::Wait(Some(at)) if at <= now => node.handle_timeout(now),
+                LinkOutput::Wait(_) => break,
+            }
+        }
+        assert!(forged || acknowledged <= durable.len(), "acknowledged and not durable");
+        line.truncate(64);
+    }
+}
+
+/// A frame that is read is sealed again as the same bytes, and what its payload holds reads back.
+pub fn link_frame(data: &[u8]) {
+    let mut framer = Framer::new(Framing::Cobs, link::MAX_FRAME);
+    framer.handle_bytes(data);
+    while let Some(frame) = framer.poll_frame() {
+        let Ok(frame) = frame.map(<[u8]>::to_vec) else { continue };
+        let Ok(Ok(read)) = link::Unverified::parse(&frame).map(|frame| frame.verify(None)) else {
+            continue;
+        };
+        let sealed = read.header.seal(read.payload, None);
+        let parsed = link::Unverified::parse(&sealed).and_then(|frame| frame.verify(None));
+        assert_eq!(parsed, Ok(read));
+    }
+    if let Ok(hello) = link::Hello::decode(data) {
+        assert_eq!(link::Hello::decode(&hello.encode()), Ok(hello));
+    }
+    if let Ok(report) = link::Data::decode(data) {
+        assert_eq!(link::Data::decode(&report.encode()), Ok(report));
+    }
+    if let Ok(ack) = link::Ack::decode(data) {
+        assert_eq!(link::Ack::decode(&ack.encode()), Ok(ack));
+    }
+    if let Ok(time) = link::Time::decode(data) {
+        assert_eq!(link::Time::decode(&time.encode()), Ok(time));
+    }
+}
+
 /// Links that were read can be written, and read again as the same.
 pub fn link_format(data: &[u8]) {
     let Some(links) = std::str::from_utf8(data).ok().and_then(|text| link_format::parse(text).ok())
@@ -232,4 +356,75 @@ pub fn senml(data: &[u8]) {
         assert_eq!(again.len(), records.len());
         assert_eq!(cbor(&again), again);
     }
+}
+
+/// However a stream is split, the frames and the errors are the same; no frame is longer than it may
+/// be, and a pause decides everything.
+pub fn frames(data: &[u8]) {
+    let Some((&[choice, size], stream)) = data.split_first_chunk::<2>() else { return };
+    let (framing, max) = framing(choice, usize::from(size % 40) + 1);
+    let at_once = cut(&framing, max, std::iter::once(stream));
+    let size = usize::from(choice / 16) + 1;
+    assert_eq!(cut(&framing, max, stream.chunks(size)), at_once);
+    for frame in at_once.iter().flatten() {
+        assert!(frame.len() <= max.max(MAX_ADU), "a frame of {} bytes", frame.len());
+    }
+}
+
+fn framing(choice: u8, max: usize) -> (Framing, usize) {
+    let length = LengthField {
+        at: usize::from(choice >> 7),
+        width: if choice & 64 == 0 { 1 } else { 2 },
+        endian: if choice & 32 == 0 { Endian::Big } else { Endian::Little },
+        header: 3,
+        counts: if choice & 16 == 0 { Counts::Rest } else { Counts::Whole },
+        adjust: 0,
+    };
+    let delimited = |start: &[u8]| {
+        let (start, strip) = (start.to_vec(), choice & 16 == 0);
+        let tail = usize::from(choice >> 6);
+        Framing::Delimited(Delimited { start, end: b"!\n".to_vec(), tail, strip })
+    };
+    let template = |length| {
+        let checksum = if choice & 16 == 0 { Checksum::Sum8 } else { Checksum::Crc16Arc };
+        let check = Check { checksum, from: 1, to: -3, at: -3, endian: Endian::Little };
+        let (start, end) = (b"/".to_vec(), b"!".to_vec());
+        Framing::Template(Template { start, length, check: Some(check), end, strip: false })
+    };
+    let framing = match choice % 12 {
+        0 => Framing::Lines,
+        1 => delimited(b""),
+        2 => delimited(b"/"),
+        3 => delimited(b"//!"),
+        4 => Framing::Fixed(max),
+        5 => Framing::LengthPrefixed(LengthPrefixed { length, strip: choice & 16 == 0 }),
+        6 => template(TemplateLength::Fixed(max)),
+        7 => template(TemplateLength::Coded(LengthField { at: 1, ..length })),
+        8 => Framing::Cobs,
+        9 => Framing::Slip,
+        10 => Framing::Hdlc,
+        _ => Framing::ModbusRtu,
+    };
+    (framing, max)
+}
+
+fn cut<'a>(
+    framing: &Framing,
+    max: usize,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> Vec<Result<Vec<u8>, FrameError>> {
+    let mut framer = Framer::new(framing.clone(), max);
+    let mut outcomes = Vec::new();
+    for part in parts {
+        framer.handle_bytes(part);
+        while let Some(outcome) = framer.poll_frame() {
+            outcomes.push(outcome.map(<[u8]>::to_vec));
+        }
+    }
+    framer.handle_pause(Pause::Silence);
+    while let Some(outcome) = framer.poll_frame() {
+        outcomes.push(outcome.map(<[u8]>::to_vec));
+    }
+    assert!(!framer.awaits_pause(), "a pause decides everything");
+    outcomes
 }

@@ -13,12 +13,12 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerTask, live_key};
-use crate::config::{Broker, Config, Id, Interval, Link};
+use crate::broker::{BrokerTask, SubscriberTask, live_key};
+use crate::config::{Broker, Config, Id, Interval, Link, PubSub};
 use crate::control;
 use crate::nodes::Nodes;
 use crate::pipeline::{Intake, Routes};
-use crate::source::{Source, SourceError, Statuses};
+use crate::source::{Source, SourceError, Surroundings};
 use crate::status::Status;
 use crate::store::{Lane, Limits, Policy, Spool, StoreError};
 use crate::supervisor::{Ended, Supervisor};
@@ -75,12 +75,28 @@ impl App {
         let drain_brokers = CancellationToken::new();
         let mut brokers = Supervisor::new();
         let mut broker_handles = BTreeMap::new();
+        let mut broker_topics = BTreeMap::new();
         let status_topic = format!("{}/{}/status", gateway.topic_prefix, gateway.id);
         for (id, broker) in &config.brokers {
             let (topic, spool) = (status_topic.clone(), spool.clone());
             let task = BrokerTask::new(id, broker, topic, &gateway.id, spool, &routes, seed()?);
             // Every broker was named when the store was opened.
             let Some((task, handle)) = task else { return Err(AppError::Task(id.to_string())) };
+            let is_read = |ps: &&PubSub| ps.broker == *id && !ps.subscribe.is_empty();
+            let (handle, board) = match config.bridges().find(is_read) {
+                None => (handle, None),
+                Some(_) => {
+                    let (task, subscriber, board) =
+                        SubscriberTask::new(id, broker, &gateway.id, seed()?);
+                    let stop = drain_brokers.clone();
+                    brokers.start(format!("subscriber {id}"), async move {
+                        task.run(stop).await;
+                        Ok(())
+                    });
+                    (handle.with_subscriber(subscriber), Some(board))
+                }
+            };
+            broker_topics.insert(id.clone(), (broker.max_packet.bytes(), board));
             broker_handles.insert(id.clone(), handle);
             brokers.start(format!("broker {id}"), task.run(drain_brokers.clone()));
         }
@@ -101,15 +117,20 @@ impl App {
             }
         }
         let nodes = Nodes::new(directories.into_iter());
-        let statuses = Arc::<Statuses>::default();
+        let surroundings = Surroundings {
+            state_dir: gateway.state_dir.clone(),
+            spool: spool.clone(),
+            nodes: Arc::clone(&nodes),
+            brokers: broker_topics,
+            statuses: Arc::default(),
+        };
         for (id, source) in &config.sources {
-            let source =
-                Source::open(id, source, &inlet, &spool, &nodes, &statuses, seed()?).await?;
+            let source = Source::open(id, source, &inlet, &surroundings, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }
         // Nobody else sets it.
-        let _ = statuses.set(source_status.clone());
+        let _ = surroundings.statuses.set(source_status.clone());
 
         let status = Arc::new(Status {
             gateway: gateway.id.clone(),

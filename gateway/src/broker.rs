@@ -5,32 +5,46 @@
 //! [`delivery`] stands between it and the store: its [`lane`]s [`feed`] it with records and [`track`]
 //! how far they are acknowledged, [`rate`] bounds how fast that goes, [`quarantine`] finds the record
 //! that a broker cannot stand, and [`again`] is what an operator wants to be sent once more.
+//! [`listener`] is the subscribing side, on a connection of its own: [`subscriber`] is the loop around
+//! it, [`topics`] what is known of the topics that somebody watches, and [`board`] shares that.
 //! [`transport`] is the way to the broker, [`connection`] the loop around all that, and [`handle`]
 //! what others hold of it.
 
 mod again;
 mod alias;
 mod backoff;
+mod board;
 mod connection;
 mod delivery;
 mod feed;
 mod handle;
 mod inflight;
 mod lane;
+mod listener;
+mod outlet;
+mod pulse;
 mod quarantine;
 mod rate;
 mod session;
 mod status;
+mod subscriber;
 mod taps;
+mod topics;
 mod track;
 mod transport;
 mod wire;
 mod wire_log;
 
 pub(crate) use again::{Resent, What};
+pub(crate) use backoff::Backoff;
+pub(crate) use board::{Board, Watch};
 pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::live_key;
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
-pub(crate) use transport::tls_files;
+pub(crate) use subscriber::SubscriberTask;
+#[cfg(test)]
+pub(crate) use topics::Refusal;
+pub(crate) use topics::{TopicMessage, TopicState};
+pub(crate) use transport::{connect_tcp, tls_files};
 pub(crate) use wire_log::WireEntry;

@@ -7,8 +7,8 @@
 //! 1. [`toml_file`] and [`setting`] read a layer and remember where each value stands ([`layer`]).
 //! 2. [`fit`] turns the merged [`tree`] into types through a deserializer that never guesses
 //!    ([`strict`]): a value that does not fit is told, taken out, and the rest tried again.
-//! 3. [`checks`] looks at rules between keys; [`password`] and [`mod@tls`] read the files that keys
-//!    name, which [`files`] finds.
+//! 3. [`checks`] looks at rules between keys; [`password`], [`mod@tls`] and [`node_list`] read the
+//!    files that keys name, which [`files`] finds.
 //! 4. [`report`] shows every problem of the run with its place; [`source_file`] keeps secrets out.
 //!
 //! [`shape`] is the schema of the types in [`model`]: suggestions, secrets, the manual ([`mod@manual`])
@@ -23,8 +23,10 @@ mod files;
 mod findings;
 mod fit;
 mod layer;
+mod link_keys;
 mod manual;
 pub(crate) mod model;
+mod node_list;
 mod password;
 mod report;
 mod setting;
@@ -52,15 +54,21 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, HttpLink, JsonDecode,
-    KeyvalueDecode, Link, Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits,
-    TcpLink, TimeUnit, Tls, UdpLink, ValueDecode,
+    Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
+    DatagramFrame, Decode, Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes,
+    LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource, Protocol,
+    PubSub, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
+    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
+pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
+#[cfg(test)]
+pub(crate) use values::ByteSize;
 pub(crate) use values::{
-    BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, Secret, ServerName,
+    BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
+    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName,
 };
 
 /// Where a configuration comes from.
@@ -107,7 +115,9 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     let finder = Finder::new(credentials);
     password::read_all(&mut config, &finder, &layers, &mut findings);
     if options.to_run {
+        link_keys::check_all(&mut config, &finder, &layers, &mut findings);
         tls::check_all(&mut config, &finder, &layers, &mut findings);
+        node_list::read_all(&mut config, &finder, &layers, &mut findings);
     }
     match findings.into_report() {
         Some(report) => Err(report),

@@ -9,7 +9,7 @@ mod senml;
 mod time;
 mod value;
 
-pub(crate) use content::{decode_readings, decode_value};
+pub(crate) use content::{decode_readings, decode_resource, decode_value};
 pub(crate) use draft::{DecodeError, Draft, MAX_READINGS, complete};
 
 use json::JsonDecoder;
@@ -34,15 +34,16 @@ pub(crate) enum Decoder {
 }
 
 impl Decoder {
-    /// The decoder of a configuration.
-    pub(crate) fn new(config: &Decode) -> Self {
-        match config {
+    /// The decoder of a configuration; none for a protocol that is more than a format.
+    pub(crate) fn new(config: &Decode) -> Option<Self> {
+        Some(match config {
+            Decode::Link(_) => return None,
             Decode::Json(config) => Self::Json(JsonDecoder::new(config)),
             Decode::Senml(_) => Self::Senml,
             Decode::Keyvalue(config) => Self::Keyvalue(keyvalue::KeyvalueDecoder::new(config)),
             Decode::Csv(config) => Self::Csv(csv::CsvDecoder::new(config)),
             Decode::Value(config) => Self::Value(value::ValueDecoder::new(config)),
-        }
+        })
     }
 
     /// Reads a frame that arrived `now`.

@@ -10,11 +10,13 @@ mod intake;
 mod pattern;
 mod routes;
 mod topic;
+mod topic_filter;
 
 pub(crate) use encode::{export_line, rfc3339_text, value_object};
-pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
+pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
     Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
 };
-pub(crate) use topic::TopicTemplate;
+pub(crate) use topic::{MAX_TOPIC, TopicTemplate, is_mqtt_text};
+pub(crate) use topic_filter::TopicFilter;

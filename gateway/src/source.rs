@@ -5,11 +5,16 @@
 
 mod clients;
 mod coap;
+mod coap_poll;
+mod framed;
 mod heard;
 mod http;
 mod latest;
+mod link;
+pub(crate) mod link_keys;
 mod serial;
 mod tcp;
+mod tcp_client;
 mod udp;
 
 use std::collections::BTreeMap;
@@ -20,7 +25,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use proto::frame::FrameError;
 use proto::{Reading, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -28,10 +33,11 @@ use tracing::debug;
 
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+use crate::broker::Board;
 use crate::clock;
-use crate::config::{self, Id, Link};
+use crate::config::{self, Decode, Id, Link, Network};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
-use crate::frame::{FrameError, max_frame};
+use crate::frame::{Cutting, Unframed};
 use crate::nodes::Nodes;
 use crate::pipeline::Inlet;
 use crate::store::{NotStored, Spool};
@@ -39,6 +45,19 @@ use crate::tally::{Count, Tally};
 
 /// Bytes of a refused message that are shown as an example.
 const MAX_SHOWN: usize = 100;
+
+pub(crate) use self::coap_poll::{MAX_NODES, MAX_RESOURCES};
+
+/// What sources share with the rest of the gateway.
+pub(crate) struct Surroundings {
+    /// Where the gateway keeps what it has to know after a restart.
+    pub(crate) state_dir: PathBuf,
+    pub(crate) spool: Spool,
+    pub(crate) nodes: Arc<Nodes>,
+    /// The largest packet of each broker, and its topics, where any are subscribed.
+    pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
+    pub(crate) statuses: Arc<Statuses>,
+}
 
 /// A source that is ready to run.
 pub(crate) enum Source {
@@ -48,10 +67,16 @@ pub(crate) enum Source {
     Udp(udp::UdpSource),
     /// Clients that connect.
     Tcp(tcp::TcpSource),
+    /// A server that it connects to.
+    TcpClient(tcp_client::TcpClientSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
     /// An HTTP server.
     Http(http::HttpSource),
+    /// A CoAP client.
+    CoapPoll(Box<coap_poll::CoapPollSource>),
+    /// Nodes that speak the link protocol.
+    Link(link::LinkSource),
 }
 
 /// What every source has seen, for those that show it. It is there once all of them are open.
@@ -67,6 +92,12 @@ pub(crate) enum SourceError {
         path.display()
     )]
     Folder { name: String, path: PathBuf, source: io::Error },
+    #[error("source `{name}` cannot join the group {group}: {hint}")]
+    Group { name: String, group: std::net::IpAddr, hint: String, source: io::Error },
+    #[error("source `{name}` cannot speak the link protocol over CoAP: remove its `decode`")]
+    Carrier { name: String },
+    #[error("source `{name}` cannot use its keys")]
+    Keys { name: String, source: link_keys::KeysError },
 }
 
 impl Source {
@@ -75,31 +106,44 @@ impl Source {
         name: &Id,
         config: &config::Source,
         inlet: &Inlet,
-        spool: &Spool,
-        nodes: &Arc<Nodes>,
-        statuses: &Arc<Statuses>,
+        surroundings: &Surroundings,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
             name: name.clone(),
             device: config.device.clone(),
-            decoder: config.decode.as_ref().map(Decoder::new),
-            max_frame: max_frame(config.frame.as_ref()),
+            decoder: config.decode.as_ref().and_then(Decoder::new),
+            cutting: match &config.link {
+                Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
+                Link::Serial(_)
+                | Link::Tcp(_)
+                | Link::TcpClient(_)
+                | Link::Coap(_)
+                | Link::CoapPoll(_)
+                | Link::Http(_) => Cutting::of_stream(config.frame.as_ref()),
+            },
+            allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
+        if let Some(Decode::Link(decode)) = &config.decode {
+            let source = link::LinkSource::open(context, &config.link, decode, surroundings);
+            return source.await.map(Self::Link);
+        }
         Ok(match &config.link {
             Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
-            Link::Udp(link) => {
-                Self::Udp(udp::UdpSource::open(context, link, config.frame.as_ref())?)
-            }
+            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link)?),
             Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
+            Link::TcpClient(link) => {
+                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
+            }
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
             }
-            Link::Http(link) => {
-                Self::Http(http::HttpSource::open(context, link, spool.clone(), statuses)?)
+            Link::CoapPoll(link) => {
+                Self::CoapPoll(coap_poll::CoapPollSource::open(context, link, seed)?.into())
             }
+            Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
         })
     }
 
@@ -109,8 +153,11 @@ impl Source {
             Self::Serial(source) => source.context(),
             Self::Udp(source) => source.context(),
             Self::Tcp(source) => source.context(),
+            Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
             Self::Http(source) => source.context(),
+            Self::CoapPoll(source) => source.context(),
+            Self::Link(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -121,8 +168,11 @@ impl Source {
             Self::Serial(source) => source.run(stop).await,
             Self::Udp(source) => source.run(stop).await,
             Self::Tcp(source) => source.run(stop).await,
+            Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
             Self::Http(source) => source.run(stop).await,
+            Self::CoapPoll(source) => source.run(stop).await,
+            Self::Link(source) => source.run(stop).await,
         }
     }
 }
@@ -132,7 +182,9 @@ struct Context {
     name: Id,
     device: Option<String>,
     decoder: Option<Decoder>,
-    max_frame: usize,
+    cutting: Cutting,
+    /// Whom it listens to; everybody where it is empty.
+    allow: Vec<Network>,
     inlet: Inlet,
     status: Arc<SourceStatus>,
 }
@@ -191,9 +243,33 @@ impl Context {
         self.status.refused.count(reason, example);
     }
 
-    /// The frame, or `None` if it was refused and counted.
-    fn checked(&self, frame: Result<Bytes, FrameError>, peer: impl Display) -> Option<Bytes> {
-        frame.inspect_err(|error| self.refuse(error.reason(), peer, error, b"")).ok()
+    /// Hands in the readings of a frame that nobody waits for an answer to, or counts why there are
+    /// none. Waits while the pipeline is full.
+    async fn take(&self, frame: Result<&[u8], FrameError>, peer: impl Display) {
+        match frame {
+            Ok(frame) => {
+                if let Ok(readings) = self.decode(frame, peer) {
+                    // It fails only when the gateway is stopping.
+                    let _ = self.inlet.submit_unacknowledged(readings).await;
+                }
+            }
+            Err(error) => self.unframed(error, peer),
+        }
+    }
+
+    /// Counts bytes of `peer` that are no frame.
+    fn unframed(&self, error: FrameError, peer: impl Display) {
+        self.refuse(error.reason(), peer, Unframed(error), b"");
+    }
+
+    /// Whether `peer` is listened to; else it is counted.
+    fn allows(&self, peer: SocketAddr) -> bool {
+        let is_allowed =
+            self.allow.is_empty() || self.allow.iter().any(|network| network.contains(peer.ip()));
+        if !is_allowed {
+            self.refuse("not_allowed", peer.ip().to_canonical(), "not in `link.allow`", b"");
+        }
+        is_allowed
     }
 
     /// Counts a submission that the store did not take.
@@ -204,7 +280,10 @@ impl Context {
     fn bind_error(&self, key: &str, address: SocketAddr, source: io::Error) -> SourceError {
         let kind = source.kind();
         let hint = if kind == io::ErrorKind::AddrInUse {
-            format!("another program has it; stop that, or choose another port in `{key}`")
+            let port = address.port();
+            format!(
+                "another program has it (`ss -lnp 'sport = {port}'` says which); stop that, or choose another port in `{key}`"
+            )
         } else if kind == io::ErrorKind::PermissionDenied {
             format!("ports below 1024 need a privilege; choose a higher port in `{key}`")
         } else if kind == io::ErrorKind::AddrNotAvailable {
@@ -224,6 +303,7 @@ pub(crate) struct SourceStatus {
     addresses: OnceLock<Vec<SocketAddr>>,
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
+    nodes: OnceLock<Arc<coap_poll::Nodes>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -244,6 +324,8 @@ pub(crate) struct SourceReport {
     pub(crate) tcp_addresses: Vec<SocketAddr>,
     /// Clients that are connected now; none where they do not connect.
     pub(crate) clients: Option<usize>,
+    /// Nodes that are asked, by name; none where none are.
+    pub(crate) nodes: Option<BTreeMap<String, coap_poll::NodeReport>>,
     /// Frames, datagrams or requests.
     pub(crate) messages: u64,
     /// Bytes in them.
@@ -264,6 +346,7 @@ impl SourceStatus {
             addresses: self.addresses.get().cloned().unwrap_or_default(),
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
+            nodes: self.nodes.get().map(|nodes| nodes.reports()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -282,6 +365,11 @@ impl SourceStatus {
     /// The same for the TCP side of a source that has one beside its UDP side.
     fn set_listening_for_tcp(&self, addresses: Vec<SocketAddr>) {
         let _ = self.tcp_addresses.set(addresses);
+    }
+
+    /// It asks these nodes, from now on and until the end.
+    fn set_nodes(&self, nodes: Arc<coap_poll::Nodes>) {
+        let _ = self.nodes.set(nodes);
     }
 
     /// So many clients are connected.

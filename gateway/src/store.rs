@@ -106,7 +106,7 @@ pub(crate) use lock::is_locked;
 pub(crate) use policy::{Policy, WhenFull};
 pub(crate) use progress::Progress;
 pub(crate) use quarantine::copies;
-pub(crate) use record::{Origin, Record};
+pub(crate) use record::{Content, Message, Origin, Record};
 pub(crate) use repair::{SetAside, set_aside};
 pub(crate) use selection::Selection;
 pub(crate) use shared::StoreStatus;

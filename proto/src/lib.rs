@@ -7,8 +7,11 @@
 extern crate alloc;
 
 pub mod base64;
+pub mod checksum;
 pub mod coap;
+pub mod frame;
 pub mod impair;
+pub mod link;
 mod number;
 mod reading;
 mod rng;

@@ -46,6 +46,6 @@ pub enum TimeQuality {
     Device,
     /// The gateway's clock when the reading arrived.
     Gateway,
-    /// Computed, because neither clock was known to be right at the time.
+    /// Computed: from the device's uptime, or because neither clock was known to be right at the time.
     Estimated,
 }

@@ -35,6 +35,21 @@ fn coap_nodes() {
 }
 
 #[test]
+fn sessions_of_the_link_protocol() {
+    replay(include_str!("../../fuzz/corpora/link_session.hex"), checks::link_session);
+}
+
+#[test]
+fn frames_of_the_link_protocol() {
+    replay(include_str!("../../fuzz/corpora/link_frame.hex"), checks::link_frame);
+}
+
+#[test]
 fn links() {
     replay(include_str!("../../fuzz/corpora/link_format.hex"), checks::link_format);
+}
+
+#[test]
+fn frames() {
+    replay(include_str!("../../fuzz/corpora/frames.hex"), checks::frames);
 }

@@ -14,7 +14,7 @@ use super::clock;
 use super::figure::{Metric, Run, number};
 use super::gateway::Folder;
 use super::process::own_cpu;
-use super::store::{Batch, Lane, Limits, Policy, Record, Spool, WhenFull};
+use super::store::{Batch, Content, Lane, Limits, Policy, Record, Spool, WhenFull};
 
 /// Bytes of a record with its length.
 const RECORD: usize = 150;
@@ -65,7 +65,7 @@ fn record() -> Record {
     Record {
         n: 0,
         source: "load".into(),
-        reading: Reading {
+        content: Content::Reading(Reading {
             device: "th-0001".to_owned(),
             name: "value".to_owned(),
             unit: None,
@@ -74,7 +74,7 @@ fn record() -> Record {
             time_quality: TimeQuality::Gateway,
             epoch: None,
             sequence: None,
-        },
+        }),
         received: now,
         origin: None,
     }

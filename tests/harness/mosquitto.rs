@@ -111,8 +111,25 @@ impl Mosquitto {
     pub(crate) fn restart(&mut self) {
         self.process.terminate();
         self.process.wait();
+        self.start_again();
+    }
+
+    /// Starts it again after its end.
+    pub(crate) fn start_again(&mut self) {
         self.process = Self::launch(&self.dir, &[], &self.log);
         self.wait_until_up();
+    }
+
+    /// The lines of its log with this text in them.
+    pub(crate) fn logged(&self, text: &str) -> Vec<String> {
+        self.log.since(0).into_iter().filter(|line| line.contains(text)).collect()
+    }
+
+    /// Publishes with these arguments of `mosquitto_pub`, at quality of service 1.
+    pub(crate) fn publish(&self, topic: &str, payload: &str, arguments: &[&str]) {
+        let mut command = program("mosquitto_pub", "mosquitto-clients");
+        command.args(self.client()).args(["-q", "1", "-t", topic, "-m", payload]);
+        run(command.args(arguments));
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -8,11 +8,16 @@
 mod coap;
 mod coap_directory;
 mod coap_discovery;
+mod coap_poll;
 mod coap_resources;
 mod coap_tcp;
+mod coap_uploads;
+mod frames;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
+mod pubsub;
 mod serial;
+mod sockets;

@@ -25,7 +25,7 @@ use crate::pipeline::Routes;
 use crate::store::{Spool, StoreError};
 
 /// Bytes read at a time.
-const READ_BYTES: usize = 16 * 1024;
+pub(super) const READ_BYTES: usize = 16 * 1024;
 
 /// One broker's task.
 pub(crate) struct BrokerTask {
@@ -42,7 +42,7 @@ pub(crate) struct BrokerTask {
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
-enum ConnectionError {
+pub(super) enum ConnectionError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     #[error("the connection broke")]
@@ -54,7 +54,7 @@ enum ConnectionError {
 }
 
 impl ConnectionError {
-    const fn reason(&self) -> &'static str {
+    pub(super) const fn reason(&self) -> &'static str {
         match self {
             Self::Transport(error) => error.reason(),
             Self::Broken(_) => "broken",
@@ -165,7 +165,7 @@ impl BrokerTask {
         drain: &CancellationToken,
     ) -> Result<End, ConnectionError> {
         let stream = self.transport.connect().await?;
-        self.taps.serve(self.name.as_str(), self.delivery.session());
+        self.taps.serve(self.name.as_str(), self.delivery.session().wire_log());
         self.delivery.handle_connected(clock::now())?;
         self.serve(stream, drain).await
     }
@@ -183,7 +183,7 @@ impl BrokerTask {
         loop {
             let now = clock::now();
             let turned = self.delivery.turn(now, clock::wall()).await;
-            self.taps.serve(self.name.as_str(), self.delivery.session());
+            self.taps.serve(self.name.as_str(), self.delivery.session().wire_log());
             turned?;
             if drain.is_cancelled() && self.delivery.is_settled() {
                 leaving = leave(self.delivery.session(), leaving, now)?;

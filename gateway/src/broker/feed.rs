@@ -117,8 +117,9 @@ impl Feed {
             match publish {
                 Ok(publish) => step.publishes.push(publish),
                 Err(Expired { route }) => {
-                    let (device, name) = (&record.reading.device, &record.reading.name);
-                    step.expired.push(format!("{route}: {device} {name}, n {}", record.n));
+                    let what = record.reading().map(|r| format!("{} {}, ", r.device, r.name));
+                    let what = what.unwrap_or_default();
+                    step.expired.push(format!("{route}: {what}n {}", record.n));
                 }
             }
         }

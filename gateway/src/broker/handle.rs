@@ -5,19 +5,29 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::again::{Resend, Resent, What};
-use super::status::{BrokerReport, BrokerStatus};
+use super::status::{BrokerReport, BrokerStatus, SubscriberStatus};
 use super::wire_log::WireEntry;
 
 /// Commands that wait for the broker's task; one more waits at whoever gives it.
 const COMMANDS: usize = 4;
 /// Packets that wait for whoever looks at the wire; more are left out and counted.
 const PACKETS: usize = 1024;
+/// Those who want to look at the wire of a subscriber and wait to; one more waits as well.
+pub(super) const TAPS: usize = 4;
 
 /// A way to look at a broker and to ask things of it.
 #[derive(Clone)]
 pub(crate) struct BrokerHandle {
     status: Arc<BrokerStatus>,
     commands: mpsc::Sender<Command>,
+    subscriber: Option<SubscriberHandle>,
+}
+
+/// What the rest of the gateway holds of a broker's connection that subscribes.
+#[derive(Clone)]
+pub(crate) struct SubscriberHandle {
+    status: Arc<SubscriberStatus>,
+    taps: mpsc::Sender<mpsc::Sender<WireEntry>>,
 }
 
 /// What a broker's task can be asked for.
@@ -37,12 +47,18 @@ impl BrokerHandle {
     /// A handle, and where its commands come out.
     pub(super) fn new(status: Arc<BrokerStatus>) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        (Self { status, commands }, receiver)
+        (Self { status, commands, subscriber: None }, receiver)
     }
 
-    /// Where the connection stands.
+    /// The same with the connection that subscribes.
+    pub(crate) fn with_subscriber(self, subscriber: SubscriberHandle) -> Self {
+        Self { subscriber: Some(subscriber), ..self }
+    }
+
+    /// Where the connections stand.
     pub(crate) fn report(&self) -> BrokerReport {
-        self.status.report()
+        let subscriber = self.subscriber.as_ref().map(|subscriber| subscriber.status.report());
+        BrokerReport { subscriber, ..self.status.report() }
     }
 
     /// Sends something again; resolves when everything is acknowledged or refused, and ends what is
@@ -57,7 +73,19 @@ impl BrokerHandle {
     /// The packets that go over the wire from now on, for as long as the receiver is there.
     pub(crate) async fn wire(&self) -> Result<mpsc::Receiver<WireEntry>, Stopping> {
         let (sender, packets) = mpsc::channel(PACKETS);
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.taps.send(sender.clone()).await.map_err(|_| Stopping)?;
+        }
         self.commands.send(Command::Wire(sender)).await.map_err(|_| Stopping)?;
         Ok(packets)
+    }
+}
+
+impl SubscriberHandle {
+    pub(super) const fn new(
+        status: Arc<SubscriberStatus>,
+        taps: mpsc::Sender<mpsc::Sender<WireEntry>>,
+    ) -> Self {
+        Self { status, taps }
     }
 }

@@ -35,14 +35,16 @@ use proto::Instant;
 use rumqttc::mqttbytes::QoS;
 
 use super::inflight::{Again, Inflight, Owner, Step, Unasked};
+use super::pulse::Pulse;
 use super::wire::{self, Ack, Incoming};
-use super::wire_log::{Direction, WireEntry};
+use super::wire_log::{Direction, WireLog};
 use crate::config::Protocol;
 use crate::pipeline::Publish;
 
 pub(super) use error::SessionError;
 pub(super) use event::{Event, Rejection, Ticket};
 use opening::Memory;
+pub(super) use opening::SESSION_EXPIRY;
 use terms::MAX_EXACTLY_ONCE;
 pub(super) use terms::Terms;
 use writer::{Sending, Writer};
@@ -66,8 +68,9 @@ pub(super) struct SessionOptions {
     pub(super) status_topic: String,
 }
 
+/// How far a connection is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+pub(super) enum State {
     Disconnected,
     /// CONNECT is written.
     Connecting,
@@ -75,6 +78,16 @@ enum State {
     Connected,
     /// DISCONNECT is written.
     Closing,
+}
+
+impl State {
+    /// What it means that the broker closes the connection now.
+    pub(super) const fn closed(self, protocol: Protocol) -> SessionError {
+        match self {
+            Self::Connecting => SessionError::Unanswered(protocol),
+            Self::Disconnected | Self::Connected | Self::Closing => SessionError::Closed,
+        }
+    }
 }
 
 /// One client of one broker.
@@ -89,8 +102,7 @@ pub(super) struct Session {
     incoming: BytesMut,
     writer: Writer,
     events: VecDeque<Event>,
-    last_received: Instant,
-    ping_sent: Option<Instant>,
+    pulse: Pulse,
     /// What the status topic is to say, as soon as there is room.
     status_due: Option<&'static str>,
     published: u64,
@@ -109,8 +121,7 @@ impl Session {
             incoming: BytesMut::new(),
             writer: Writer::new(options.protocol),
             events: VecDeque::new(),
-            last_received: Instant::ZERO,
-            ping_sent: None,
+            pulse: Pulse::new(Instant::ZERO),
             status_due: None,
             published: 0,
             acknowledged: 0,
@@ -131,11 +142,17 @@ impl Session {
         if matches!(self.state, State::Disconnected | State::Closing) {
             return Ok(());
         }
-        self.last_received = now;
+        self.pulse.handle_bytes(now);
         self.incoming.extend_from_slice(bytes);
         while let Some(length) = wire::frame_length(&self.incoming)? {
             let frame = self.incoming.get(..length).unwrap_or_default();
-            self.writer.log.record(now, Direction::FromBroker, self.options.protocol, frame, 0);
+            self.writer.outlet.log.record(
+                now,
+                Direction::FromBroker,
+                self.options.protocol,
+                frame,
+                0,
+            );
             let packet = wire::parse(self.options.protocol, frame)?;
             self.incoming.advance(length);
             self.handle_packet(now, packet)?;
@@ -161,13 +178,17 @@ impl Session {
             }
             (State::Connected, Incoming::PubRec(ack)) => {
                 if self.inflight.receive(ack.id, now).map_err(unasked)? {
-                    self.writer.pubrel(now, ack.id)?;
+                    self.writer.outlet.pubrel(now, ack.id)?;
                 }
                 Ok(())
             }
             (State::Connected, Incoming::PubComp(ack)) => self.handle_end(now, ack, Step::Complete),
+            (
+                State::Connected,
+                Incoming::Publish(_) | Incoming::SubAck(_) | Incoming::UnsubAck(_),
+            ) => Err(SessionError::Unexpected("something for a subscriber")),
             (State::Connected, Incoming::PingResp) => {
-                self.ping_sent = None;
+                self.pulse.handle_answer();
                 Ok(())
             }
         }
@@ -202,10 +223,7 @@ impl Session {
 
     /// What it means that the broker has closed the connection now.
     pub(super) const fn closed(&self) -> SessionError {
-        match self.state {
-            State::Connecting => SessionError::Unanswered(self.options.protocol),
-            State::Disconnected | State::Connected | State::Closing => SessionError::Closed,
-        }
+        self.state.closed(self.options.protocol)
     }
 
     /// Whether a publish of this quality of service can be made now.
@@ -328,7 +346,7 @@ impl Session {
         }
         while let Some(again) = self.inflight.poll_again(self.terms.window, now) {
             match again {
-                Again::PubRel(id) => self.writer.pubrel(now, id)?,
+                Again::PubRel(id) => self.writer.outlet.pubrel(now, id)?,
                 Again::Publish(id, qos, publish, opened) => {
                     if qos > self.terms.max_qos
                         || self.writer.prepare(&self.terms, publish, qos, now - opened).is_err()
@@ -346,7 +364,7 @@ impl Session {
 
     /// Takes leave: the broker drops the will and the session (MQTT 5 §3.14).
     pub(super) fn disconnect(&mut self, now: Instant) -> Result<(), SessionError> {
-        self.writer.disconnect(now, self.memory == Memory::Ours)?;
+        self.writer.outlet.disconnect(now, self.memory == Memory::Ours)?;
         self.state = State::Closing;
         Ok(())
     }
@@ -359,17 +377,12 @@ impl Session {
 
     /// What is to be sent.
     pub(super) fn outgoing(&mut self) -> &mut BytesMut {
-        &mut self.writer.out
+        &mut self.writer.outlet.out
     }
 
-    /// Switches the log of packets, which is taken with [`poll_wire`](Self::poll_wire).
-    pub(super) fn set_wire_log(&mut self, on: bool) {
-        self.writer.log.set(on);
-    }
-
-    /// The next packet that went over the wire, in either direction.
-    pub(super) fn poll_wire(&mut self) -> Option<WireEntry> {
-        self.writer.log.poll()
+    /// The packets that went over the wire, in either direction.
+    pub(super) const fn wire_log(&mut self) -> &mut WireLog {
+        &mut self.writer.outlet.log
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use serde::Serialize;
 
+use super::board::Board;
+use super::topics::TopicCounts;
 use crate::config::{BrokerUrl, BrokerUrls};
 use crate::tally::{Count, Tally};
 
@@ -41,6 +43,82 @@ pub(crate) struct BrokerReport {
     pub(crate) refused: BTreeMap<&'static str, Count>,
     /// Why connections ended or could not be made.
     pub(crate) disconnects: BTreeMap<&'static str, Count>,
+    /// The connection that subscribes, where there is one.
+    pub(crate) subscriber: Option<SubscriberReport>,
+}
+
+/// Where the connection that subscribes stands, kept by its task.
+pub(crate) struct SubscriberStatus {
+    board: Board,
+    connected: AtomicBool,
+    connections: AtomicU64,
+    messages: AtomicU64,
+    pub(super) refused: Tally,
+    pub(super) disconnects: Tally,
+}
+
+/// A copy of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SubscriberReport {
+    /// Whether the broker has accepted the connection.
+    pub(crate) connected: bool,
+    /// Connections since the start.
+    pub(crate) connections: u64,
+    /// Topics that are subscribed, or are to be.
+    pub(crate) topics: usize,
+    /// Those who watch them: clients that observe the same at the same address are one.
+    pub(crate) watchers: usize,
+    /// Bytes of their latest messages.
+    pub(crate) bytes: usize,
+    /// Messages since the start.
+    pub(crate) messages: u64,
+    /// Subscriptions that the broker refused, and messages that were not taken.
+    pub(crate) refused: BTreeMap<&'static str, Count>,
+    /// Why connections ended or could not be made.
+    pub(crate) disconnects: BTreeMap<&'static str, Count>,
+}
+
+impl SubscriberStatus {
+    pub(super) fn new(board: Board) -> Self {
+        Self {
+            board,
+            connected: AtomicBool::default(),
+            connections: AtomicU64::default(),
+            messages: AtomicU64::default(),
+            refused: Tally::default(),
+            disconnects: Tally::default(),
+        }
+    }
+
+    /// The broker has accepted the connection.
+    pub(super) fn handle_connected(&self) {
+        self.connected.store(true, Ordering::Relaxed);
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The connection has ended, or was not made.
+    pub(super) fn handle_end(&self) {
+        self.connected.store(false, Ordering::Relaxed);
+    }
+
+    /// A message has come.
+    pub(super) fn handle_message(&self) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn report(&self) -> SubscriberReport {
+        let TopicCounts { topics, watchers, bytes } = self.board.lock().counts();
+        SubscriberReport {
+            connected: self.connected.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+            topics,
+            watchers,
+            bytes,
+            messages: self.messages.load(Ordering::Relaxed),
+            refused: self.refused.snapshot(),
+            disconnects: self.disconnects.snapshot(),
+        }
+    }
 }
 
 impl BrokerStatus {
@@ -93,6 +171,7 @@ impl BrokerStatus {
             published: self.published.load(Ordering::Relaxed),
             acknowledged: self.acknowledged.load(Ordering::Relaxed),
             oldest_seconds: None,
+            subscriber: None,
             refused: self.refused.snapshot(),
             disconnects: self.disconnects.snapshot(),
         }

@@ -4,8 +4,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::{Level, trace};
 
-use super::session::Session;
-use super::wire_log::WireEntry;
+use super::wire_log::{WireEntry, WireLog};
 
 /// Everyone who gets a copy of each packet.
 #[derive(Default)]
@@ -23,11 +22,11 @@ impl Taps {
         self.0.push(Tap { sender, dropped: 0 });
     }
 
-    /// Hands on what went over the wire, and has the session take it down as long as anyone looks.
-    pub(super) fn serve(&mut self, broker: &str, session: &mut Session) {
+    /// Hands on what went over the wire, and has it taken down as long as anyone looks.
+    pub(super) fn serve(&mut self, broker: &str, log: &mut WireLog) {
         self.0.retain(|tap| !tap.sender.is_closed());
-        session.set_wire_log(!self.0.is_empty() || tracing::enabled!(Level::TRACE));
-        while let Some(packet) = session.poll_wire() {
+        log.set(!self.0.is_empty() || tracing::enabled!(Level::TRACE));
+        while let Some(packet) = log.poll() {
             trace!(broker, "{packet}");
             for tap in &mut self.0 {
                 tap.send(packet.clone());

@@ -14,6 +14,7 @@ mod properties;
 mod publish;
 mod reader;
 mod reason;
+mod subscribe;
 mod v4;
 mod v5;
 
@@ -27,8 +28,9 @@ pub(super) use properties::{Properties, PropertyValue, name as property_name};
 pub(super) use publish::{PublishHead, append_alias, encode_properties};
 pub(super) use reader::Reader;
 pub(super) use reason::{Reason, code};
+pub(super) use subscribe::{Received, SubAck, oversize_head, puback, subscribe, unsubscribe};
 
-/// The largest packet taken from a broker: it only sends acknowledgements.
+/// The largest packet taken from a broker.
 pub(super) const MAX_INCOMING: usize = 64 * 1024;
 
 /// What a broker sends, checked.
@@ -39,6 +41,10 @@ pub(super) enum Incoming {
     PubRec(Ack),
     PubComp(Ack),
     PingResp,
+    /// This one and the next two are for who has subscribed to something.
+    Publish(Box<Received>),
+    SubAck(SubAck),
+    UnsubAck(u16),
     /// Only in MQTT 5.
     Disconnect(Reason),
 }
@@ -97,6 +103,8 @@ pub(super) enum WireError {
     Flags(&'static str),
     #[error("{0} that is too short or too long")]
     Size(&'static str),
+    #[error("a topic that is empty or has a wildcard in it (MQTT 5 §3.3.2.1)")]
+    Topic,
     #[error("packet identifier 0 (MQTT 5 §2.2.1)")]
     IdZero,
     #[error("a text that is not UTF-8 or has U+0000 in it (MQTT 5 §1.5.4)")]
@@ -107,7 +115,7 @@ pub(super) enum WireError {
     Twice(u8),
     #[error("a value that {} must not have", property_name(*.0))]
     Value(u8),
-    #[error("return code {0}, which MQTT 3.1.1 does not have (§3.2.2.3)")]
+    #[error("return code {0}, which MQTT does not have here (MQTT 3.1.1 §3.2.2.3, §3.9.3)")]
     ReturnCode(u8),
 }
 
@@ -131,14 +139,18 @@ impl WriteError {
 /// How long the first packet in `input` is, or `None` as long as that cannot be told or it is not
 /// there completely (MQTT 5 §2.1.4).
 pub(super) fn frame_length(input: &[u8]) -> Result<Option<usize>, WireError> {
+    match frame_size(input)? {
+        Some(length) if length > MAX_INCOMING => Err(WireError::TooLarge(length)),
+        length => Ok(length.filter(|length| *length <= input.len())),
+    }
+}
+
+/// How long the first packet in `input` will be, as soon as that can be told.
+pub(super) fn frame_size(input: &[u8]) -> Result<Option<usize>, WireError> {
     let mut rest = Reader::new(input.get(1..).unwrap_or_default());
     let Some(remaining) = rest.try_variable()? else { return Ok(None) };
     let header = input.len() - rest.len();
-    let length = header + usize::try_from(remaining).unwrap_or(usize::MAX);
-    if length > MAX_INCOMING {
-        return Err(WireError::TooLarge(length));
-    }
-    Ok((length <= input.len()).then_some(length))
+    Ok(Some(header.saturating_add(usize::try_from(remaining).unwrap_or(usize::MAX))))
 }
 
 /// Reads one whole packet.
@@ -151,9 +163,14 @@ pub(super) fn parse(protocol: Protocol, frame: &[u8]) -> Result<Incoming, WireEr
     if first & 0x0f != 0 && kind.is_answer() {
         return Err(WireError::Flags(kind.name()));
     }
-    match protocol {
-        Protocol::V4 => v4::parse(kind, reader),
-        Protocol::V5 => v5::parse(kind, reader),
+    match (kind, protocol) {
+        (Kind::PUBLISH, _) => {
+            Ok(Incoming::Publish(Box::new(subscribe::publish(protocol, first, reader)?)))
+        }
+        (Kind::SUBACK, _) => Ok(Incoming::SubAck(subscribe::suback(protocol, reader)?)),
+        (Kind::UNSUBACK, _) => Ok(Incoming::UnsubAck(subscribe::unsuback(protocol, reader)?)),
+        (_, Protocol::V4) => v4::parse(kind, reader),
+        (_, Protocol::V5) => v5::parse(kind, reader),
     }
 }
 
@@ -194,6 +211,8 @@ impl Kind {
     pub(super) const PUBREC: Self = Self(5);
     pub(super) const PUBREL: Self = Self(6);
     pub(super) const PUBCOMP: Self = Self(7);
+    pub(super) const SUBACK: Self = Self(9);
+    pub(super) const UNSUBACK: Self = Self(11);
     pub(super) const PINGRESP: Self = Self(13);
     pub(super) const DISCONNECT: Self = Self(14);
 
@@ -225,8 +244,17 @@ impl Kind {
 
     /// Whether it is one of [`Incoming`].
     fn is_answer(self) -> bool {
-        [Self::CONNACK, Self::PUBACK, Self::PUBREC, Self::PUBCOMP, Self::PINGRESP, Self::DISCONNECT]
-            .contains(&self)
+        [
+            Self::CONNACK,
+            Self::PUBACK,
+            Self::PUBREC,
+            Self::PUBCOMP,
+            Self::SUBACK,
+            Self::UNSUBACK,
+            Self::PINGRESP,
+            Self::DISCONNECT,
+        ]
+        .contains(&self)
     }
 }
 

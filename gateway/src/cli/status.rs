@@ -11,6 +11,9 @@ use super::{ConfigArgs, Output, complain, complain_of};
 use crate::control::{AskError, Request, ask};
 use crate::exit::Exit;
 
+/// Nodes that do not answer and are shown; `--json` has them all.
+const MAX_SILENT: usize = 10;
+
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Print everything as JSON
@@ -84,6 +87,7 @@ fn table(status: &Value) -> String {
             at("readings"),
             at("reconnects")
         );
+        nodes(&mut out, status, name);
         counts(&mut out, status, &format!("/sources/{name}/refused"), "refused");
     }
     for name in names(status, "/routes") {
@@ -108,6 +112,7 @@ fn table(status: &Value) -> String {
         dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
+        subscriber(&mut out, status, name);
     }
     for name in names(status, "/store/orphans") {
         let _ = writeln!(
@@ -118,6 +123,30 @@ fn table(status: &Value) -> String {
         );
     }
     out
+}
+
+/// The nodes that a source asks: how many there are, and the first of those that do not answer.
+fn nodes(out: &mut String, status: &Value, source: &str) {
+    let nodes = status.pointer(&format!("/sources/{source}/nodes")).and_then(Value::as_object);
+    let Some(nodes) = nodes else { return };
+    let number = |node: &Value, key: &str| node.get(key).and_then(Value::as_u64);
+    let observed: u64 = nodes.values().filter_map(|node| number(node, "observed")).sum();
+    let silent: Vec<_> =
+        nodes.iter().filter(|(_, node)| number(node, "failures_in_a_row") > Some(0)).collect();
+    let how_many = match silent.len() {
+        0 => "none is silent".to_owned(),
+        count => format!("{count} silent"),
+    };
+    let _ =
+        writeln!(out, "         {} nodes, {observed} observed resources, {how_many}", nodes.len());
+    for (name, node) in silent.iter().take(MAX_SILENT) {
+        let heard = match number(node, "heard_seconds") {
+            Some(seconds) => format!("heard of {seconds} s ago"),
+            None => "never heard of".to_owned(),
+        };
+        let why = node.get("last_failure").and_then(Value::as_str).unwrap_or_default();
+        let _ = writeln!(out, "         {name}: {heard}, {why}");
+    }
 }
 
 /// The store and its disk.
@@ -166,6 +195,26 @@ fn store(out: &mut String, status: &Value) {
     if dead > 0 {
         let _ = writeln!(out, "         {dead} dead letters, see `gateway dead-letters list`");
     }
+}
+
+/// The connection to a broker that subscribes, where there is one.
+fn subscriber(out: &mut String, status: &Value, broker: &str) {
+    let path = format!("/brokers/{broker}/subscriber");
+    let Some(Value::Object(_)) = status.pointer(&path) else { return };
+    let number = |key: &str| status.pointer(&format!("{path}/{key}")).and_then(Value::as_u64);
+    let count = |key: &str| number(key).unwrap_or(0);
+    let up = status.pointer(&format!("{path}/connected")) == Some(&Value::Bool(true));
+    let _ = writeln!(
+        out,
+        "         {}: {} topics, {} watchers, {} messages, {} connections",
+        if up { "subscriptions" } else { "no subscriptions, not connected" },
+        count("topics"),
+        count("watchers"),
+        count("messages"),
+        count("connections"),
+    );
+    counts(out, status, &format!("{path}/refused"), "not subscribed or taken:");
+    counts(out, status, &format!("{path}/disconnects"), "disconnected from subscribing:");
 }
 
 /// What a broker has missed, by reason.
@@ -223,6 +272,26 @@ mod tests {
         for (bytes, text) in table {
             assert_eq!(amount(bytes), text);
         }
+    }
+
+    #[test]
+    fn nodes_that_do_not_answer_are_shown_and_the_others_counted() {
+        let node = |failures: u32, heard: Option<u32>| {
+            json!({
+                "failures_in_a_row": failures, "heard_seconds": heard, "observed": 2,
+                "last_failure": "/temp: the peer did not acknowledge the request"
+            })
+        };
+        let nodes = json!({ "a": node(0, Some(1)), "b": node(3, Some(99)), "c": node(1, None) });
+        let text = table(&json!({ "sources": { "plant": { "nodes": nodes } } }));
+        for line in [
+            "3 nodes, 6 observed resources, 2 silent",
+            "b: heard of 99 s ago, /temp: the peer did not acknowledge the request",
+            "c: never heard of, /temp",
+        ] {
+            assert!(text.contains(line), "{line} is missing:\n{text}");
+        }
+        assert!(!text.contains("a: "), "{text}");
     }
 
     #[test]

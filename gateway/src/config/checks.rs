@@ -3,6 +3,7 @@
 //! Each rule stays silent where a value that it looks at already was told to be wrong.
 
 mod brokers;
+mod frames;
 mod routes;
 mod sources;
 
@@ -10,7 +11,9 @@ use super::findings::Findings;
 use super::layer::{Aim, Layers};
 use super::model::Config;
 use super::report::Problem;
+use super::suggest::nearest;
 use super::tree::{KeyPath, Node};
+use super::words::either;
 
 /// What the checks look at.
 struct Checks<'a> {
@@ -70,6 +73,23 @@ const PARTS: [(&str, &str, &str); 3] = [
 ];
 
 impl Checks<'_> {
+    /// Tells that the broker that is named at `path` does not exist.
+    fn check_broker(&mut self, path: &KeyPath, broker: &str) {
+        let brokers: Vec<&str> = self.whole.keys(&KeyPath::of(["brokers"])).collect();
+        if brokers.contains(&broker) || !self.findings.is_complete() {
+            return;
+        }
+        let problem = self.at(path, format!("no broker is called `{broker}`"));
+        let problem = match brokers.as_slice() {
+            [] => problem.expected(format!("expected a table [brokers.{broker}]")),
+            brokers => problem.expected(format!("expected a broker: {}", either(brokers))),
+        };
+        self.findings.add(match nearest(broker, brokers.iter().copied()) {
+            Some(similar) => problem.help(format!("did you mean `{similar}`?")),
+            None => problem,
+        });
+    }
+
     /// A problem at the value at `path`.
     fn at(&self, path: &KeyPath, title: impl Into<String>) -> Problem {
         Problem::new(title, self.layers.place(path, Aim::Value))

@@ -51,6 +51,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
+                    inner_parts(text, name, tag, variant);
                 }
             }
             Shape::Table(inner) => {
@@ -58,6 +59,25 @@ fn parts(text: &mut String, table: &Table) {
                 keys(text, inner);
             }
             Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+        }
+    }
+}
+
+/// The tables inside a part: one, or as many as the operator names.
+fn inner_parts(text: &mut String, part: &str, tag: &str, table: &Table) {
+    for (name, key) in &table.keys {
+        match &key.shape {
+            Shape::Table(inner) => {
+                heading(text, 5, &format!("`{part}.{name}` in `{tag}`"), &key.doc);
+                keys(text, inner);
+            }
+            Shape::Named(inner) => {
+                if let Shape::Table(inner) = &**inner {
+                    heading(text, 5, &format!("`{part}.{name}.NAME` in `{tag}`"), &inner.doc);
+                    keys(text, inner);
+                }
+            }
+            Shape::Tagged(_) | Shape::List(_) | Shape::Leaf(_) => {}
         }
     }
 }
@@ -72,7 +92,10 @@ fn heading(text: &mut String, level: usize, title: &str, doc: &Doc) {
 }
 
 fn keys(text: &mut String, table: &Table) {
-    let mut keys: Vec<_> = table.keys.iter().filter(|(name, _)| *name != TAG).collect();
+    // The tag of a variant stands in its title; a `type` with choices is a key like others.
+    let is_key = |key: &Key| matches!(&key.shape, Shape::Leaf(leaf) if !leaf.choices.is_empty());
+    let keys = table.keys.iter().filter(|(name, key)| *name != TAG || is_key(key));
+    let mut keys: Vec<_> = keys.collect();
     if keys.is_empty() {
         text.push_str("\nIt has no keys.\n");
         return;

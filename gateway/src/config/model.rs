@@ -3,7 +3,9 @@
 //! The doc comments here are the manual: the schema, `docs/configuration.md` and the hints of error
 //! messages are made from them.
 
+mod coap_poll;
 mod decode;
+mod frame;
 mod source;
 mod tls;
 
@@ -17,7 +19,9 @@ use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
 use crate::pipeline::{Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
+pub(crate) use coap_poll::*;
 pub(crate) use decode::*;
+pub(crate) use frame::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
 
@@ -304,6 +308,21 @@ pub(crate) enum Qos {
     AtLeastOnce,
     /// 2: released once the broker has it and cannot take it twice.
     ExactlyOnce,
+}
+
+impl Config {
+    /// Where clients of CoAP may publish to topics, or read them.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = &PubSub> {
+        self.sources.values().filter_map(|source| match &source.link {
+            Link::Coap(link) => link.ps.as_ref(),
+            Link::Serial(_)
+            | Link::Udp(_)
+            | Link::Tcp(_)
+            | Link::TcpClient(_)
+            | Link::CoapPoll(_)
+            | Link::Http(_) => None,
+        })
+    }
 }
 
 impl Default for Gateway {

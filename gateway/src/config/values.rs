@@ -8,13 +8,20 @@
 //!
 //! [`Display`]: std::fmt::Display
 
+mod authority;
 mod broker_url;
 mod broker_urls;
 mod byte_size;
+mod hex_bytes;
+mod host_port;
 mod id;
 mod interval;
 mod json_path;
+mod link_filter;
 mod named_file;
+mod network;
+mod node_url;
+mod resource_path;
 mod rules;
 mod secret;
 mod server_name;
@@ -29,14 +36,20 @@ use serde::de::{self, Unexpected};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
+pub(crate) use hex_bytes::HexBytes;
+pub(crate) use host_port::HostPort;
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
+pub(crate) use link_filter::LinkFilter;
 pub(crate) use named_file::NamedFile;
+pub(crate) use network::Network;
+pub(crate) use node_url::NodeUrl;
+pub(crate) use resource_path::ResourcePath;
 pub(crate) use rules::{
-    Address, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
-    filled_option, path, path_option, separator, size, size_option, span, span_ms, span_option,
-    whole, whole_option,
+    Address, Group, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
+    filled_option, filters, groups, path, path_option, separator, size, size_option, span, span_ms,
+    span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

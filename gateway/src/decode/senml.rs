@@ -8,23 +8,32 @@ use super::draft::{DecodeError, Draft};
 /// The name of a reading whose record has only a base name.
 const UNNAMED: &str = "value";
 
-/// Reads a pack, JSON or CBOR: JSON's arrays start with `[` or white space, which CBOR's never do.
+/// Reads a pack whose records without a name are named `value`.
 pub(crate) fn decode_pack(pack: &[u8], now: Timestamp) -> Result<Vec<Draft>, DecodeError> {
+    decode_pack_named(pack, now, UNNAMED)
+}
+
+/// Reads a pack, JSON or CBOR, whose records without a name are `unnamed`: JSON's arrays start with `[` or white space, which CBOR's never do.
+pub(super) fn decode_pack_named(
+    pack: &[u8],
+    now: Timestamp,
+    unnamed: &str,
+) -> Result<Vec<Draft>, DecodeError> {
     let is_json = matches!(pack.first(), Some(b'[' | b' ' | b'\t' | b'\r' | b'\n'));
     let (expected, records) = match is_json {
         true => ("a SenML pack in JSON", senml::json::decode(pack, now)),
         false => ("a SenML pack in CBOR", senml::cbor::decode(pack, now)),
     };
     let syntax = |error: senml::Error| DecodeError::Syntax { expected, problem: error.to_string() };
-    Ok(records.map_err(syntax)?.into_iter().flat_map(drafts).collect())
+    Ok(records.map_err(syntax)?.into_iter().flat_map(|record| drafts(record, unnamed)).collect())
 }
 
 /// The base name is the device, the record's name the reading; a sum is a reading of its own,
 /// named `{name}.sum`.
-fn drafts(record: Record) -> impl Iterator<Item = Draft> {
+fn drafts(record: Record, unnamed: &str) -> impl Iterator<Item = Draft> + use<> {
     let device = record.base_name.trim_end_matches(['/', ':', '.', '-', '_']);
     let device = Some(device.to_owned()).filter(|device| !device.is_empty());
-    let name = if record.name.is_empty() { UNNAMED.to_owned() } else { record.name };
+    let name = if record.name.is_empty() { unnamed.to_owned() } else { record.name };
     let time = match record.time_source {
         TimeSource::Absolute | TimeSource::Relative => Some(record.time),
         TimeSource::Now => None,

@@ -8,15 +8,15 @@ use proto::senml;
 use proto::{Number, Reading, TimeQuality, Timestamp, Value, base64};
 
 use crate::config::Payload;
-use crate::store::Record;
+use crate::store::{Content, Message, Record};
 
-/// What is published of a record.
-pub(super) fn encode(payload: Payload, gateway: &str, record: &Record) -> Bytes {
+/// What is published of a reading with the number `n`.
+pub(super) fn encode(payload: Payload, gateway: &str, n: u64, reading: &Reading) -> Bytes {
     match payload {
-        Payload::Json => json(gateway, record).into(),
-        Payload::SenmlJson => senml::json::encode(&[pack(record)]).into_bytes().into(),
-        Payload::SenmlCbor => senml::cbor::encode(&[pack(record)]).into(),
-        Payload::Value => value(&record.reading.value).into(),
+        Payload::Json => json(gateway, n, reading).into(),
+        Payload::SenmlJson => senml::json::encode(&[pack(reading)]).into_bytes().into(),
+        Payload::SenmlCbor => senml::cbor::encode(&[pack(reading)]).into(),
+        Payload::Value => value(&reading.value).into(),
     }
 }
 
@@ -35,25 +35,32 @@ pub(super) const fn content_type(payload: Payload, value: &Value) -> (&'static s
 
 /// A line of an export: one object that says everything about a record, whatever gateway reads it.
 pub(crate) fn export_line(record: &Record) -> Vec<u8> {
-    let reading = &record.reading;
     let mut out = Vec::with_capacity(320);
     out.extend_from_slice(br#"{"n":"#);
     integer(&mut out, record.n);
     out.extend_from_slice(br#","source":"#);
     string(&mut out, &record.source);
-    what(&mut out, reading);
-    out.extend_from_slice(br#","time":""#);
-    rfc3339(&mut out, reading.time);
-    out.extend_from_slice(br#"","received":""#);
+    match &record.content {
+        Content::Reading(reading) => {
+            what(&mut out, reading);
+            out.extend_from_slice(br#","time":""#);
+            rfc3339(&mut out, reading.time);
+            out.push(b'"');
+        }
+        Content::Message(message) => what_message(&mut out, message),
+    }
+    out.extend_from_slice(br#","received":""#);
     rfc3339(&mut out, record.received);
     out.push(b'"');
-    identity(&mut out, reading);
-    out.extend_from_slice(match reading.time_quality {
-        TimeQuality::Device => &br#","time_quality":"device"}"#[..],
-        TimeQuality::Gateway => br#","time_quality":"gateway"}"#,
-        TimeQuality::Estimated => br#","time_quality":"estimated"}"#,
-    });
-    out.push(b'\n');
+    if let Some(reading) = record.reading() {
+        identity(&mut out, reading);
+        out.extend_from_slice(match reading.time_quality {
+            TimeQuality::Device => &br#","time_quality":"device""#[..],
+            TimeQuality::Gateway => br#","time_quality":"gateway""#,
+            TimeQuality::Estimated => br#","time_quality":"estimated""#,
+        });
+    }
+    out.extend_from_slice(b"}\n");
     out
 }
 
@@ -70,9 +77,33 @@ pub(crate) fn value_object(out: &mut Vec<u8>, n: u64, reading: &Reading) {
     out.push(b'}');
 }
 
+/// A message: members after another one. A payload that is not UTF-8 is base64url.
+fn what_message(out: &mut Vec<u8>, message: &Message) {
+    out.extend_from_slice(br#","broker":"#);
+    string(out, &message.broker);
+    out.extend_from_slice(br#","topic":"#);
+    string(out, &message.topic);
+    match std::str::from_utf8(&message.payload) {
+        Ok(text) => {
+            out.extend_from_slice(br#","payload":"#);
+            string(out, text);
+        }
+        Err(_) => {
+            out.extend_from_slice(br#","payload_base64":"#);
+            string(out, &base64_text(&message.payload));
+        }
+    }
+    if let Some(content_type) = &message.content_type {
+        out.extend_from_slice(br#","content_type":"#);
+        string(out, content_type);
+    }
+    let retain = if message.retain { "true" } else { "false" };
+    out.extend_from_slice(br#","retain":"#);
+    out.extend_from_slice(retain.as_bytes());
+}
+
 /// One object; a member that is not known is left out.
-fn json(gateway: &str, record: &Record) -> Vec<u8> {
-    let reading = &record.reading;
+fn json(gateway: &str, n: u64, reading: &Reading) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(br#"{"gateway":"#);
     string(&mut out, gateway);
@@ -80,7 +111,7 @@ fn json(gateway: &str, record: &Record) -> Vec<u8> {
     out.extend_from_slice(br#","time":""#);
     rfc3339(&mut out, reading.time);
     out.extend_from_slice(br#"","n":"#);
-    integer(&mut out, record.n);
+    integer(&mut out, n);
     identity(&mut out, reading);
     estimated(&mut out, reading);
     out.push(b'}');
@@ -172,9 +203,8 @@ pub(crate) fn rfc3339_text(time: Timestamp) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// A pack of one record, named `{device}/{name}`.
-fn pack(record: &Record) -> senml::Record {
-    let reading = &record.reading;
+/// A pack of one reading, named `{device}/{name}`.
+fn pack(reading: &Reading) -> senml::Record {
     senml::Record {
         base_name: format!("{}/", senml_name(&reading.device)),
         name: senml_name(&reading.name),
@@ -213,60 +243,63 @@ mod tests {
     use super::*;
     use crate::store::tests::record;
 
+    fn reading(device: &str) -> Reading {
+        record(device, 1).reading().unwrap().clone()
+    }
+
     #[test]
     fn a_json_payload_has_what_is_known_and_nothing_else() {
-        let mut record = record("th-0001", 4711);
-        record.n = 4711;
-        record.reading.name = "temp".to_owned();
-        record.reading.value = Value::Number("21.50".parse().unwrap());
-        record.reading.time = Timestamp::from_nanos(1_795_214_340_123_000_000);
-        let text = |record: &Record| {
-            String::from_utf8(encode(Payload::Json, "greenhouse-1", record).to_vec()).unwrap()
+        let mut reading = reading("th-0001");
+        reading.name = "temp".to_owned();
+        reading.value = Value::Number("21.50".parse().unwrap());
+        reading.time = Timestamp::from_nanos(1_795_214_340_123_000_000);
+        let text = |reading: &Reading| {
+            let json = encode(Payload::Json, "greenhouse-1", 4711, reading);
+            String::from_utf8(json.to_vec()).unwrap()
         };
         assert_eq!(
-            text(&record),
+            text(&reading),
             r#"{"gateway":"greenhouse-1","device":"th-0001","name":"temp","value":21.50,"time":"2026-11-20T22:39:00.123Z","n":4711}"#
         );
-        record.reading.unit = Some("Cel".to_owned());
-        record.reading.epoch = Some(3);
-        record.reading.sequence = Some(12);
-        record.reading.time_quality = TimeQuality::Estimated;
-        record.reading.time = Timestamp::from_nanos(1_795_214_340_123_456_789);
-        record.reading.value = Value::Text("a\"b\n".to_owned());
+        reading.unit = Some("Cel".to_owned());
+        reading.epoch = Some(3);
+        reading.sequence = Some(12);
+        reading.time_quality = TimeQuality::Estimated;
+        reading.time = Timestamp::from_nanos(1_795_214_340_123_456_789);
+        reading.value = Value::Text("a\"b\n".to_owned());
         assert_eq!(
-            text(&record),
+            text(&reading),
             r#"{"gateway":"greenhouse-1","device":"th-0001","name":"temp","value":"a\"b\n","unit":"Cel","time":"2026-11-20T22:39:00.123456789Z","n":4711,"epoch":3,"seq":12,"time_quality":"estimated"}"#
         );
     }
 
     #[test]
     fn every_text_and_number_reads_back_as_it_is() {
-        let mut record = record("d", 1);
+        let mut reading = reading("d");
         let ascii: String = (0..=127_u8).map(char::from).collect();
         let texts = ["", "plain", "a b", "\"", "\\", "ü", "\u{7f}", "\u{2028}", ascii.as_str()];
-        let member = |record: &Record, name: &str| {
-            let json: serde_json::Value = serde_json::from_slice(&json("g", record)).unwrap();
+        let member = |reading: &Reading, name: &str| {
+            let json: serde_json::Value = serde_json::from_slice(&json("g", 1, reading)).unwrap();
             json[name].clone()
         };
         for text in texts {
-            record.reading.value = Value::Text(text.to_owned());
-            record.reading.device = text.to_owned();
-            record.reading.unit = Some(text.to_owned());
+            reading.value = Value::Text(text.to_owned());
+            reading.device = text.to_owned();
+            reading.unit = Some(text.to_owned());
             for name in ["value", "device", "unit"] {
-                assert_eq!(member(&record, name), *text);
+                assert_eq!(member(&reading, name), *text);
             }
         }
         for number in ["0", "-1", "1.50", "1e300", "-9223372036854775809", "18446744073709551615"] {
-            record.reading.value = Value::Number(number.parse().unwrap());
-            let text = String::from_utf8(json("g", &record)).unwrap();
+            reading.value = Value::Number(number.parse().unwrap());
+            let text = String::from_utf8(json("g", 1, &reading)).unwrap();
             assert!(text.contains(&format!(r#""value":{number},"#)), "{text}");
         }
     }
 
     #[test]
     fn a_line_of_an_export_has_what_a_record_has() {
-        let mut record = record("d\n", 1);
-        record.n = 7;
+        let mut record = Record { n: 7, ..record("d\n", 1) };
         let line = |record: &Record| String::from_utf8(export_line(record)).unwrap();
         let times = r#""time":"2026-11-20T22:39:00.123Z","received":"2026-11-20T22:39:00.123Z""#;
         assert_eq!(
@@ -275,47 +308,66 @@ mod tests {
                 r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":1,{times},"time_quality":"gateway"}}"#
             ) + "\n"
         );
-        record.reading.unit = Some("Cel".to_owned());
-        record.reading.epoch = Some(3);
-        record.reading.sequence = Some(12);
-        record.reading.time_quality = TimeQuality::Device;
-        record.reading.value = Value::Bytes(vec![0, 255]);
+        record.content = Content::Reading(Reading {
+            unit: Some("Cel".to_owned()),
+            epoch: Some(3),
+            sequence: Some(12),
+            time_quality: TimeQuality::Device,
+            value: Value::Bytes(vec![0, 255]),
+            ..reading("d\n")
+        });
         assert_eq!(
             line(&record),
             format!(
                 r#"{{"n":7,"source":"test","device":"d\n","name":"value","value":"AP8","unit":"Cel",{times},"epoch":3,"seq":12,"time_quality":"device"}}"#
             ) + "\n"
         );
+        let mut message = Message {
+            broker: "cloud".into(),
+            topic: "a/set".to_owned(),
+            payload: Bytes::from_static(b"on"),
+            retain: true,
+            content_type: Some("text/plain".to_owned()),
+        };
+        record.content = Content::Message(message.clone());
+        let received = r#""received":"2026-11-20T22:39:00.123Z"}"#;
+        assert_eq!(
+            line(&record),
+            format!(
+                r#"{{"n":7,"source":"test","broker":"cloud","topic":"a/set","payload":"on","content_type":"text/plain","retain":true,{received}"#
+            ) + "\n"
+        );
+        message.payload = Bytes::from_static(&[0, 255]);
+        message.content_type = None;
+        record.content = Content::Message(message);
+        assert!(line(&record).contains(r#""payload_base64":"AP8","retain":true"#));
     }
 
     #[test]
     fn a_senml_payload_reads_back_as_the_reading() {
-        let mut record = record("büro 1", 1);
-        record.reading.unit = Some("Cel".to_owned());
+        let mut reading = reading("büro 1");
+        reading.unit = Some("Cel".to_owned());
         let now = Timestamp::from_nanos(1_800_000_000_000_000_000);
-        let json = encode(Payload::SenmlJson, "g", &record);
-        let cbor = encode(Payload::SenmlCbor, "g", &record);
+        let json = encode(Payload::SenmlJson, "g", 1, &reading);
+        let cbor = encode(Payload::SenmlCbor, "g", 1, &reading);
         for records in [senml::json::decode(&json, now), senml::cbor::decode(&cbor, now)] {
             let [read] = &records.unwrap()[..] else { panic!("one record") };
             assert_eq!((read.base_name.as_str(), read.unit.as_deref()), ("b_ro_1/", Some("Cel")));
-            assert_eq!(
-                (read.value.as_ref(), read.time),
-                (Some(&record.reading.value), record.reading.time)
-            );
+            assert_eq!((read.value.as_ref(), read.time), (Some(&reading.value), reading.time));
         }
     }
 
     #[test]
     fn a_value_payload_is_the_value_alone() {
-        let mut record = record("d", 1);
+        let mut reading = reading("d");
         for (value, expected) in [
             (Value::Number("1.50".parse().unwrap()), &b"1.50"[..]),
             (Value::Boolean(true), b"true"),
             (Value::Text("on".to_owned()), b"on"),
             (Value::Bytes(vec![0, 255]), &[0, 255]),
         ] {
-            record.reading.value = value;
-            assert_eq!(encode(Payload::Value, "g", &record), expected);
+            reading.value = value;
+            assert_eq!(encode(Payload::Value, "g", 1, &reading), expected);
         }
     }
 }

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::Routes;
 use crate::clock;
-use crate::store::{Acknowledge, Batch, NotStored, Origin, Record, Spool};
+use crate::store::{Acknowledge, Batch, Content, Message, NotStored, Origin, Record, Spool};
 use crate::tally::Tally;
 
 /// Submissions that wait for the store; one more has to wait at its source.
@@ -30,15 +30,20 @@ pub(crate) type Receipt = oneshot::Receiver<Result<(), NotStored>>;
 #[error("the gateway cannot take readings now")]
 pub(crate) struct Busy;
 
-/// Readings that arrived together and are acknowledged together.
+/// What arrived together and is acknowledged together.
 struct Submission {
     source: Arc<str>,
-    readings: Vec<Reading>,
+    contents: Contents,
     origin: Option<Origin>,
     receipt: Option<Acknowledge>,
 }
 
-/// Where a source hands in its readings.
+enum Contents {
+    Readings(Vec<Reading>),
+    Message(Message),
+}
+
+/// Where a source hands in its readings and messages.
 #[derive(Clone)]
 pub(crate) struct Inlet {
     source: Arc<str>,
@@ -57,14 +62,33 @@ impl Inlet {
         readings: Vec<Reading>,
         origin: Option<Origin>,
     ) -> Result<Receipt, Busy> {
-        let (submission, receipt) = self.submission(readings, origin);
+        self.try_hand_in(Contents::Readings(readings), origin)
+    }
+
+    /// Hands in a message for a broker, or says that there is no room. Nothing asks whether the
+    /// broker is configured: that is who hands it in.
+    pub(crate) fn try_submit_message(
+        &self,
+        message: Message,
+        origin: Option<Origin>,
+    ) -> Result<Receipt, Busy> {
+        self.try_hand_in(Contents::Message(message), origin)
+    }
+
+    fn try_hand_in(&self, contents: Contents, origin: Option<Origin>) -> Result<Receipt, Busy> {
+        let (submission, receipt) = self.submission(contents, origin);
         self.queue.try_send(submission).map_err(|_| Busy)?;
         Ok(receipt)
     }
 
+    /// Whether there is room now.
+    pub(crate) fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
     /// Hands readings in; waits for room.
     pub(crate) async fn submit(&self, readings: Vec<Reading>) -> Result<Receipt, Busy> {
-        let (submission, receipt) = self.submission(readings, None);
+        let (submission, receipt) = self.submission(Contents::Readings(readings), None);
         self.queue.send(submission).await.map_err(|_| Busy)?;
         Ok(receipt)
     }
@@ -72,21 +96,22 @@ impl Inlet {
     /// Hands readings in that nobody waits for; waits for room.
     pub(crate) async fn submit_unacknowledged(&self, readings: Vec<Reading>) -> Result<(), Busy> {
         let source = Arc::clone(&self.source);
-        let submission = Submission { source, readings, origin: None, receipt: None };
+        let contents = Contents::Readings(readings);
+        let submission = Submission { source, contents, origin: None, receipt: None };
         self.queue.send(submission).await.map_err(|_| Busy)
     }
 
-    fn submission(&self, readings: Vec<Reading>, origin: Option<Origin>) -> (Submission, Receipt) {
+    fn submission(&self, contents: Contents, origin: Option<Origin>) -> (Submission, Receipt) {
         let (receipt, resolved) = oneshot::channel();
         let source = Arc::clone(&self.source);
-        (Submission { source, readings, origin, receipt: Some(receipt) }, resolved)
+        (Submission { source, contents, origin, receipt: Some(receipt) }, resolved)
     }
 }
 
 /// What went through the pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct IntakeStatus {
-    /// Readings that were handed to the store.
+    /// Readings and messages that were handed to the store.
     pub(crate) routed: AtomicU64,
     /// Readings that no route takes, and readings that could not be stored.
     pub(crate) dropped: Tally,
@@ -181,20 +206,14 @@ impl Intake {
     }
 
     fn take(&mut self, submission: Submission) {
-        let Submission { source, readings, mut origin, receipt } = submission;
-        let received = clock::wall();
-        let mut stored = 0;
-        for reading in readings {
-            if self.routes.take(&source, &reading) {
-                let source = Arc::clone(&source);
-                let origin = origin.take();
-                self.batch.push(Record { n: 0, source, reading, received, origin });
-                stored += 1;
-            } else {
-                let example = || format!("{source}: {} {}", reading.device, reading.name);
-                self.status.dropped.count("unrouted", example);
+        let Submission { source, contents, origin, receipt } = submission;
+        let stored = match contents {
+            Contents::Readings(readings) => self.take_readings(&source, readings, origin),
+            Contents::Message(message) => {
+                self.push(&source, Content::Message(message), origin);
+                1
             }
-        }
+        };
         self.status.routed.fetch_add(stored, Ordering::Relaxed);
         match receipt {
             // Nothing of it is wanted: there is nothing to wait for.
@@ -202,6 +221,31 @@ impl Intake {
             Some(receipt) => self.receipts.push(receipt),
             None => {}
         }
+    }
+
+    /// Takes those that a route takes, and says how many they are.
+    fn take_readings(
+        &mut self,
+        source: &Arc<str>,
+        readings: Vec<Reading>,
+        mut origin: Option<Origin>,
+    ) -> u64 {
+        let mut stored = 0;
+        for reading in readings {
+            if self.routes.take(source, &reading) {
+                self.push(source, Content::Reading(reading), origin.take());
+                stored += 1;
+            } else {
+                let example = || format!("{source}: {} {}", reading.device, reading.name);
+                self.status.dropped.count("unrouted", example);
+            }
+        }
+        stored
+    }
+
+    fn push(&mut self, source: &Arc<str>, content: Content, origin: Option<Origin>) {
+        let (source, received) = (Arc::clone(source), clock::wall());
+        self.batch.push(Record { n: 0, source, content, received, origin });
     }
 
     /// Hands the batch to the store; resolves with what came of it.
@@ -224,5 +268,19 @@ impl Intake {
             warn!(readings, %reason, "readings were refused");
             self.status.dropped.add(name, readings, || reason.to_string());
         }
+    }
+}
+
+#[cfg(test)]
+impl Inlet {
+    /// An inlet with room for so many submissions, and what settles the first of them, if there is
+    /// one.
+    pub(crate) fn for_test(room: usize) -> (Self, impl FnMut(Result<(), NotStored>) -> bool) {
+        let (queue, mut submissions) = mpsc::channel::<Submission>(room);
+        let settle = move |outcome| match submissions.try_recv() {
+            Ok(submission) => submission.receipt.is_some_and(|r| r.send(outcome).is_ok()),
+            Err(_) => false,
+        };
+        (Self { source: "".into(), queue }, settle)
     }
 }

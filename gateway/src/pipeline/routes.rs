@@ -1,5 +1,7 @@
-//! Which readings go to which broker, and as what.
+//! What goes to which broker, and as what: readings by the routes, messages as they are.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -11,17 +13,21 @@ use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
 use crate::config::{Config, Id, Payload, Qos};
-use crate::store::Record;
+use crate::store::{Content, Message, Record};
 
 /// What a PUBLISH needs besides topic and payload: the fixed header (2 to 5 bytes), the topic's
 /// length (2) and the packet identifier (2), MQTT 5 §3.3.
 const PUBLISH_OVERHEAD: usize = 7;
+/// The quality of service of messages: they are released once the broker acknowledges them.
+const MESSAGE_QOS: QoS = QoS::AtLeastOnce;
 
 /// All routes.
 #[derive(Debug)]
 pub(crate) struct Routes {
     gateway: String,
     routes: Vec<Route>,
+    /// Brokers for which there may be messages beside the readings.
+    addressed: BTreeSet<Id>,
 }
 
 #[derive(Debug)]
@@ -85,8 +91,8 @@ impl Publish {
 /// What MQTT 5 carries beside topic and payload (MQTT 5 §3.3.2.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PublishProperties {
-    /// MIME type.
-    pub(crate) content_type: &'static str,
+    /// MIME type, where it is known.
+    pub(crate) content_type: Option<Cow<'static, str>>,
     /// Whether the payload is UTF-8.
     pub(crate) is_text: bool,
     /// How long the message is worth something.
@@ -99,6 +105,7 @@ pub(crate) struct PublishProperties {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserProperties {
     pub(crate) n: u64,
+    /// Empty for a message, which is of no device.
     pub(crate) device: String,
     pub(crate) epoch: Option<u32>,
     pub(crate) sequence: Option<u64>,
@@ -137,6 +144,11 @@ impl Routes {
         Self {
             gateway: config.gateway.id.to_string(),
             routes: config.routes.iter().map(route).collect(),
+            addressed: config
+                .bridges()
+                .filter(|b| !b.publish.is_empty())
+                .map(|b| b.broker.clone())
+                .collect(),
         }
     }
 
@@ -153,7 +165,10 @@ impl Routes {
     /// The highest quality of service with which anything is published at a broker.
     pub(crate) fn highest_qos(&self, broker: &str) -> QoS {
         let to_broker = self.routes.iter().filter(|route| route.goes_to(broker));
-        to_broker.map(|route| route.qos).max_by_key(|&qos| qos as u8).unwrap_or(QoS::AtMostOnce)
+        let is_addressed = self.addressed.iter().any(|id| id.as_str() == broker);
+        let of_messages = is_addressed.then_some(MESSAGE_QOS);
+        let all = to_broker.map(|route| route.qos).chain(of_messages);
+        all.max_by_key(|&qos| qos as u8).unwrap_or(QoS::AtMostOnce)
     }
 
     /// A fingerprint of the routes with `live_first` to a broker, if there are any.
@@ -176,11 +191,22 @@ impl Routes {
         record: &'a Record,
         now: Timestamp,
     ) -> impl Iterator<Item = Result<Publish, Expired>> + 'a {
-        self.routes
-            .iter()
-            .filter(|route| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
-            .filter(|route| route.takes(&record.source, &record.reading))
-            .map(move |route| self.publish(route, recipient, record, now))
+        let (reading, message) = match &record.content {
+            Content::Reading(reading) => (Some(reading), None),
+            Content::Message(message) => (None, Some(message)),
+        };
+        let routed = reading.into_iter().flat_map(move |reading| {
+            self.routes
+                .iter()
+                .filter(|route| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
+                .filter(|route| route.takes(&record.source, reading))
+                .map(move |route| self.publish(route, recipient, record, reading, now))
+        });
+        let addressed = message
+            .filter(|message| *message.broker == *recipient.broker)
+            .filter(|_| recipient.share != Share::LiveFirst)
+            .map(|message| Ok(publish_message(recipient, record.n, message)));
+        routed.chain(addressed)
     }
 
     fn publish(
@@ -188,9 +214,9 @@ impl Routes {
         route: &Route,
         recipient: &Recipient,
         record: &Record,
+        reading: &Reading,
         now: Timestamp,
     ) -> Result<Publish, Expired> {
-        let reading = &record.reading;
         let left = match route.expiry {
             None => None,
             Some(expiry) => match time_left(reading.time, expiry, now) {
@@ -213,7 +239,7 @@ impl Routes {
             });
             let (content_type, is_text) = content_type(route.payload, &reading.value);
             Box::new(PublishProperties {
-                content_type,
+                content_type: Some(content_type.into()),
                 is_text,
                 expiry_seconds: left.map(whole_seconds),
                 response_topic: route.response_topic.as_ref().map(|topic| topic.render(&fields)),
@@ -222,7 +248,7 @@ impl Routes {
         });
         Ok(Publish {
             topic: route.topic.render(&fields),
-            payload: encode(route.payload, &self.gateway, record),
+            payload: encode(route.payload, &self.gateway, record.n, reading),
             qos: route.qos,
             retain: route.retain,
             properties,
@@ -232,6 +258,32 @@ impl Routes {
     /// How many readings each route has taken.
     pub(crate) fn taken(&self) -> impl Iterator<Item = (&Id, u64)> {
         self.routes.iter().map(|route| (&route.id, route.taken.load(Ordering::Relaxed)))
+    }
+}
+
+/// A message is published as it is.
+fn publish_message(recipient: &Recipient, n: u64, message: &Message) -> Publish {
+    let properties = recipient.properties.then(|| {
+        let user = recipient.user_properties.then(|| UserProperties {
+            n,
+            device: String::new(),
+            epoch: None,
+            sequence: None,
+        });
+        Box::new(PublishProperties {
+            content_type: message.content_type.clone().map(Cow::Owned),
+            is_text: false,
+            expiry_seconds: None,
+            response_topic: None,
+            user,
+        })
+    });
+    Publish {
+        topic: message.topic.clone(),
+        payload: message.payload.clone(),
+        qos: MESSAGE_QOS,
+        retain: message.retain,
+        properties,
     }
 }
 

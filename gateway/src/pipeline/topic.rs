@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 /// The longest topic that MQTT can carry (MQTT 3.1.1 §1.5.3).
-const MAX_TOPIC: usize = 65_535;
+pub(crate) const MAX_TOPIC: usize = 65_535;
 
 /// A topic with fields to fill in; what it renders always is a valid topic name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +93,11 @@ pub(super) fn mqtt_text(text: &str) -> String {
         if is_refused(c) { push_encoded(&mut clean, c) } else { clean.push(c) }
     }
     clean
+}
+
+/// Whether any broker takes this text in a topic or a filter.
+pub(crate) fn is_mqtt_text(text: &str) -> bool {
+    !text.contains(is_refused)
 }
 
 /// Control characters and Unicode's non-characters, for which a broker may end the connection

@@ -34,7 +34,7 @@ use self::events::Watchers;
 use self::resources::Resources;
 use super::clients::{Clients, listen};
 use super::latest::{self, Latest};
-use super::{Context, SourceError, Statuses};
+use super::{Context, SourceError, Surroundings};
 use crate::config::HttpLink;
 use crate::store::Spool;
 use crate::supervisor::Supervisor;
@@ -50,8 +50,7 @@ impl HttpSource {
     pub(super) fn open(
         context: Context,
         link: &HttpLink,
-        spool: Spool,
-        statuses: &Arc<Statuses>,
+        surroundings: &Surroundings,
     ) -> Result<Self, SourceError> {
         let listener = listen(link.bind);
         let listener =
@@ -65,11 +64,12 @@ impl HttpSource {
             latest: Latest::new().into(),
             access: Access::new(link.token.clone()),
             bodies: Bodies::new(link.max_body.bytes(), timeout),
-            watchers: Watchers::new(Arc::clone(statuses)),
+            watchers: Watchers::new(Arc::clone(&surroundings.statuses)),
             timeout,
             stop: CancellationToken::new(),
         };
         let clients = Clients::new(vec![listener], link.max_clients);
+        let spool = surroundings.spool.clone();
         Ok(Self { resources: resources.into(), clients, spool })
     }
 

@@ -46,7 +46,9 @@ impl Latest {
     pub(super) fn store<'a>(&self, records: impl IntoIterator<Item = &'a Record>) {
         let mut kept = self.kept();
         for record in records {
-            kept.insert(record.n, &record.reading);
+            if let Some(reading) = record.reading() {
+                kept.insert(record.n, reading);
+            }
         }
         let newest = kept.by_number.last_key_value().map_or(0, |(number, _)| *number);
         drop(kept);
@@ -161,6 +163,8 @@ mod tests {
     use super::*;
     use proto::{TimeQuality, Timestamp};
 
+    use crate::store::Content;
+
     fn record(n: u64, device: &str, name: &str, value: Value) -> Record {
         let reading = Reading {
             device: device.to_owned(),
@@ -173,7 +177,8 @@ mod tests {
             sequence: None,
         };
         let received = reading.time;
-        Record { n, source: "s".into(), reading, received, origin: None }
+        let content = Content::Reading(reading);
+        Record { n, source: "s".into(), content, received, origin: None }
     }
 
     fn number(value: u64) -> Value {

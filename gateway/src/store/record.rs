@@ -1,41 +1,79 @@
-//! A reading as it lies in the store: one CBOR array (RFC 8949).
+//! What lies in the store: a reading or a message, as one CBOR array (RFC 8949).
 //!
 //! ```text
-//! [source, device, name, unit | null, value, time_ns, time_quality, epoch | null, sequence | null,
-//!  received_ns, origin | null]
+//! reading = [source, device, name, unit | null, value, time_ns, time_quality, epoch | null,
+//!            sequence | null, received_ns, origin | null]
+//! message = [source, null, broker, topic, payload, retain, content_type | null,
+//!            received_ns, origin | null]
 //! value  = number: integer | 4([exponent, mantissa]) ; text: text ; boolean: bool ; bytes: bytes
-//! origin = [peer, message_id, token]
+//! origin = [peer, message_id, token] ; CoAP
+//!        | [device, epoch, sequence] ; the link protocol
 //! ```
 //! Fields may be added at the end; a reader skips what it does not know.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use minicbor::data::{IanaTag, Tag, Type};
 use minicbor::{Decoder, Encoder};
+use proto::link::Ticket;
 use proto::{Number, Reading, TimeQuality, Timestamp, Value};
 
-/// A reading with its number and where it came from.
+/// A reading or a message, with its number and where it came from.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Record {
     /// The number that the store gave it.
     pub(crate) n: u64,
     /// Name of the source.
     pub(crate) source: Arc<str>,
-    /// The reading.
-    pub(crate) reading: Reading,
+    /// What it is about.
+    pub(crate) content: Content,
     /// When it arrived, by the gateway's clock.
     pub(crate) received: Timestamp,
     /// The message it arrived in, where a retransmission of that message can be told.
     pub(crate) origin: Option<Origin>,
 }
 
-/// What identifies a CoAP message (RFC 7252 §4.5).
+/// What a record is about.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) enum Content {
+    /// A value, which the routes turn into messages.
+    Reading(Reading),
+    /// A message, which one broker gets as it is.
+    Message(Message),
+}
+
+/// A message for one broker, whatever the routes say.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Origin {
-    pub(crate) peer: SocketAddr,
-    pub(crate) message_id: u16,
-    pub(crate) token: Vec<u8>,
+pub(crate) struct Message {
+    /// Name of the broker.
+    pub(crate) broker: Arc<str>,
+    pub(crate) topic: String,
+    pub(crate) payload: Bytes,
+    /// Whether the broker keeps it for new subscribers.
+    pub(crate) retain: bool,
+    /// Its MIME type, where that is known.
+    pub(crate) content_type: Option<String>,
+}
+
+impl Record {
+    /// The reading, where it is one.
+    pub(crate) const fn reading(&self) -> Option<&Reading> {
+        match &self.content {
+            Content::Reading(reading) => Some(reading),
+            Content::Message(_) => None,
+        }
+    }
+}
+
+/// What identifies a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Origin {
+    /// Of CoAP (RFC 7252 §4.5).
+    Coap { peer: SocketAddr, message_id: u16, token: Vec<u8> },
+    /// Of the link protocol.
+    Link(Ticket),
 }
 
 /// Bytes in the store are not a record.
@@ -64,8 +102,40 @@ pub(super) fn encode(out: &mut Vec<u8>, record: &Record) {
 type Encoded = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
 
 fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
-    let reading = &record.reading;
-    e.array(11)?.str(&record.source)?.str(&reading.device)?.str(&reading.name)?;
+    match &record.content {
+        Content::Reading(reading) => {
+            e.array(11)?.str(&record.source)?;
+            encode_reading(e, reading)?;
+        }
+        Content::Message(message) => {
+            e.array(9)?.str(&record.source)?.null()?;
+            encode_message(e, message)?;
+        }
+    }
+    e.i64(record.received.as_nanos())?;
+    match &record.origin {
+        Some(Origin::Coap { peer, message_id, token }) => {
+            e.array(3)?.str(&peer.to_string())?.u16(*message_id)?.bytes(token)?
+        }
+        Some(Origin::Link(Ticket { device, epoch, sequence })) => {
+            e.array(3)?.u32(*device)?.u32(*epoch)?.u16(*sequence)?
+        }
+        None => e.null()?,
+    };
+    Ok(())
+}
+
+fn encode_message(e: &mut Encoder<&mut Vec<u8>>, message: &Message) -> Encoded {
+    e.str(&message.broker)?.str(&message.topic)?.bytes(&message.payload)?.bool(message.retain)?;
+    match &message.content_type {
+        Some(content_type) => e.str(content_type)?,
+        None => e.null()?,
+    };
+    Ok(())
+}
+
+fn encode_reading(e: &mut Encoder<&mut Vec<u8>>, reading: &Reading) -> Encoded {
+    e.str(&reading.device)?.str(&reading.name)?;
     match &reading.unit {
         Some(unit) => e.str(unit)?,
         None => e.null()?,
@@ -82,15 +152,6 @@ fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
     };
     match reading.sequence {
         Some(sequence) => e.u64(sequence)?,
-        None => e.null()?,
-    };
-    e.i64(record.received.as_nanos())?;
-    match &record.origin {
-        Some(origin) => e
-            .array(3)?
-            .str(&origin.peer.to_string())?
-            .u16(origin.message_id)?
-            .bytes(&origin.token)?,
         None => e.null()?,
     };
     Ok(())
@@ -124,28 +185,45 @@ fn encode_value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Encoded {
 /// Reads one record.
 pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record, RecordError> {
     let mut d = Decoder::new(bytes);
-    if d.array()?.is_some_and(|len| len < 11) {
+    let fields = d.array()?.unwrap_or(u64::MAX);
+    let source = sources.shared(d.str()?);
+    let is_message = d.datatype()? == Type::Null;
+    if fields < if is_message { 9 } else { 11 } {
         return Err(RecordError("fields are missing"));
     }
-    Ok(Record {
-        n,
-        source: sources.shared(d.str()?),
-        reading: Reading {
-            device: d.str()?.to_owned(),
-            name: d.str()?.to_owned(),
-            unit: d.decode::<Option<&str>>()?.map(str::to_owned),
-            value: decode_value(&mut d)?,
-            time: Timestamp::from_nanos(d.i64()?),
-            time_quality: match d.u8()? {
-                0 => TimeQuality::Device,
-                1 => TimeQuality::Gateway,
-                _ => TimeQuality::Estimated,
-            },
-            epoch: d.decode()?,
-            sequence: d.decode()?,
+    let content = match is_message {
+        true => Content::Message(decode_message(&mut d)?),
+        false => Content::Reading(decode_reading(&mut d)?),
+    };
+    let received = Timestamp::from_nanos(d.i64()?);
+    Ok(Record { n, source, content, received, origin: decode_origin(&mut d)? })
+}
+
+fn decode_message(d: &mut Decoder<'_>) -> Result<Message, RecordError> {
+    d.null()?;
+    Ok(Message {
+        broker: d.str()?.into(),
+        topic: d.str()?.to_owned(),
+        payload: Bytes::copy_from_slice(d.bytes()?),
+        retain: d.bool()?,
+        content_type: d.decode::<Option<&str>>()?.map(str::to_owned),
+    })
+}
+
+fn decode_reading(d: &mut Decoder<'_>) -> Result<Reading, RecordError> {
+    Ok(Reading {
+        device: d.str()?.to_owned(),
+        name: d.str()?.to_owned(),
+        unit: d.decode::<Option<&str>>()?.map(str::to_owned),
+        value: decode_value(d)?,
+        time: Timestamp::from_nanos(d.i64()?),
+        time_quality: match d.u8()? {
+            0 => TimeQuality::Device,
+            1 => TimeQuality::Gateway,
+            _ => TimeQuality::Estimated,
         },
-        received: Timestamp::from_nanos(d.i64()?),
-        origin: decode_origin(&mut d)?,
+        epoch: d.decode()?,
+        sequence: d.decode()?,
     })
 }
 
@@ -183,10 +261,14 @@ fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {
         return Ok(None);
     }
     d.array()?;
-    Ok(Some(Origin {
-        peer: d.str()?.parse().map_err(|_| RecordError("a peer that is no address"))?,
-        message_id: d.u16()?,
-        token: d.bytes()?.to_vec(),
+    Ok(Some(if d.datatype()? == Type::String {
+        Origin::Coap {
+            peer: d.str()?.parse().map_err(|_| RecordError("a peer that is no address"))?,
+            message_id: d.u16()?,
+            token: d.bytes()?.to_vec(),
+        }
+    } else {
+        Origin::Link(Ticket { device: d.u32()?, epoch: d.u32()?, sequence: d.u16()? })
     }))
 }
 
@@ -223,6 +305,27 @@ mod tests {
         ]
     }
 
+    /// It reads back, and no part of it is a record.
+    fn check(record: &Record) {
+        let mut bytes = Vec::new();
+        encode(&mut bytes, record);
+        assert_eq!(&decode(7, &bytes, &mut Names::default()).unwrap(), record);
+        for end in 0..bytes.len() {
+            assert!(decode(7, &bytes[..end], &mut Names::default()).is_err());
+        }
+    }
+
+    fn origins() -> impl Strategy<Value = Origin> {
+        prop_oneof![
+            any::<(([u8; 4], u16), u16, Vec<u8>)>().prop_map(|(peer, message_id, token)| {
+                Origin::Coap { peer: peer.into(), message_id, token }
+            }),
+            any::<(u32, u32, u16)>().prop_map(|(device, epoch, sequence)| {
+                Origin::Link(Ticket { device, epoch, sequence })
+            }),
+        ]
+    }
+
     proptest! {
         #[test]
         fn a_record_reads_back(
@@ -230,21 +333,38 @@ mod tests {
             value in values(),
             times in any::<(i64, i64)>(),
             identity in any::<(Option<u32>, Option<u64>)>(),
-            origin in proptest::option::of((any::<([u8; 4], u16)>(), any::<u16>(), any::<Vec<u8>>())),
+            origin in proptest::option::of(origins()),
         ) {
-            let origin = origin.map(|(peer, message_id, token)| Origin { peer: peer.into(), message_id, token });
             let reading = Reading {
                 device: names.0, name: names.1, unit: Some(names.2).filter(|u| !u.is_empty()), value,
                 time: Timestamp::from_nanos(times.0), time_quality: TimeQuality::Estimated,
                 epoch: identity.0, sequence: identity.1,
             };
-            let record = Record { n: 7, source: "s".into(), reading, received: Timestamp::from_nanos(times.1), origin };
-            let mut bytes = Vec::new();
-            encode(&mut bytes, &record);
-            prop_assert_eq!(&decode(7, &bytes, &mut Names::default()).unwrap(), &record);
-            for end in 0..bytes.len() {
-                prop_assert!(decode(7, &bytes[..end], &mut Names::default()).is_err());
-            }
+            check(&Record {
+                n: 7,
+                source: "s".into(),
+                content: Content::Reading(reading),
+                received: Timestamp::from_nanos(times.1),
+                origin,
+            });
+        }
+
+        #[test]
+        fn a_message_reads_back(
+            topic in ".+",
+            payload in any::<Vec<u8>>(),
+            retain in any::<bool>(),
+            content_type in proptest::option::of(".*"),
+        ) {
+            let message =
+                Message { broker: "b".into(), topic, payload: payload.into(), retain, content_type };
+            check(&Record {
+                n: 7,
+                source: "s".into(),
+                content: Content::Message(message),
+                received: Timestamp::from_nanos(1),
+                origin: None,
+            });
         }
 
         #[test]

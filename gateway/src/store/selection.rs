@@ -74,7 +74,9 @@ impl Choice<'_> {
         (self.lanes.is_empty() || self.lanes.iter().any(|lane| lane.is_pending(record.n)))
             && from_ns.is_none_or(|from| received >= from)
             && to_ns.is_none_or(|to| received < to)
-            && device.as_ref().is_none_or(|device| device.matches(&record.reading.device))
+            && device.as_ref().is_none_or(|device| {
+                record.reading().is_some_and(|reading| device.matches(&reading.device))
+            })
     }
 }
 

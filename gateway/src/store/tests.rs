@@ -16,7 +16,7 @@ use proto::{Reading, TimeQuality, Timestamp, Value};
 use super::cursor::{Cursor, Cursors};
 use super::log::Log as _;
 use super::sqlite::SqliteLog;
-use super::{Batch, DeadLetter, Progress, Record, StoreError};
+use super::{Batch, Content, DeadLetter, Progress, Record, StoreError};
 
 const QUOTA: u64 = 64 * 1024 * 1024;
 /// Longer than [`super::KEEP`].
@@ -27,19 +27,24 @@ const FILES: [&str; 3] = ["spool.db", "spool.db-wal", "numbers"];
 
 /// A record of `device` whose value is `value`.
 pub(crate) fn record(device: &str, value: u64) -> Record {
+    record_of(device, Value::Number(value.into()))
+}
+
+/// The same with any value.
+fn record_of(device: &str, value: Value) -> Record {
     Record {
         n: 0,
         source: "test".into(),
-        reading: Reading {
+        content: Content::Reading(Reading {
             device: device.to_owned(),
             name: "value".to_owned(),
             unit: None,
-            value: Value::Number(value.into()),
+            value,
             time: now(),
             time_quality: TimeQuality::Gateway,
             epoch: None,
             sequence: None,
-        },
+        }),
         received: now(),
         origin: None,
     }
@@ -126,7 +131,8 @@ fn append(log: &mut SqliteLog, values: impl IntoIterator<Item = u64>) -> u64 {
 }
 
 fn value(record: &Record) -> u64 {
-    let Value::Number(value) = &record.reading.value else { panic!("{record:?}") };
+    let value = record.reading().map(|reading| &reading.value);
+    let Some(Value::Number(value)) = value else { panic!("{record:?}") };
     u64::try_from(value.as_integer().unwrap()).unwrap()
 }
 
@@ -234,8 +240,7 @@ fn a_full_store_refuses_and_takes_again_once_records_are_released() {
     let folder = Folder::new();
     let (mut log, _) = folder.open_with(1024 * 1024);
     let big = || {
-        let mut big = record("d", 1);
-        big.reading.value = Value::Text("x".repeat(50_000));
+        let big = record_of("d", Value::Text("x".repeat(50_000)));
         let mut batch = Batch::default();
         batch.push(big);
         batch

@@ -17,6 +17,47 @@ pub const SENML_JSON: u16 = 110;
 /// application/senml+cbor (RFC 8428 §12.3)
 pub const SENML_CBOR: u16 = 112;
 
+/// Content-Formats and their media types (IANA, CoAP Content-Formats), without content coding.
+const MEDIA_TYPES: &[(u16, &str)] = &[
+    (TEXT_PLAIN, "text/plain"),
+    (LINK_FORMAT, "application/link-format"),
+    (41, "application/xml"),
+    (OCTET_STREAM, "application/octet-stream"),
+    (47, "application/exi"),
+    (JSON, "application/json"),
+    (51, "application/json-patch+json"),
+    (52, "application/merge-patch+json"),
+    (CBOR, "application/cbor"),
+    (61, "application/cwt"),
+    (62, "application/multipart-core"),
+    (63, "application/cbor-seq"),
+    (SENML_JSON, "application/senml+json"),
+    (111, "application/sensml+json"),
+    (SENML_CBOR, "application/senml+cbor"),
+    (113, "application/sensml+cbor"),
+    (114, "application/senml-exi"),
+    (310, "application/senml+xml"),
+    (22, "image/jpeg"),
+    (23, "image/png"),
+    (21, "image/gif"),
+    (30000, "image/svg+xml"),
+    (20000, "text/css"),
+    (10002, "application/javascript"),
+];
+
+/// The media type that a Content-Format stands for, where it is one of those that are known here.
+pub fn media_type(format: u16) -> Option<&'static str> {
+    MEDIA_TYPES.iter().find(|(known, _)| *known == format).map(|(_, name)| *name)
+}
+
+/// The Content-Format of a media type such as `text/plain; charset=utf-8`, where there is one. Its
+/// parameters do not count, its case neither (RFC 9110 §8.3.1).
+pub fn of_media_type(text: &str) -> Option<u16> {
+    let name = text.split(';').next().unwrap_or_default().trim();
+    let known = MEDIA_TYPES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+    known.map(|(format, _)| *format)
+}
+
 impl Request {
     /// Which of the `offered` formats, the preferred one first, the response has to have, or the
     /// 4.06 to answer (RFC 7252 §5.10.4). A caller that offers nothing has no such resource.
@@ -53,6 +94,16 @@ mod tests {
         assert_eq!(get.clone().accept(JSON).negotiate(&[SENML_JSON, JSON]), Ok(JSON));
         let refused = get.accept(CBOR).negotiate(&[SENML_JSON, JSON]).unwrap_err();
         assert_eq!(refused, Response::new(Code::NOT_ACCEPTABLE));
+    }
+
+    #[test]
+    fn a_media_type_is_its_content_format_and_back() {
+        for (format, name) in MEDIA_TYPES {
+            assert_eq!((media_type(*format), of_media_type(name)), (Some(*name), Some(*format)));
+        }
+        assert_eq!(of_media_type("Text/Plain ; charset=UTF-8"), Some(TEXT_PLAIN));
+        assert_eq!((of_media_type("application/x"), of_media_type("")), (None, None));
+        assert_eq!(media_type(65_000), None);
     }
 
     #[test]

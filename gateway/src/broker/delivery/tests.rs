@@ -11,7 +11,7 @@ use crate::broker::session::tests::model::ModelBroker;
 use crate::broker::{Resent, What};
 use crate::config::Config;
 use crate::store::tests::{Folder, record};
-use crate::store::{Batch, Lane as StoreLane, Limits, Policy, WhenFull};
+use crate::store::{Batch, Content, Lane as StoreLane, Limits, Policy, WhenFull};
 
 const START: Timestamp = Timestamp::from_nanos(1_795_214_340_000_000_000);
 
@@ -67,7 +67,8 @@ impl Site {
             for device in 0..devices {
                 let mut record = record(&format!("d{device}"), value);
                 record.received = self.wall();
-                record.reading = Reading { time: self.wall(), ..record.reading };
+                let reading = record.reading().unwrap().clone();
+                record.content = Content::Reading(Reading { time: self.wall(), ..reading });
                 batch.push(record);
             }
         }

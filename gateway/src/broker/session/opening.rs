@@ -3,13 +3,14 @@
 use proto::Instant;
 use rumqttc::mqttbytes::QoS;
 
+use super::super::pulse::Pulse;
 use super::super::wire::{ConnAck, Connect, Will, code};
 use super::terms::Terms;
 use super::{Event, Session, SessionError, State};
 use crate::config::Protocol;
 
 /// How long the broker keeps the session of a gateway that does not come back, in seconds.
-pub(super) const SESSION_EXPIRY: u32 = 24 * 60 * 60;
+pub(in crate::broker) const SESSION_EXPIRY: u32 = 24 * 60 * 60;
 
 /// What the broker may hold of a session that is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +30,8 @@ impl Session {
         self.terms = Terms::of(&self.options);
         self.incoming.clear();
         self.writer.reset();
-        self.last_received = now;
-        (self.ping_sent, self.status_due) = (None, None);
+        self.pulse = Pulse::new(now);
+        self.status_due = None;
         match self.memory {
             Memory::Ours => self.inflight.suspend(now),
             Memory::Stale | Memory::Empty => self.inflight.clear(),
@@ -49,9 +50,10 @@ impl Session {
             keep_alive: u16::try_from(options.keep_alive.as_secs()).unwrap_or(u16::MAX),
             clean: !self.keeps() || self.discards(),
             session_expiry: if self.keeps() && !self.discards() { SESSION_EXPIRY } else { 0 },
+            receive_maximum: None,
             will: (!self.discards()).then_some(will),
         };
-        Ok(self.writer.connect(now, &connect)?)
+        Ok(self.writer.outlet.connect(now, &connect)?)
     }
 
     pub(super) fn handle_connack(

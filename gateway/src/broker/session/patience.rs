@@ -22,12 +22,12 @@ impl Session {
         if overdue(self.inflight.oldest()) {
             return Err(SessionError::Unacknowledged(patience));
         }
-        if overdue(self.silent_since()) {
+        if overdue(self.pulse.silent_since()) {
             return Err(SessionError::Silent(patience));
         }
-        if self.ping_sent.is_none() && now >= self.next_ping() {
-            self.writer.pingreq(now)?;
-            self.ping_sent = Some(now);
+        if self.next_ping().is_some_and(|due| now >= due) {
+            self.writer.outlet.pingreq(now)?;
+            self.pulse.handle_ping(now);
         }
         Ok(())
     }
@@ -38,26 +38,19 @@ impl Session {
         if self.state != State::Connected {
             return self.waiting_since() + patience;
         }
-        let waits = [self.inflight.oldest(), self.silent_since()];
+        let waits = [self.inflight.oldest(), self.pulse.silent_since()];
         let answer = waits.into_iter().flatten().min().map(|since| since + patience);
-        match (self.ping_sent, answer) {
-            (Some(_), Some(answer)) => answer,
-            (_, Some(answer)) => answer.min(self.next_ping()),
-            (_, None) => self.next_ping(),
-        }
+        let due = [answer, self.next_ping()].into_iter().flatten().min();
+        // A ping is due, or an answer to one.
+        due.unwrap_or(Instant::FAR_FUTURE)
     }
 
     /// Since when CONNECT waits for an answer, or DISCONNECT to be sent.
     fn waiting_since(&self) -> Instant {
-        self.writer.last_sent.max(self.last_received)
+        self.writer.outlet.last_sent.max(self.pulse.last_received())
     }
 
-    fn next_ping(&self) -> Instant {
-        self.writer.last_sent.min(self.last_received) + self.terms.keep_alive
-    }
-
-    /// Since when nothing has come although a ping asks for it.
-    fn silent_since(&self) -> Option<Instant> {
-        self.ping_sent.map(|sent| sent.max(self.last_received))
+    fn next_ping(&self) -> Option<Instant> {
+        self.pulse.next_ping(self.writer.outlet.last_sent, self.terms.keep_alive)
     }
 }

@@ -463,10 +463,11 @@ fn the_wire_log_shows_packets_of_both_directions_and_no_password() {
             login: Some(("u".to_owned(), "secret".to_owned())),
             ..options(protocol)
         });
-        session.set_wire_log(true);
+        session.wire_log().set(true);
         session.handle_connected(START).unwrap();
         session.handle_bytes(START, &connack(protocol, false, 0, &[])).unwrap();
-        let log: Vec<WireEntry> = std::iter::from_fn(|| session.poll_wire()).collect();
+        let log: Vec<crate::broker::WireEntry> =
+            std::iter::from_fn(|| session.wire_log().poll()).collect();
         let kinds: Vec<_> = log.iter().map(|entry| (entry.direction, entry.kind)).collect();
         assert_eq!(
             kinds,
@@ -480,8 +481,8 @@ fn the_wire_log_shows_packets_of_both_directions_and_no_password() {
         assert!(log.iter().all(|entry| !entry.hex.contains(&hex("secret"))));
         assert_eq!(log[2].topic.as_deref(), Some("s"));
         assert_eq!((log[1].reason, log[2].id, log[2].payload), (Some(0), Some(1), Some(6)));
-        session.set_wire_log(false);
+        session.wire_log().set(false);
         session.publish_status(START, "offline").unwrap();
-        assert_eq!(session.poll_wire(), None);
+        assert_eq!(session.wire_log().poll(), None);
     }
 }

@@ -1,20 +1,17 @@
-//! What is to be sent, written packet by packet.
+//! Publishes, as they are to be sent.
 
 use std::time::Duration;
 
-use bytes::BytesMut;
 use proto::Instant;
 use rumqttc::mqttbytes::QoS;
 
 use super::super::alias::{Aliases, Name};
-use super::super::wire::{self, Connect, PublishHead, WriteError};
-use super::super::wire_log::{Direction, WireLog};
+use super::super::outlet::Outlet;
+use super::super::wire::{self, PublishHead, WriteError};
 use super::terms::Terms;
 use crate::config::Protocol;
-use crate::pipeline::Publish;
+use crate::pipeline::{MAX_TOPIC, Publish};
 
-/// The longest topic that MQTT can carry (MQTT 5 §1.5.4).
-const MAX_TOPIC: usize = 65_535;
 /// The most by which a topic alias makes a packet longer: the property (3 bytes) and the growth of
 /// two lengths.
 const ALIAS_OVERHEAD: usize = 5;
@@ -22,11 +19,8 @@ const ALIAS_OVERHEAD: usize = 5;
 /// The way out of one session.
 #[derive(Debug)]
 pub(super) struct Writer {
-    protocol: Protocol,
-    pub(super) out: BytesMut,
+    pub(super) outlet: Outlet,
     pub(super) aliases: Aliases,
-    pub(super) log: WireLog,
-    pub(super) last_sent: Instant,
     /// The properties of the publish that was prepared last.
     properties: Vec<u8>,
 }
@@ -41,19 +35,12 @@ pub(super) struct Sending {
 
 impl Writer {
     pub(super) fn new(protocol: Protocol) -> Self {
-        Self {
-            protocol,
-            out: BytesMut::new(),
-            aliases: Aliases::default(),
-            log: WireLog::default(),
-            last_sent: Instant::ZERO,
-            properties: Vec::new(),
-        }
+        Self { outlet: Outlet::new(protocol), aliases: Aliases::default(), properties: Vec::new() }
     }
 
     /// Forgets what was not sent and every alias.
     pub(super) fn reset(&mut self) {
-        self.out.clear();
+        self.outlet.out.clear();
         self.aliases.reset(0);
     }
 
@@ -69,7 +56,7 @@ impl Writer {
         if publish.topic.len() > MAX_TOPIC {
             return Err("topic_too_long");
         }
-        if self.protocol == Protocol::V5 {
+        if self.outlet.protocol == Protocol::V5 {
             let properties = publish.properties.as_deref();
             // One that had to be sent again has at least a second left.
             let passed = u32::try_from(waited.as_secs()).unwrap_or(u32::MAX);
@@ -102,7 +89,8 @@ impl Writer {
                 topic = "";
             }
         }
-        let properties = (self.protocol == Protocol::V5).then_some(self.properties.as_slice());
+        let properties =
+            (self.outlet.protocol == Protocol::V5).then_some(self.properties.as_slice());
         let head = PublishHead {
             dup: sending.dup,
             qos: sending.qos,
@@ -111,9 +99,9 @@ impl Writer {
             id: sending.id,
             properties,
         };
-        let start = self.out.len();
-        head.write(&mut self.out, &publish.payload)?;
-        self.sent(now, start, 0);
+        let start = self.outlet.out.len();
+        head.write(&mut self.outlet.out, &publish.payload)?;
+        self.outlet.sent(now, start, 0);
         Ok(())
     }
 
@@ -124,48 +112,7 @@ impl Writer {
             retain: publish.retain,
             topic,
             id: sending.id,
-            properties: (self.protocol == Protocol::V5).then_some(&self.properties),
-        }
-    }
-
-    pub(super) fn connect(
-        &mut self,
-        now: Instant,
-        connect: &Connect<'_>,
-    ) -> Result<(), WriteError> {
-        let start = self.out.len();
-        connect.write(&mut self.out)?;
-        // The password is the last field (MQTT 5 §3.1.3).
-        self.sent(now, start, connect.login.map_or(0, |(_, password)| password.len()));
-        Ok(())
-    }
-
-    pub(super) fn pubrel(&mut self, now: Instant, id: u16) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::pubrel(&mut self.out, id)?;
-        self.sent(now, start, 0);
-        Ok(())
-    }
-
-    pub(super) fn pingreq(&mut self, now: Instant) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::pingreq(&mut self.out)?;
-        self.sent(now, start, 0);
-        Ok(())
-    }
-
-    pub(super) fn disconnect(&mut self, now: Instant, forget: bool) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::disconnect(self.protocol, &mut self.out, forget)?;
-        self.sent(now, start, 0);
-        Ok(())
-    }
-
-    fn sent(&mut self, now: Instant, start: usize, secret: usize) {
-        self.last_sent = now;
-        if self.log.is_on() {
-            let frame = self.out.get(start..).unwrap_or_default();
-            self.log.record(now, Direction::ToBroker, self.protocol, frame, secret);
+            properties: (self.outlet.protocol == Protocol::V5).then_some(&self.properties),
         }
     }
 }

@@ -20,6 +20,8 @@ pub(in crate::broker) struct Connect<'a> {
     pub(in crate::broker) clean: bool,
     /// How many seconds after the connection the session is kept; only in MQTT 5.
     pub(in crate::broker) session_expiry: u32,
+    /// Most publishes of the broker without acknowledgement; only in MQTT 5.
+    pub(in crate::broker) receive_maximum: Option<u16>,
     pub(in crate::broker) will: Option<Will<'a>>,
 }
 
@@ -69,6 +71,7 @@ impl Connect<'_> {
         // Zero is what MQTT assumes (MQTT 5 §3.1.2.11.2).
         properties.session_expiry_interval =
             Some(self.session_expiry).filter(|&seconds| seconds > 0);
+        properties.receive_maximum = self.receive_maximum;
         properties.max_packet_size = u32::try_from(MAX_INCOMING).ok();
         let connect = v5::Connect {
             keep_alive: self.keep_alive,

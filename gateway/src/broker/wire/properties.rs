@@ -87,7 +87,7 @@ pub(super) mod id {
     pub(in super::super) const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
     pub(in super::super) const CONTENT_TYPE: u8 = 0x03;
     pub(in super::super) const RESPONSE_TOPIC: u8 = 0x08;
-    pub(super) const CORRELATION_DATA: u8 = 0x09;
+    pub(in super::super) const CORRELATION_DATA: u8 = 0x09;
     pub(super) const SUBSCRIPTION_IDENTIFIER: u8 = 0x0b;
     pub(in super::super) const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub(in super::super) const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;

@@ -90,7 +90,9 @@ pub(in crate::broker) fn encode_properties(
     if properties.is_text {
         out.extend([id::PAYLOAD_FORMAT_INDICATOR, 1]);
     }
-    put_text(out, id::CONTENT_TYPE, properties.content_type);
+    if let Some(content_type) = &properties.content_type {
+        put_text(out, id::CONTENT_TYPE, content_type);
+    }
     if let Some(topic) = &properties.response_topic {
         put_text(out, id::RESPONSE_TOPIC, topic);
     }
@@ -101,7 +103,7 @@ pub(in crate::broker) fn encode_properties(
 
 fn put_user(out: &mut Vec<u8>, user: &UserProperties) {
     put_number(out, "n", Some(user.n));
-    if u16::try_from(user.device.len()).is_ok() {
+    if !user.device.is_empty() && u16::try_from(user.device.len()).is_ok() {
         out.push(id::USER_PROPERTY);
         put_bytes(out, b"device");
         put_bytes(out, user.device.as_bytes());
@@ -149,7 +151,7 @@ const fn variable_size(value: usize) -> usize {
     }
 }
 
-fn put_variable(out: &mut BytesMut, mut value: usize) {
+pub(super) fn put_variable(out: &mut BytesMut, mut value: usize) {
     loop {
         let low = u8::try_from(value & 0x7f).unwrap_or(0);
         value >>= 7;

@@ -13,7 +13,9 @@ pub(in crate::broker) mod code {
     pub(in crate::broker) const NOT_AUTHORIZED: u8 = 0x87;
     pub(in crate::broker) const SERVER_UNAVAILABLE: u8 = 0x88;
     pub(in crate::broker) const SERVER_BUSY: u8 = 0x89;
+    pub(in crate::broker) const TOPIC_FILTER_INVALID: u8 = 0x8f;
     pub(in crate::broker) const PACKET_IDENTIFIER_IN_USE: u8 = 0x91;
+    pub(in crate::broker) const PACKET_TOO_LARGE: u8 = 0x95;
     pub(in crate::broker) const QUOTA_EXCEEDED: u8 = 0x97;
     pub(in crate::broker) const RETAIN_NOT_SUPPORTED: u8 = 0x9a;
     pub(in crate::broker) const QOS_NOT_SUPPORTED: u8 = 0x9b;

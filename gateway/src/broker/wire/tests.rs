@@ -23,8 +23,10 @@ fn what_breaks_the_specification_is_an_error() {
     let table: &[(&str, Protocol, &[u8])] = &[
         ("§2.1.2: type 0", V5, &[0x00, 0]),
         ("§2.1.2: AUTH, which nobody asked for", V5, &[0xf0, 0]),
-        ("§2.1.2: SUBACK for no SUBSCRIBE", V4, &[0x90, 3, 0, 1, 0]),
-        ("§2.1.2: PUBLISH without a subscription", V4, &[0x30, 3, 0, 1, b'a']),
+        ("§3.9: SUBACK for two filters", V4, &[0x90, 4, 0, 1, 0, 0]),
+        ("3.1.1 §3.9.3: return code 3", V4, &[0x90, 3, 0, 1, 3]),
+        ("§3.11: UNSUBACK without a code", V5, &[0xb0, 3, 0, 1, 0]),
+        ("§3.3.2.1: PUBLISH with a wildcard", V4, &[0x30, 3, 0, 1, b'#']),
         ("§2.1.2: PINGREQ from a broker", V5, &[0xc0, 0]),
         ("§2.1.3: PUBACK with flags", V4, &[0x41, 2, 0, 1]),
         ("§2.1.3: CONNACK with flags", V5, &[0x22, 3, 0, 0, 0]),
@@ -170,6 +172,7 @@ fn texts_that_mqtt_cannot_carry_are_not_written() {
         keep_alive: 30,
         clean: true,
         session_expiry: 0,
+        receive_maximum: None,
         will: None,
     };
     let out = &mut BytesMut::new();

@@ -11,7 +11,6 @@ use super::Checks;
 pub(super) fn check(checks: &mut Checks<'_>) {
     let whole = checks.whole;
     let sources: Vec<&str> = whole.keys(&KeyPath::of(["sources"])).collect();
-    let brokers: Vec<&str> = whole.keys(&KeyPath::of(["brokers"])).collect();
     for (id, route) in &checks.config.routes {
         let path = KeyPath::of(["routes", id.as_str()]);
         let (from, to) = (path.key("from"), path.key("to"));
@@ -52,13 +51,8 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     .at(&at, format!("broker `{broker}` is there twice"))
                     .expected("expected each broker once");
                 checks.findings.add(problem);
-            } else if !brokers.contains(&broker.as_str()) && checks.findings.is_complete() {
-                let problem = checks.at(&at, format!("no broker is called `{broker}`"));
-                let problem = match brokers.as_slice() {
-                    [] => problem.expected(format!("expected a table [brokers.{broker}]")),
-                    brokers => problem.expected(format!("expected a broker: {}", names(brokers))),
-                };
-                tell(checks, problem, nearest(broker.as_str(), brokers.iter().copied()));
+            } else {
+                checks.check_broker(&at, broker.as_str());
             }
         }
     }

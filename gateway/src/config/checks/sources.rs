@@ -1,12 +1,14 @@
 //! Rules of sources: what fits their link, and what two of them cannot share.
 
+mod polled;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::super::model::{CsvDecode, Decode, Frame, HttpLink, JsonDecode, Link, Source};
+use super::super::model::{CsvDecode, Decode, HttpLink, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
-use super::{Checks, Problem};
+use super::{Checks, Problem, frames};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,20 +28,24 @@ pub(super) fn check(checks: &mut Checks<'_>) {
     for (id, source) in &checks.config.sources {
         let path = KeyPath::of(["sources", id.as_str()]);
         check_parts(checks, &path, source);
+        frames::check(checks, &path, source);
         match &source.decode {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
+            Some(Decode::Link(_)) => check_link_protocol(checks, &path, source),
             Some(Decode::Senml(_) | Decode::Keyvalue(_) | Decode::Value(_)) | None => {}
         }
         let link = path.key("link");
         match &source.link {
             Link::Serial(serial) => claims.push((link.key("path"), Claim::Port(&serial.path))),
             Link::Udp(udp) => {
+                check_groups(checks, &link, udp);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Udp, udp.bind)));
             }
             Link::Tcp(tcp) => {
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
             }
+            Link::TcpClient(_) => {}
             Link::Http(http) => {
                 check_token(checks, &link, http);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, http.bind)));
@@ -53,11 +59,25 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     };
                     claims.push((bind, Claim::Address(Protocol::Udp, *address)));
                 }
+                if let Some(ps) = &coap.ps {
+                    checks.check_broker(&link.key("ps").key("broker"), ps.broker.as_str());
+                }
                 for (index, address) in coap.tcp.iter().enumerate() {
                     let bind = link.key("tcp").index(index);
                     claims.push((bind, Claim::Address(Protocol::Tcp, *address)));
                 }
+                let uploads = link.key("uploads");
+                if coap.uploads.is_some()
+                    && coap.files.is_none()
+                    && checks.sound([&link.key("files"), &uploads])
+                {
+                    let problem = checks
+                        .at_key(&uploads, format!("`{uploads}` needs a folder"))
+                        .help("name the folder that nodes may write to in `files`");
+                    checks.findings.add(problem);
+                }
             }
+            Link::CoapPoll(poll) => polled::check(checks, id, poll),
         }
     }
     for (position, (path, claim)) in claims.iter().enumerate() {
@@ -86,14 +106,13 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
     let (link, has_decode) = match source.link {
         Link::Coap(_) => (Some("a coap link"), source.decode.is_some()),
+        Link::CoapPoll(_) => (Some("a coap-poll link"), source.decode.is_some()),
         // What the content type does not say can be said here.
-        Link::Http(_) => (Some("an http link"), false),
-        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) => (None, false),
+        Link::Http(_) => (Some("an http link"), matches!(source.decode, Some(Decode::Link(_)))),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => (None, false),
     };
     for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, has_decode)] {
-        if let Some(link) = link
-            && is_there
-        {
+        if let Some(link) = link.filter(|_| is_there) {
             let problem = checks
                 .at_key(part, format!("`{part}` does not fit {link}"))
                 .expected(
@@ -113,11 +132,50 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
             .help("say what a frame holds, such as `decode = { type = \"json\" }`");
         checks.findings.add(problem);
     }
-    let streams = matches!(source.link, Link::Serial(_) | Link::Tcp(_));
-    if streams && matches!(source.frame, Some(Frame::Datagram(_))) {
+}
+
+/// Groups need a socket of their family, and an interface needs groups.
+fn check_groups(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
+    let (groups, interface) = (link.key("groups"), link.key("interface"));
+    if !checks.sound([&groups, &interface, &link.key("bind")]) {
+        return;
+    }
+    for (index, group) in udp.groups.iter().enumerate() {
+        // `[::]` takes IPv4 too.
+        let fits = group.is_ipv4() == udp.bind.is_ipv4()
+            || (udp.bind.is_ipv6() && udp.bind.ip().is_unspecified());
+        if !fits {
+            let family = if group.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            let problem = checks
+                .at(&groups.index(index), "this group is not of the family of `bind`")
+                .expected(format!("expected `bind = \"{family}:{}\"` for it", udp.bind.port()));
+            checks.findings.add(problem);
+        }
+    }
+    if udp.groups.is_empty() && udp.interface.is_some() {
         let problem = checks
-            .at(&frame.key("type"), "frames of type `datagram` need a udp link")
-            .expected("expected `lines`: a stream of bytes has no datagrams");
+            .at_key(&interface, "`interface` needs the key `groups`")
+            .expected("expected `groups` beside it: an interface is chosen for multicast alone")
+            .help("to listen on one address alone, put it into `bind`");
+        checks.findings.add(problem);
+    }
+}
+
+/// The link protocol has frames and answers of its own.
+fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
+    let is_coap = matches!(source.link, Link::Coap(_));
+    if source.frame.is_some() && !is_coap {
+        let problem = checks
+            .at_key(&path.key("frame"), "`frame` does not fit the link protocol")
+            .expected("expected no such key: the protocol says where a frame ends")
+            .help("remove the key");
+        checks.findings.add(problem);
+    }
+    if matches!(&source.link, Link::Tcp(tcp) if tcp.reply) {
+        let problem = checks
+            .at_key(&path.key("link").key("reply"), "`reply` does not fit the link protocol")
+            .expected("expected no such key: the protocol has acknowledgements of its own")
+            .help("remove the key");
         checks.findings.add(problem);
     }
 }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, JsonPath};
+use super::super::values::{self, JsonPath, NamedFile};
 
 /// How a frame becomes readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -56,6 +56,16 @@ pub(crate) enum Decode {
     /// decode = { type = "value", name = "temp", unit = "Cel" }
     /// ```
     Value(ValueDecode),
+    /// The link protocol (docs/link-protocol.md): nodes are acknowledged when their readings are on
+    /// disk. Frames are stuffed by COBS over serial and tcp, and datagrams over udp.
+    ///
+    /// ```toml
+    /// [sources.bench]
+    /// device = "bench-1"
+    /// link = { type = "serial", path = "/dev/serial/by-id/usb-FTDI_bench-if00-port0", baud = 115200 }
+    /// decode = { type = "link" }
+    /// ```
+    Link(LinkDecode),
 }
 
 /// A JSON object.
@@ -147,6 +157,15 @@ pub(crate) struct ValueDecode {
     #[serde(default, deserialize_with = "values::filled_option")]
     #[schemars(length(min = 1))]
     pub(crate) unit: Option<String>,
+}
+
+/// The link protocol.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct LinkDecode {
+    /// File with a line for each device: its number, its key as 64 hexadecimal digits and, if
+    /// wanted, a name. Without it, any device is taken, and named by its number.
+    pub(crate) keys_file: Option<NamedFile>,
 }
 
 /// Unit of a time that is a number since 1970-01-01T00:00:00Z.

@@ -1,13 +1,14 @@
 //! Sources: a link, and how its bytes become frames.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, FrameSize, Interval, Secret};
-use super::Decode;
+use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network, Secret};
+use super::{CoapPollLink, Decode, Frame};
+use crate::pipeline::TopicFilter;
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -19,11 +20,11 @@ pub(crate) struct Source {
     pub(crate) device: Option<String>,
     /// What the devices are connected to.
     pub(crate) link: Link,
-    /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
+    /// How bytes become frames; by default lines, and datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap and http, where the content format says
-    /// it.
+    /// How a frame becomes readings; required but for coap, coap-poll
+    /// and http, where the content format says it.
     #[serde(default)]
     pub(crate) decode: Option<Decode>,
 }
@@ -58,6 +59,15 @@ pub(crate) enum Link {
     /// decode = { type = "json", device = "device" }
     /// ```
     Tcp(TcpLink),
+    /// A server that the gateway connects to: a device, or a converter with a serial line behind it.
+    /// It is connected to again whenever the connection ends.
+    ///
+    /// ```toml
+    /// [sources.converter]
+    /// link = { type = "tcp-client", connect = "192.0.2.7:4001" }
+    /// decode = { type = "json", device = "device" }
+    /// ```
+    TcpClient(TcpClientLink),
     /// A CoAP server (RFC 7252, RFC 8323): `/r` takes packs, `/r/{device}/{name}` takes plain values.
     ///
     /// ```toml
@@ -65,6 +75,20 @@ pub(crate) enum Link {
     /// link = { type = "coap", bind = ["192.0.2.10:5684"], tcp = ["192.0.2.10:5684"] }
     /// ```
     Coap(CoapLink),
+    /// CoAP nodes that are asked for their readings (RFC 7252), or observed (RFC 7641). See
+    /// docs/coap-poll.md.
+    ///
+    /// ```toml
+    /// [sources.plant.link]
+    /// type = "coap-poll"
+    /// nodes = { boiler = "coap://192.0.2.7", roof = "coap://roof.lan" }
+    /// interval = "30s"
+    ///
+    /// [sources.plant.link.resources]
+    /// temp = { path = "/sensors/temp", unit = "Cel", observe = true }
+    /// meters = { discover = ["rt=meter*", "ct=112"], nodes = "boiler*", interval = "15m" }
+    /// ```
+    CoapPoll(CoapPollLink),
     /// An HTTP server (RFC 9110, RFC 9112): `POST /r` takes JSON and SenML, `POST /r/{device}/{name}`
     /// one value; a browser sees the last values of all devices. With `decode`, a body that is not
     /// SenML is one frame for that. See docs/http.md.
@@ -74,6 +98,19 @@ pub(crate) enum Link {
     /// link = { type = "http", bind = "127.0.0.1:8080" }
     /// ```
     Http(HttpLink),
+}
+
+impl Link {
+    /// Who is listened to; everybody where it is empty.
+    pub(crate) fn allow(&self) -> &[Network] {
+        match self {
+            Self::Udp(link) => &link.allow,
+            Self::Tcp(link) => &link.allow,
+            Self::Coap(link) => &link.allow,
+            Self::Http(link) => &link.allow,
+            Self::Serial(_) | Self::TcpClient(_) | Self::CoapPoll(_) => &[],
+        }
+    }
 }
 
 /// A serial port.
@@ -99,6 +136,26 @@ pub(crate) struct SerialLink {
     /// opened.
     #[serde(default, deserialize_with = "values::span::<_, 0, 60>")]
     pub(crate) open_delay: Interval,
+    /// Half-duplex RS-485 on a port whose driver switches the transmitter by RTS: `{}` with the
+    /// usual timing. An adapter that switches by itself, as most USB ones do, needs none.
+    #[serde(default)]
+    pub(crate) rs485: Option<Rs485>,
+}
+
+/// Half-duplex RS-485.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Rs485 {
+    /// RTS is low while the port sends.
+    pub(crate) invert_rts: bool,
+    /// Time between RTS and the first bit, 0ms to 100ms.
+    #[serde(deserialize_with = "values::span_ms::<_, 0, 100>")]
+    pub(crate) delay_before: Interval,
+    /// Time between the last bit and RTS, 0ms to 100ms.
+    #[serde(deserialize_with = "values::span_ms::<_, 0, 100>")]
+    pub(crate) delay_after: Interval,
+    /// Switch a terminating resistor on, where the driver can.
+    pub(crate) terminate: bool,
 }
 
 /// Datagrams.
@@ -114,6 +171,20 @@ pub(crate) struct UdpLink {
         deserialize_with = "values::size::<_, 0x1000, 0x4000_0000>"
     )]
     pub(crate) receive_buffer: ByteSize,
+    /// Multicast groups to join, such as `["224.0.1.187"]`. Broadcasts are heard without it, on
+    /// `0.0.0.0` as well as on the broadcast address.
+    #[serde(default, deserialize_with = "values::groups")]
+    #[schemars(with = "Vec<values::Group>")]
+    pub(crate) groups: Vec<IpAddr>,
+    /// Network interface on which to join them, such as `"eth0"`; by default the system chooses one
+    /// by its routes.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) interface: Option<String>,
+    /// Senders that are listened to, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody is.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
 }
 
 /// Clients that connect and send.
@@ -133,6 +204,25 @@ pub(crate) struct TcpLink {
     )]
     #[schemars(range(min = 1))]
     pub(crate) max_clients: u16,
+    /// Clients that may connect, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody may.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
+}
+
+/// A server that the gateway connects to.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct TcpClientLink {
+    /// Host and port.
+    pub(crate) connect: HostPort,
+    /// Longest pause between two attempts to connect, 1s to 1h; the first is 200 ms.
+    #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) max_backoff: Interval,
+    /// Whether the server may be within a frame when it is connected to, as a converter with a
+    /// serial line behind it is: then what comes before the first delimiter, or before a pause, is
+    /// thrown away and counted. False for a server that begins with a frame.
+    #[serde(default = "default_mid_stream")]
+    pub(crate) mid_stream: bool,
 }
 
 /// A CoAP server.
@@ -173,6 +263,15 @@ pub(crate) struct CoapLink {
     /// 1 MiB, no links that lead out of it. Without it, none are served.
     #[serde(default, deserialize_with = "values::path_option")]
     pub(crate) files: Option<PathBuf>,
+    /// Lets nodes write files with PUT, as in `uploads = {}` for these limits; without it, none may.
+    /// It needs `files`.
+    #[serde(default)]
+    pub(crate) uploads: Option<Uploads>,
+    /// Most requests a second of one client, by its IP address, 1 to 1000000; more are answered
+    /// 4.29 with Max-Age (RFC 8516) and counted. Without it, there is no limit.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 1_000_000>")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) max_rate: Option<u32>,
     /// How many times as large as its request an answer over UDP may be before the client has
     /// proved its address with Echo (RFC 9175), 1 to 65535: more than 3 only where nobody can forge
     /// addresses, for clients without Echo.
@@ -182,6 +281,62 @@ pub(crate) struct CoapLink {
     )]
     #[schemars(range(min = 1))]
     pub(crate) amplification: u16,
+    /// Senders that are listened to, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody is.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
+    /// Topics of a broker as resources `/ps/{topic…}`; without it there are none. See docs/coap.md.
+    ///
+    /// ```toml
+    /// [brokers.site]
+    /// url = "mqtt://broker.example"
+    ///
+    /// [sources.room-nodes]
+    /// link = { type = "coap", bind = ["192.0.2.10:5685"], ps = { broker = "site", publish = ["room/+/set"], subscribe = ["room/#"] } }
+    /// ```
+    #[serde(default)]
+    pub(crate) ps: Option<PubSub>,
+}
+
+/// What nodes may do in the folder `files` besides reading it. The limits are for all files in it,
+/// whoever put them there.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Uploads {
+    /// Most bytes of all files, 1KiB to 1TiB; what would be more is answered 4.13.
+    #[serde(
+        default = "default_upload_bytes",
+        deserialize_with = "values::size::<_, 0x400, 0x100_0000_0000>"
+    )]
+    pub(crate) max_bytes: ByteSize,
+    /// Most files, 1 to 65535; one more is answered 4.03.
+    #[serde(
+        default = "default_upload_files",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_files: u16,
+    /// Whether nodes may also delete files.
+    #[serde(default)]
+    pub(crate) delete: bool,
+}
+
+/// Topics of a broker as resources.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct PubSub {
+    /// Name of the broker.
+    pub(crate) broker: Id,
+    /// Filters for the topics that clients may publish to, with MQTT's wildcards; a topic that
+    /// starts with `$` needs a filter that does. Without any, nothing may be published.
+    #[serde(default)]
+    pub(crate) publish: Vec<TopicFilter>,
+    /// The same for the topics that clients may read and observe.
+    #[serde(default)]
+    pub(crate) subscribe: Vec<TopicFilter>,
+    /// Content-Format of messages that do not say what they are, 0 to 65535: all of MQTT 3.1.1.
+    /// Without it they have none.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) content_format: Option<u16>,
 }
 
 /// An HTTP server.
@@ -218,6 +373,10 @@ pub(crate) struct HttpLink {
     /// a connection without requests is closed after it: 1s to 10m.
     #[serde(default = "default_timeout", deserialize_with = "values::span::<_, 1, 600>")]
     pub(crate) timeout: Interval,
+    /// Clients that may connect, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody may.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
 }
 
 /// Bits of a character.
@@ -257,54 +416,20 @@ pub(crate) enum StopBits {
     Two,
 }
 
-/// How bytes become frames.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(tag = "type")]
-pub(crate) enum Frame {
-    /// Text up to a line feed; a carriage return before it is dropped.
-    ///
-    /// ```toml
-    /// [sources.short-lines]
-    /// link = { type = "tcp", bind = "127.0.0.1:7001" }
-    /// frame = { type = "lines", max = "4KiB" }
-    /// decode = { type = "senml" }
-    /// ```
-    Lines(LinesFrame),
-    /// What arrived together: one UDP datagram.
-    ///
-    /// ```toml
-    /// [sources.packs]
-    /// link = { type = "udp", bind = "0.0.0.0:7001" }
-    /// frame = { type = "datagram", max = 1280 }
-    /// decode = { type = "senml" }
-    /// ```
-    Datagram(DatagramFrame),
-}
-
-/// Text up to a line feed.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct LinesFrame {
-    /// Longest line, 1B to 1MiB; a longer one is thrown away up to its end and counted.
-    pub(crate) max: FrameSize,
-}
-
-/// One UDP datagram.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct DatagramFrame {
-    /// Longest datagram, 1B to 1MiB; a longer one is refused and counted. The default takes every
-    /// datagram that UDP can carry.
-    pub(crate) max: FrameSize,
-}
-
 const fn default_baud() -> u32 {
     9_600
 }
 
 const fn default_receive_buffer() -> ByteSize {
     ByteSize::mib(4)
+}
+
+const fn default_max_backoff() -> Interval {
+    Interval::seconds(30)
+}
+
+const fn default_mid_stream() -> bool {
+    true
 }
 
 const fn default_max_clients() -> u16 {
@@ -333,6 +458,14 @@ const fn default_timeout() -> Interval {
 
 const fn default_true() -> bool {
     true
+}
+
+const fn default_upload_bytes() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+const fn default_upload_files() -> u16 {
+    1024
 }
 
 const fn default_amplification() -> u16 {

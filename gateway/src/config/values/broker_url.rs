@@ -1,9 +1,9 @@
 //! The address of a broker.
 
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::str::FromStr;
 
+use super::authority::{self, AuthorityFault};
 use super::text_value;
 
 /// The path of a WebSocket where none is given: what brokers use.
@@ -144,32 +144,12 @@ impl FromStr for BrokerUrl {
             (false, "") => "",
             (false, _) => return Err(BrokerUrlError::Rest(scheme)),
         };
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or(BrokerUrlError::Ipv6(scheme))?;
-                let address: Ipv6Addr = host.parse().map_err(|_| BrokerUrlError::Ipv6(scheme))?;
-                (address.to_string(), port)
-            }
-            None => {
-                let (host, port) =
-                    authority.split_at(authority.find(':').unwrap_or(authority.len()));
-                if port.matches(':').count() > 1 {
-                    return Err(BrokerUrlError::Ipv6(scheme));
-                }
-                (host.to_ascii_lowercase(), port)
-            }
-        };
-        let in_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-        if host.is_empty() || !host.chars().all(in_host) {
-            return Err(BrokerUrlError::Host(scheme));
-        }
-        let port = match port.strip_prefix(':') {
-            Some(port) => {
-                port.parse().ok().filter(|port| *port != 0).ok_or(BrokerUrlError::Port)?
-            }
-            None if port.is_empty() => scheme.default_port(),
-            None => return Err(BrokerUrlError::Port),
-        };
+        let parsed = authority::parse(authority, scheme.default_port());
+        let (host, port) = parsed.map_err(|fault| match fault {
+            AuthorityFault::Host => BrokerUrlError::Host(scheme),
+            AuthorityFault::Ipv6 => BrokerUrlError::Ipv6(scheme),
+            AuthorityFault::Port => BrokerUrlError::Port,
+        })?;
         // A query would be shown in logs, and keys tend to stand in one.
         let in_path = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '#');
         if path.len() > MAX_PATH || !path.chars().all(in_path) {

@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
+use serde::{Deserialize as _, Deserializer};
 
 use super::byte_size::ByteSizeVisitor;
-use super::{Because, ByteSize, Interval, TextVisitor};
+use super::{Because, ByteSize, Interval, LinkFilter, TextVisitor};
 
 /// An integer from `MIN` to `MAX`.
 pub(crate) fn whole<'de, D, T, const MIN: u32, const MAX: u32>(de: D) -> Result<T, D::Error>
@@ -186,6 +186,11 @@ pub(crate) fn any_addresses<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<Sock
     de.deserialize_seq(ListOf { rule: ADDRESS, least: 0 })
 }
 
+/// Any number of multicast groups.
+pub(crate) fn groups<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<IpAddr>, D::Error> {
+    de.deserialize_seq(ListOf { rule: GROUP, least: 0 })
+}
+
 /// An MQTT client identifier in which `{gateway}` is the only field.
 pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
     CLIENT_ID.deserialize(de)
@@ -194,6 +199,21 @@ pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::E
 /// At least one protocol identifier for ALPN.
 pub(crate) fn alpn<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<String>, D::Error> {
     de.deserialize_seq(ListOf { rule: ALPN, least: 1 })
+}
+
+/// At least one filter of links, where there are any.
+pub(crate) fn filters<'de, D: Deserializer<'de>>(
+    de: D,
+) -> Result<Option<Vec<LinkFilter>>, D::Error> {
+    #[derive(Clone, Copy)]
+    struct Element;
+    impl<'de> DeserializeSeed<'de> for Element {
+        type Value = LinkFilter;
+        fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<LinkFilter, D::Error> {
+            LinkFilter::deserialize(de)
+        }
+    }
+    de.deserialize_seq(ListOf { rule: Element, least: 1 }).map(Some)
 }
 
 /// A character that can stand between columns.
@@ -206,6 +226,14 @@ struct Rule<T> {
     expected: &'static str,
     parse: fn(&str) -> Result<T, &'static str>,
 }
+
+impl<T> Clone for Rule<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Rule<T> {}
 
 const FILLED: Rule<String> = Rule {
     expected: "expected text that is not empty",
@@ -221,6 +249,17 @@ const ADDRESS: Rule<SocketAddr> = Rule {
         text.parse().map_err(
             |_| "expected an IP address and a port, such as \"0.0.0.0:7000\" or \"[::]:7000\"",
         )
+    },
+};
+
+const GROUP: Rule<IpAddr> = Rule {
+    expected: "expected a multicast address, such as \"224.0.1.187\"",
+    parse: |text| match text.parse::<IpAddr>() {
+        Ok(address) if address.is_multicast() => Ok(address),
+        Ok(_) => Err(
+            "expected a multicast address: 224.0.0.0 to 239.255.255.255, or one that begins with ff",
+        ),
+        Err(_) => Err("expected a multicast address, such as \"224.0.1.187\" or \"ff02::fb\""),
     },
 };
 
@@ -287,22 +326,21 @@ impl<'de, T> DeserializeSeed<'de> for Rule<T> {
 }
 
 /// Values of a rule, at least so many.
-struct ListOf<T> {
-    rule: Rule<T>,
+struct ListOf<R> {
+    rule: R,
     least: usize,
 }
 
-impl<'de, T> Visitor<'de> for ListOf<T> {
-    type Value = Vec<T>;
+impl<'de, R: DeserializeSeed<'de> + Copy> Visitor<'de> for ListOf<R> {
+    type Value = Vec<R::Value>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("expected an array, such as [\"a\", \"b\"]")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<T>, A::Error> {
-        let Rule { expected, parse } = self.rule;
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<R::Value>, A::Error> {
         let mut values = Vec::new();
-        while let Some(value) = seq.next_element_seed(Rule { expected, parse })? {
+        while let Some(value) = seq.next_element_seed(self.rule)? {
             values.push(value);
         }
         if values.len() < self.least {
@@ -327,6 +365,25 @@ impl JsonSchema for Address {
             "title": "address and port",
             "type": "string",
             "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+        })
+    }
+}
+
+/// The schema of a multicast group.
+pub(crate) struct Group;
+
+impl JsonSchema for Group {
+    fn schema_name() -> Cow<'static, str> {
+        "group".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "multicast address",
+            "type": "string",
+            "pattern": r"^(2[0-9.]+|[fF]{2}[0-9A-Fa-f:.]+)$",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the clients of one socket observe (RFC 7641): which number stands for which view or lookup.
+//! What the clients of one socket observe (RFC 7641): which number stands for what.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,26 +6,27 @@ use proto::Reading;
 use proto::coap::{ETag, ResourceId, Response};
 
 use super::registered::Look;
-use super::view::View;
+use super::resources::Subject;
 
 /// Different lookups that are observed; each has to be made anew with every registration. A further
 /// one is answered without Observe.
 const MAX_LOOKUPS: usize = 64;
 
-/// What is observed: views, as many as there are observers, and lookups.
+/// What is observed: subjects, as many as there are observers, and lookups.
 #[derive(Default)]
 pub(super) struct Observed {
-    views: HashMap<ResourceId, View>,
+    subjects: HashMap<ResourceId, Subject>,
     by_device: HashMap<String, Vec<ResourceId>>,
+    by_topic: HashMap<String, Vec<ResourceId>>,
     /// With what their observers know.
     lookups: BTreeMap<ResourceId, (Look, ETag)>,
     last_id: u64,
 }
 
 impl Observed {
-    /// Whether no view is.
+    /// Whether no subject is.
     pub(super) fn is_empty(&self) -> bool {
-        self.views.is_empty()
+        self.subjects.is_empty()
     }
 
     /// Whether any lookup is.
@@ -62,40 +63,76 @@ impl Observed {
         changed
     }
 
-    /// The number of a view, which it has from now on until it is [forgotten](Self::forget).
-    pub(super) fn id(&mut self, view: &View) -> ResourceId {
-        let same = self.by_device.get(&view.device).into_iter().flatten();
-        let known = same.copied().find(|id| self.views.get(id) == Some(view));
-        known.unwrap_or_else(|| {
-            self.last_id += 1;
-            let id = ResourceId(self.last_id);
-            self.by_device.entry(view.device.clone()).or_default().push(id);
-            self.views.insert(id, view.clone());
-            id
-        })
+    /// The number of a subject, which it has from now on until it is [forgotten](Self::forget).
+    pub(super) fn id(&mut self, subject: &Subject) -> ResourceId {
+        let subjects = &self.subjects;
+        let is_same =
+            |id: &ResourceId| subjects.get(id).is_some_and(|known| known.is_same(subject));
+        let (index, place) = match subject {
+            Subject::Readings(view) => (&mut self.by_device, view.device.as_str()),
+            Subject::Topic(view) => (&mut self.by_topic, view.topic()),
+        };
+        if let Some(known) = index.get(place).into_iter().flatten().copied().find(is_same) {
+            return known;
+        }
+        self.last_id += 1;
+        let id = ResourceId(self.last_id);
+        index.entry(place.to_owned()).or_default().push(id);
+        self.subjects.insert(id, subject.clone());
+        id
     }
 
     /// Nobody observes it.
     pub(super) fn forget(&mut self, id: ResourceId) {
         self.lookups.remove(&id);
-        let Some(view) = self.views.remove(&id) else { return };
-        if let Some(ids) = self.by_device.get_mut(&view.device) {
+        let Some(subject) = self.subjects.remove(&id) else { return };
+        let (index, place) = match &subject {
+            Subject::Readings(view) => (&mut self.by_device, view.device.as_str()),
+            Subject::Topic(view) => (&mut self.by_topic, view.topic()),
+        };
+        if let Some(ids) = index.get_mut(place) {
             ids.retain(|other| *other != id);
             if ids.is_empty() {
-                self.by_device.remove(&view.device);
+                index.remove(place);
             }
         }
     }
 
     /// Adds those that show a reading.
     pub(super) fn add_affected(&self, reading: &Reading, affected: &mut BTreeSet<ResourceId>) {
+        let shows = |id: &&ResourceId| match self.subjects.get(id) {
+            Some(Subject::Readings(view)) => view.shows(reading),
+            Some(Subject::Topic(_)) | None => false,
+        };
         let ids = self.by_device.get(&reading.device).into_iter().flatten();
-        affected
-            .extend(ids.filter(|id| self.views.get(id).is_some_and(|view| view.shows(reading))));
+        affected.extend(ids.filter(shows));
     }
 
-    pub(super) fn view(&self, id: ResourceId) -> Option<&View> {
-        self.views.get(&id)
+    /// Adds those that show a topic.
+    pub(super) fn add_topic(&self, topic: &str, affected: &mut BTreeSet<ResourceId>) {
+        affected.extend(self.by_topic.get(topic).into_iter().flatten());
+    }
+
+    pub(super) fn subject(&self, id: ResourceId) -> Option<&Subject> {
+        self.subjects.get(&id)
+    }
+}
+
+impl Subject {
+    /// The same as it was shown first.
+    pub(super) fn fixed(self, shown: &Response) -> Self {
+        match self {
+            Self::Readings(view) => Self::Readings(view),
+            Self::Topic(view) => Self::Topic(view.fixed(shown)),
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Readings(one), Self::Readings(other)) => one == other,
+            (Self::Topic(one), Self::Topic(other)) => one.is_same(other),
+            (Self::Readings(_) | Self::Topic(_), _) => false,
+        }
     }
 }
 
@@ -108,15 +145,19 @@ mod tests {
     use super::*;
     use proto::coap::{Method, Request};
 
+    use crate::source::coap::view::View;
+
     #[test]
     fn a_view_keeps_its_number_until_it_is_forgotten() {
-        let view = |name| View::of(&Request::new(Method::Get), "a", name).unwrap();
+        let view =
+            |name| Subject::Readings(View::of(&Request::new(Method::Get), "a", name).unwrap());
         let mut observed = Observed::default();
         let [one, all] = [Some("t"), None].map(|name| observed.id(&view(name)));
         assert_ne!(one, all);
         assert_eq!(observed.id(&view(Some("t"))), one);
         observed.forget(one);
-        assert_eq!((observed.view(one), observed.view(all)), (None, Some(&view(None))));
+        assert!(observed.subject(one).is_none());
+        assert!(observed.subject(all).is_some_and(|known| known.is_same(&view(None))));
         observed.forget(all);
         assert!(observed.is_empty() && observed.by_device.is_empty());
     }

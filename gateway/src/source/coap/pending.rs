@@ -1,4 +1,5 @@
-//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it.
+//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it
+//! or to it, and topics that the broker was just asked for.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -11,8 +12,9 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use proto::coap::{Code, Response};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::resources::{Resources, Work, accepted, busy, not_stored};
-use crate::pipeline::Receipt;
+use super::bridge::TopicView;
+use super::resources::{Resources, Subject, Work, accepted, busy, not_stored};
+use crate::pipeline::{Busy, Receipt};
 use crate::store::{NotStored, Origin};
 
 /// The requests of one endpoint, by what it calls them.
@@ -31,12 +33,22 @@ struct Request<E> {
 enum End {
     Stored(Receipt),
     Loaded(JoinHandle<Response>),
+    Watched(Pin<Box<dyn Future<Output = TopicView> + Send>>),
 }
 
 /// What came of it.
 enum Outcome {
     Stored(Result<(), NotStored>),
     Loaded(Option<Response>),
+    Watched(TopicView),
+}
+
+/// How to answer.
+pub(super) enum Reply {
+    /// With this.
+    Respond(Response),
+    /// With what there is to see of this, which can be observed.
+    Show(Subject),
 }
 
 impl<E: Unpin> Future for Request<E> {
@@ -48,6 +60,7 @@ impl<E: Unpin> Future for Request<E> {
                 let stored = ready!(Pin::new(receipt).poll(task));
                 Outcome::Stored(stored.unwrap_or(Err(NotStored::Failed)))
             }
+            End::Watched(view) => Outcome::Watched(ready!(view.as_mut().poll(task))),
             End::Loaded(response) => Outcome::Loaded(ready!(Pin::new(response).poll(task)).ok()),
         };
         Poll::Ready((self.exchange.take(), outcome))
@@ -74,18 +87,25 @@ impl<E: Unpin> Pending<E> {
         origin: Option<Origin>,
     ) -> Option<(E, Response)> {
         let context = &self.resources.context;
+        let stored = |receipt: Result<Receipt, Busy>| {
+            let refused = receipt.inspect_err(|why| context.refuse("busy", from, why, b""));
+            refused.ok().map(End::Stored)
+        };
         let end = match work {
-            Work::Store(readings) => match context.inlet.try_submit(readings, origin) {
-                Ok(receipt) => Some(End::Stored(receipt)),
-                Err(why) => {
-                    context.refuse("busy", from, why, b"");
-                    None
-                }
-            },
-            Work::Load(files, request) => files.start_load().map(|permit| {
+            Work::Store(readings) => stored(context.inlet.try_submit(readings, origin)),
+            Work::Publish(message) => stored(context.inlet.try_submit_message(message, origin)),
+            Work::Watch(view, permit) => Some(End::Watched(Box::pin(async move {
+                let _permit = permit;
+                view.settled().await
+            }))),
+            Work::Serve(files, request) => files.start_load().map(|permit| {
+                let resources = Arc::clone(&self.resources);
                 End::Loaded(spawn_blocking(move || {
                     let _permit = permit;
-                    files.load(&request)
+                    files.serve(&request).unwrap_or_else(|refusal| {
+                        resources.context.refuse("upload", from, &refusal, b"");
+                        refusal.response()
+                    })
                 }))
             }),
             Work::List(files, request, delivery) => files.start_load().map(|permit| {
@@ -103,7 +123,7 @@ impl<E: Unpin> Pending<E> {
 
     /// Waits for the next answer, and takes those that are there with it: the receipts of a commit
     /// come together. There is none where this [is empty](Self::is_empty).
-    pub(super) async fn settled(&mut self) -> Vec<(E, Response)> {
+    pub(super) async fn settled(&mut self) -> Vec<(E, Reply)> {
         let mut settled = Vec::from_iter(self.requests.next().await);
         while let Some(Some(next)) = self.requests.next().now_or_never() {
             settled.push(next);
@@ -112,8 +132,8 @@ impl<E: Unpin> Pending<E> {
         settled.into_iter().filter_map(answer).collect()
     }
 
-    fn answer(&self, outcome: Outcome) -> Response {
-        match outcome {
+    fn answer(&self, outcome: Outcome) -> Reply {
+        Reply::Respond(match outcome {
             Outcome::Stored(Ok(())) => accepted(),
             Outcome::Stored(Err(why)) => {
                 self.resources.context.not_stored(why);
@@ -122,6 +142,7 @@ impl<E: Unpin> Pending<E> {
             Outcome::Loaded(response) => {
                 response.unwrap_or_else(|| Response::new(Code::INTERNAL_SERVER_ERROR))
             }
-        }
+            Outcome::Watched(view) => return Reply::Show(Subject::Topic(view)),
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use proto::Reading;
 use proto::coap::content_format::{SENML_CBOR, SENML_JSON};
-use proto::coap::{Code, Request, Response};
+use proto::coap::{Code, ETag, OptionNumber, Request, Response, Target};
 use proto::senml::{self, MAX_RECORDS};
 
 use super::resources::{check_get, not_found};
@@ -50,14 +50,39 @@ impl View {
             SENML_CBOR => senml::cbor::encode(&records),
             _ => senml::json::encode(&records).into_bytes(),
         };
-        Response::new(Code::CONTENT).content_format(self.format).payload(payload)
+        let etag = ETag::of(Some(self.format), &payload);
+        Response::new(Code::CONTENT).etag(etag).content_format(self.format).payload(payload)
     }
+}
+
+/// Whether a reading may take the place of the last one, which is in whichever format the
+/// client saw it; otherwise the 4.12 to answer (RFC 7252 §5.10.8).
+pub(super) fn check_conditions(
+    latest: &Latest,
+    request: &Request,
+    device: &str,
+    name: &str,
+) -> Result<(), Response> {
+    let is_conditional = |number| request.options.first(number).is_some();
+    if ![OptionNumber::IF_MATCH, OptionNumber::IF_NONE_MATCH].into_iter().any(is_conditional) {
+        return Ok(());
+    }
+    let check = |format| {
+        let (device, name) = (device.to_owned(), Some(name.to_owned()));
+        let last = View { device, name, format }.show(latest);
+        let target = match last.code {
+            Code::CONTENT => Target::Present(last.options.etag()),
+            _ => Target::Absent,
+        };
+        request.check_conditions(target)
+    };
+    check(SENML_JSON).or_else(|_| check(SENML_CBOR))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Record;
+    use crate::store::{Content, Record};
     use proto::coap::Method;
     use proto::{TimeQuality, Timestamp, Value};
 
@@ -77,7 +102,8 @@ mod tests {
             sequence: None,
         };
         let received = reading.time;
-        latest.store(&[Record { n: 1, source: "s".into(), reading, received, origin: None }]);
+        let content = Content::Reading(reading);
+        latest.store(&[Record { n: 1, source: "s".into(), content, received, origin: None }]);
         let expected = br#"[{"bn":"a/","n":"t","t":1732198755,"v":3}]"#;
         assert_eq!(view.show(&latest).payload, expected);
     }

@@ -63,8 +63,7 @@ impl Store {
 
 /// A batch of which a few fill a small store.
 fn big() -> Batch {
-    let mut big = record("d", 1);
-    big.reading.value = Value::Text("x".repeat(50_000));
+    let big = record_of("d", Value::Text("x".repeat(50_000)));
     let mut batch = Batch::default();
     batch.push(big);
     batch

@@ -152,8 +152,7 @@ fn the_reserve_stays_and_the_new_file_keeps_within_its_limits() {
     fs::write(folder.path().join(FILE), "no database").unwrap();
     let (mut log, _) = folder.open_with(1024 * 1024);
     assert!(log.room().reserve && folder.path().join("reserve").exists());
-    let mut big = record("d", 1);
-    big.reading.value = Value::Text("x".repeat(50_000));
+    let big = record_of("d", Value::Text("x".repeat(50_000)));
     let mut full = Ok(0);
     for _ in 0..100 {
         let mut batch = Batch::default();

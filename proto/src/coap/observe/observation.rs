@@ -16,12 +16,20 @@ const MARGIN: core::ops::RangeInclusive<Duration> =
 pub struct Observation {
     newest: Option<(SequenceNumber, Instant)>,
     renew_at: Instant,
+    /// Whether the notifications come in order, over a connection whose end would be noticed.
+    in_order: bool,
 }
 
 impl Observation {
     /// An observation without notifications so far.
     pub const fn new() -> Self {
-        Self { newest: None, renew_at: Instant::FAR_FUTURE }
+        Self { newest: None, renew_at: Instant::FAR_FUTURE, in_order: false }
+    }
+
+    /// The same over a reliable transport: what comes later is newer, whatever its number
+    /// (RFC 8323 §7.1), and the connection shows that the server is there (§7.3).
+    pub(in super::super) const fn in_order() -> Self {
+        Self { newest: None, renew_at: Instant::FAR_FUTURE, in_order: true }
     }
 
     /// Takes a notification: whether it is newer than all before, and so the state of the
@@ -34,6 +42,10 @@ impl Observation {
         rng: &mut Rng,
     ) -> bool {
         let Some(sequence) = SequenceNumber::of(&response.options) else { return false };
+        if self.in_order {
+            self.renew_at = Instant::FAR_FUTURE;
+            return true;
+        }
         let margin = rng.duration(*MARGIN.start(), *MARGIN.end());
         self.renew_at = now + response.freshness() + margin;
         let is_newer = self.newest.is_none_or(|newest| sequence.is_newer(now, newest));
@@ -54,9 +66,13 @@ impl Observation {
         self.renew_at = now + rng.duration(*MARGIN.start(), *MARGIN.end());
     }
 
-    /// Notes that the registration is under way; the next notification says when to repeat it.
+    /// Notes that the registration is under way; the next notification says when to repeat it. That
+    /// is taken whatever its number: a server that was restarted counts anew (RFC 7641 §4.4), and
+    /// would not be believed for 128 seconds. An older one that comes in between is corrected by the
+    /// answer, which is under way.
     pub const fn handle_renewal(&mut self) {
         self.renew_at = Instant::FAR_FUTURE;
+        self.newest = None;
     }
 }
 
@@ -116,10 +132,21 @@ mod tests {
         let mut observation = Observation::new();
         let mut rng = Rng::new(1);
         observation.handle_notification(Instant::ZERO, &notification(2, 60), &mut rng);
+        let later = Instant::ZERO + 50 * SECOND;
+        assert!(!observation.handle_notification(later, &notification(2, 60), &mut rng));
+        assert!(observation.renew_at() > later + 60 * SECOND);
+    }
+
+    #[test]
+    fn the_answer_to_a_renewal_is_the_state_whatever_its_number() {
+        // RFC 7641 §4.4: after a restart a server may use lower numbers.
+        let mut observation = Observation::new();
+        let mut rng = Rng::new(1);
+        observation.handle_notification(Instant::ZERO, &notification(500, 60), &mut rng);
         observation.handle_renewal();
         assert_eq!(observation.renew_at(), Instant::FAR_FUTURE);
         let later = Instant::ZERO + 70 * SECOND;
-        assert!(!observation.handle_notification(later, &notification(2, 60), &mut rng));
-        assert!(observation.renew_at() > later + 60 * SECOND);
+        assert!(observation.handle_notification(later, &notification(2, 60), &mut rng));
+        assert!(!observation.handle_notification(later, &notification(1, 60), &mut rng));
     }
 }

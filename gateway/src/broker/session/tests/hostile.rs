@@ -45,7 +45,7 @@ proptest! {
         let protocol = if is_v5 { Protocol::V5 } else { Protocol::V4 };
         let qos = if keeps { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let mut session = Session::new(SessionOptions { qos, ..options(protocol) });
-        session.set_wire_log(true);
+        session.wire_log().set(true);
         match is_accepted {
             true => accept(&mut session, false, &[]),
             false => session.handle_connected(START).unwrap(),
@@ -79,10 +79,21 @@ fn a_flood_of_packets_that_need_an_answer_gets_one() {
 #[test]
 fn the_wire_log_is_bounded_and_says_what_is_missing() {
     let mut session = connected(Protocol::V4);
-    session.set_wire_log(true);
+    session.wire_log().set(true);
     session.handle_bytes(START, &PINGRESP.repeat(5000)).unwrap();
-    let shown = std::iter::from_fn(|| session.poll_wire()).count();
+    let shown = std::iter::from_fn(|| session.wire_log().poll()).count();
     assert_eq!(shown, 1024);
     session.handle_bytes(START, &PINGRESP).unwrap();
-    assert_eq!(session.poll_wire().unwrap().dropped, 5000 - 1024);
+    assert_eq!(session.wire_log().poll().unwrap().dropped, 5000 - 1024);
+}
+
+#[test]
+fn what_is_for_a_subscriber_ends_the_connection() {
+    // SUBACK, UNSUBACK and PUBLISH of MQTT 3.1.1.
+    let packets: [&[u8]; 3] = [&[0x90, 3, 0, 1, 0], &[0xb0, 2, 0, 1], &[0x30, 3, 0, 1, b'a']];
+    for packet in packets {
+        let mut session = connected(Protocol::V4);
+        let end = session.handle_bytes(START, packet);
+        assert!(matches!(end, Err(SessionError::Unexpected(_))), "{packet:x?}: {end:?}");
+    }
 }

@@ -196,7 +196,7 @@ fn the_brokers_keep_alive_and_client_identifier_replace_ours() {
 fn a_publish_has_the_properties_of_its_reading() {
     // MQTT 5 §3.3.2.3
     let properties = PublishProperties {
-        content_type: "application/json",
+        content_type: Some("application/json".into()),
         is_text: true,
         expiry_seconds: Some(90),
         response_topic: Some("answers/th-1".to_owned()),

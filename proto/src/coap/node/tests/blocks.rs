@@ -286,6 +286,25 @@ fn a_body_over_the_clients_limit_ends_the_call() {
 }
 
 #[test]
+fn bodies_that_a_client_fetches_at_the_same_time_share_a_limit() {
+    let client = TransferConfig { max_bytes: 130, ..Default::default() };
+    let endpoint = EndpointConfig { nstart: 2, ..Default::default() };
+    let mut bench = Bench::new(NodeConfig { endpoint, client, ..Default::default() });
+    let second = download(&mut bench, get(), 1);
+    let third = only(bench.reply(&second, &part(1, true, 1)).0);
+    // There are 128 bytes, and 64 more would be too many.
+    bench.node.request(bench.now, PEER, get()).unwrap();
+    let other = only(bench.drain().0);
+    let (_, events) = bench.reply(&other, &part(0, true, 2));
+    let NodeEvent::Call(CallEvent::Failed { error, .. }) = only(events) else { panic!("no end") };
+    assert_eq!(error, DownloadFault::NoRoom.into());
+    let (_, events) = bench.reply(&third, &part(2, false, 1));
+    assert!(matches!(only(events), NodeEvent::Call(CallEvent::Response { .. })));
+    // There is room again.
+    download(&mut bench, get(), 3);
+}
+
+#[test]
 fn a_request_for_a_block_is_left_alone() {
     // RFC 7959 §2.4: random access by the caller.
     let mut bench = Bench::with_transfer(TransferConfig::default());

@@ -1,0 +1,113 @@
+//! Nodes that speak the link protocol, over serial, TCP or UDP: they are acknowledged when their
+//! readings are on disk.
+//!
+//! [`ports`] carries frames, whatever they come over; [`hub`] is the loop around
+//! [`proto::link::Gateway`]; [`memory`] is what it knows over a restart.
+
+mod hub;
+mod memory;
+mod ports;
+
+use std::sync::Arc;
+
+use proto::link::{Gateway, GatewayConfig};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::hub::{Hub, QUEUE};
+use self::memory::Memory;
+use self::ports::{Carrier, PortSide};
+use super::clients::{Clients, listen};
+use super::link_keys::{LinkKeys, read};
+use super::udp::bind_udp;
+use super::{Context, SourceError, Surroundings};
+use crate::clock;
+use crate::config::{Link, LinkDecode};
+use crate::supervisor::Supervisor;
+
+/// A link with nodes on it.
+pub(crate) struct LinkSource {
+    context: Arc<Context>,
+    carrier: Carrier,
+    hub: Hub,
+    side: PortSide,
+}
+
+impl LinkSource {
+    /// Opens the link, and reads what was stored of its nodes before anything can be released.
+    pub(super) async fn open(
+        context: Context,
+        link: &Link,
+        decode: &LinkDecode,
+        surroundings: &Surroundings,
+    ) -> Result<Self, SourceError> {
+        let Surroundings { state_dir, spool, .. } = surroundings;
+        let keys = decode.keys_file.as_ref().map(|file| read(file.path())).transpose();
+        let keys =
+            keys.map_err(|source| SourceError::Keys { name: context.name.to_string(), source })?;
+        let carrier = open(&context, link)?;
+        let context = Arc::new(context);
+        let mut memory = Memory::load(state_dir, &context.name);
+        if let Err(error) = memory.catch_up(spool).await {
+            warn!(source = %context.name, %error, "cannot tell which reports were stored before the start");
+        }
+        let config = GatewayConfig::default();
+        let (mut gateway, names) = match keys {
+            Some(LinkKeys { keys, names }) => (Gateway::with_keys(config, keys), names),
+            None => (Gateway::new(config), Default::default()),
+        };
+        for (device, replay) in memory.replays() {
+            gateway.restore(clock::now(), device, replay);
+        }
+        let (sender, arrivals) = mpsc::channel(QUEUE);
+        let side = PortSide { context: Arc::clone(&context), arrivals: sender };
+        let hub = Hub::new(Arc::clone(&context), gateway, names, memory, spool.clone(), arrivals);
+        Ok(Self { context, carrier, hub, side })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let name = &self.context.name;
+        let mut tasks: Supervisor<()> = Supervisor::new();
+        // Ports outlive the hub's last acknowledgements: they end when it does.
+        let closed = CancellationToken::new();
+        let (hub, hub_stop, close) = (self.hub, stop, closed.clone());
+        tasks.start(format!("link {name}"), async move {
+            hub.run(hub_stop).await;
+            close.cancel();
+        });
+        tasks.start(format!("link {name} ports"), self.carrier.run(self.side, closed));
+        while tasks.next_end().await.is_some() {}
+    }
+}
+
+fn open(context: &Context, link: &Link) -> Result<Carrier, SourceError> {
+    Ok(match link {
+        Link::Serial(serial) => Carrier::Serial(serial.clone()),
+        Link::Udp(udp) => {
+            let receive_buffer = usize::try_from(udp.receive_buffer.bytes()).unwrap_or(usize::MAX);
+            let socket = bind_udp(udp.bind, receive_buffer);
+            let socket = socket.map_err(|e| context.bind_error("link.bind", udp.bind, e))?;
+            let address = socket.local_addr().unwrap_or(udp.bind);
+            info!(source = %context.name, %address, "listening for nodes over UDP");
+            context.status.set_listening(vec![address]);
+            Carrier::Udp(socket)
+        }
+        Link::Tcp(tcp) => {
+            let listener = listen(tcp.bind);
+            let listener = listener.map_err(|e| context.bind_error("link.bind", tcp.bind, e))?;
+            let address = listener.local_addr().unwrap_or(tcp.bind);
+            info!(source = %context.name, %address, "listening for nodes over TCP");
+            context.status.set_listening(vec![address]);
+            Carrier::Tcp(Clients::new(vec![listener], tcp.max_clients))
+        }
+        // A configuration that says so is refused before.
+        Link::TcpClient(_) | Link::Coap(_) | Link::CoapPoll(_) | Link::Http(_) => {
+            return Err(SourceError::Carrier { name: context.name.to_string() });
+        }
+    })
+}

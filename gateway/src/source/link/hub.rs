@@ -1,0 +1,251 @@
+//! The loop around the gateway's end of the protocol: frames in, readings to the store, and
+//! acknowledgements out when they are on disk.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use proto::link::{Gateway, GatewayEvent, GatewayOutput, Report, Ticket};
+use proto::{Instant, Reading, TimeQuality, Timestamp, Value};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::memory::Memory;
+use super::ports::{Arrival, Outgoing, Peer};
+use crate::clock;
+use crate::pipeline::Receipt;
+use crate::source::Context;
+use crate::store::{NotStored, Origin, Spool};
+
+/// Frames of all ports that wait for the hub; then ports are not read.
+pub(super) const QUEUE: usize = 1024;
+/// Frames taken before other tasks get a turn.
+const TURN: usize = 64;
+/// What a node is told while there is no room.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// How often what is known of the nodes is saved, where it has changed.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// Times have milliseconds.
+const MILLI: i64 = 1_000_000;
+
+/// The gateway's end for all nodes of a source.
+pub(super) struct Hub {
+    context: Arc<Context>,
+    gateway: Gateway<Peer>,
+    names: BTreeMap<u32, String>,
+    memory: Memory,
+    spool: Spool,
+    arrivals: mpsc::Receiver<Arrival>,
+    ports: BTreeMap<u64, mpsc::Sender<Outgoing>>,
+    pending: FuturesUnordered<Pending>,
+    save_at: Instant,
+}
+
+/// A report on its way to the disk.
+struct Pending {
+    ticket: Ticket,
+    receipt: Receipt,
+}
+
+impl Future for Pending {
+    type Output = (Ticket, Result<(), NotStored>);
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let stored = ready!(Pin::new(&mut self.receipt).poll(task));
+        Poll::Ready((self.ticket, stored.unwrap_or(Err(NotStored::Failed))))
+    }
+}
+
+impl Hub {
+    pub(super) fn new(
+        context: Arc<Context>,
+        gateway: Gateway<Peer>,
+        names: BTreeMap<u32, String>,
+        memory: Memory,
+        spool: Spool,
+        arrivals: mpsc::Receiver<Arrival>,
+    ) -> Self {
+        Self {
+            context,
+            gateway,
+            names,
+            memory,
+            spool,
+            arrivals,
+            ports: BTreeMap::new(),
+            pending: FuturesUnordered::new(),
+            save_at: clock::now() + SAVE_EVERY,
+        }
+    }
+
+    /// Runs until `stop` is cancelled and every report that was taken is answered.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let wait = self.drain().unwrap_or(Instant::FAR_FUTURE);
+            let stopping = stop.is_cancelled();
+            if stopping && self.pending.is_empty() {
+                break;
+            }
+            tokio::select! {
+                () = stop.cancelled(), if !stopping => {}
+                settled = self.pending.next(), if !self.pending.is_empty() => self.settle(settled),
+                arrival = self.arrivals.recv(), if !stopping => self.take_turn(arrival),
+                () = sleep_until(clock::deadline(wait)), if wait < Instant::FAR_FUTURE => {
+                    self.gateway.handle_timeout(clock::now());
+                }
+                () = sleep_until(clock::deadline(self.save_at)) => {
+                    self.save().await;
+                    self.save_at = clock::now() + SAVE_EVERY;
+                }
+            }
+        }
+        self.save().await;
+    }
+
+    fn take_turn(&mut self, mut arrival: Option<Arrival>) {
+        for _ in 0..TURN {
+            match arrival {
+                Some(Arrival::Opened { port, outgoing }) => drop(self.ports.insert(port, outgoing)),
+                Some(Arrival::Closed { port }) => {
+                    self.ports.remove(&port);
+                    self.gateway.handle_gone(|peer| peer.port == port);
+                }
+                Some(Arrival::Frame { peer, bytes }) => {
+                    self.context.status.received(bytes.len());
+                    self.gateway.handle_frame(clock::now(), clock::wall(), peer, &bytes);
+                    // Reports are handed in one by one, so that a full queue is noticed at once.
+                    self.drain_events();
+                }
+                None => return,
+            }
+            arrival = self.arrivals.try_recv().ok();
+        }
+    }
+
+    /// Takes a receipt, and those that are there with it: the receipts of a commit come together,
+    /// and a node is told of them in one frame.
+    fn settle(&mut self, first: Option<(Ticket, Result<(), NotStored>)>) {
+        let mut settled = first;
+        while let Some((ticket, outcome)) = settled {
+            match outcome {
+                Ok(()) => self.gateway.handle_durable(ticket),
+                Err(why) => {
+                    self.context.not_stored(why);
+                    self.gateway.handle_refused(ticket, RETRY_AFTER);
+                }
+            }
+            settled = self.pending.next().now_or_never().flatten();
+        }
+    }
+
+    /// Does what the protocol wants done; the time until which it waits.
+    fn drain(&mut self) -> Option<Instant> {
+        loop {
+            match self.gateway.poll_output() {
+                GatewayOutput::Transmit { peer, frame } => self.transmit(&peer, frame),
+                GatewayOutput::Event(event) => self.handle_event(event),
+                GatewayOutput::Wait(until) => return until,
+            }
+        }
+    }
+
+    /// The same, as long as acknowledgements need not be kept back to be put together.
+    fn drain_events(&mut self) {
+        while let Some(output) = self.gateway.poll_queued() {
+            match output {
+                GatewayOutput::Transmit { peer, frame } => self.transmit(&peer, frame),
+                GatewayOutput::Event(event) => self.handle_event(event),
+                GatewayOutput::Wait(_) => return,
+            }
+        }
+    }
+
+    fn transmit(&self, peer: &Peer, frame: Vec<u8>) {
+        let sent = self.ports.get(&peer.port).map(|port| port.try_send((peer.address, frame)));
+        if !matches!(sent, Some(Ok(()))) {
+            debug!(source = %self.context.name, %peer, "an answer was dropped: the node asks again");
+        }
+    }
+
+    fn handle_event(&mut self, event: GatewayEvent<Peer>) {
+        match event {
+            GatewayEvent::Report(report) => self.submit(report),
+            GatewayEvent::Opened { peer, device, epoch } => {
+                info!(source = %self.context.name, %peer, device = %self.name(device), epoch, "a node has come");
+            }
+            GatewayEvent::Lost { device, reports } => {
+                let name = self.name(device);
+                warn!(source = %self.context.name, device = %name, reports, "the node gave up reports");
+                let example = || format!("{name}: {reports} reports were given up by the node");
+                self.context.status.refused.add("lost", reports.into(), example);
+            }
+            GatewayEvent::Refused { peer, device, fault } => match device {
+                Some(device) => {
+                    let why = format!("device {device}: {fault}");
+                    self.context.refuse(fault.name(), peer, why, b"");
+                }
+                None => self.context.refuse(fault.name(), peer, fault, b""),
+            },
+            GatewayEvent::Command { device, number, outcome } => {
+                debug!(source = %self.context.name, device, number, ?outcome, "a command has ended");
+            }
+        }
+    }
+
+    fn submit(&mut self, report: Report<Peer>) {
+        let Report { peer, ticket, age, values } = report;
+        let device = self.name(ticket.device);
+        let now = clock::wall();
+        let time = measured_at(now, age);
+        let readings = values.into_iter().map(|measured| Reading {
+            device: device.clone(),
+            name: measured.name,
+            unit: measured.unit,
+            value: Value::Number(measured.value),
+            time,
+            time_quality: TimeQuality::Estimated,
+            epoch: Some(ticket.epoch),
+            sequence: Some(ticket.sequence.into()),
+        });
+        let readings: Vec<_> = readings.collect();
+        self.context.status.decoded(&readings, &peer, now);
+        match self.context.inlet.try_submit(readings, Some(Origin::Link(ticket))) {
+            Ok(receipt) => self.pending.push(Pending { ticket, receipt }),
+            Err(busy) => {
+                self.context.refuse("busy", peer, busy, b"");
+                self.gateway.handle_refused(ticket, RETRY_AFTER);
+            }
+        }
+    }
+
+    /// By the key file, else by the source, else by its number.
+    fn name(&self, device: u32) -> String {
+        let named = self.names.get(&device).or(self.context.device.as_ref());
+        named.cloned().unwrap_or_else(|| format!("{device}"))
+    }
+
+    async fn save(&mut self) {
+        let caught_up = self.memory.catch_up(&self.spool).await;
+        if let Err(error) = caught_up {
+            warn!(source = %self.context.name, %error, "cannot see what was stored of the nodes");
+        }
+        self.memory.follow(&self.gateway.replays().collect());
+        if let Err(error) = self.memory.save().await {
+            warn!(source = %self.context.name, %error, "cannot save what is known of the nodes; it is found in the store as long as that keeps the readings");
+        }
+    }
+}
+
+/// In whole milliseconds.
+fn measured_at(now: Timestamp, age: Duration) -> Timestamp {
+    let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+    let nanos = now.as_nanos().saturating_sub(age);
+    Timestamp::from_nanos(nanos - nanos.rem_euclid(MILLI))
+}

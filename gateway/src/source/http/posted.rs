@@ -12,9 +12,9 @@ use crate::source::Context;
 
 /// Most readings of one request.
 const MAX_POSTED: usize = 10 * MAX_READINGS;
-/// What [`pack`] reads.
+/// What [`Posted::pack`] reads.
 const PACKS: &str = "application/json, application/senml+json or application/senml+cbor";
-/// What [`value`] reads.
+/// What [`Posted::value`] reads.
 const VALUES: &str = "text/plain, application/json or application/octet-stream";
 
 /// A body that arrived.

@@ -284,6 +284,10 @@ fn a_secret_is_in_no_output() {
         "pwsd = \"SECRET\"\nwindow = 0",
         "url = \"mqtt://h\"\n[brokers]\nc = { pwsd = \"SECRET\", window = 0 }",
         "password = \"SECRET\"",
+        "url = \"mqtt://h\"\n[sources.w]\nlink = { type = \"http\", bind = \"h:1\", token = \"SECRET\" }",
+        "url = \"mqtt://h\"\n[sources.w]\nlink = { type = \"http\", bind = \"[::]:1\", token = \"SECRET\" }",
+        "url = \"mqtt://h\"\n[sources.w]\nlink = { type = \"http\", bind = \"[::]:1\", token = \"SECRET x\" }",
+        "url = \"mqtt://h\"\n[sources.w]\nlink = { type = \"http\", bind = \"[::]:1\", token_file = \"pw\" }",
     ];
     let commands: [&[&str]; 5] = [
         &["check"],

@@ -15,6 +15,8 @@
 
 #[path = "harness/aedes.rs"]
 pub(crate) mod aedes;
+#[path = "harness/browser.rs"]
+pub(crate) mod browser;
 #[path = "harness/clock.rs"]
 pub(crate) mod clock;
 #[path = "harness/coap.rs"]
@@ -25,6 +27,8 @@ pub(crate) mod coap_tcp;
 pub(crate) mod disk;
 #[path = "harness/gateway.rs"]
 pub(crate) mod gateway;
+#[path = "harness/http.rs"]
+pub(crate) mod http;
 #[path = "harness/lines.rs"]
 pub(crate) mod lines;
 #[path = "harness/mosquitto.rs"]

@@ -122,12 +122,15 @@ impl App {
             spool: spool.clone(),
             nodes: Arc::clone(&nodes),
             brokers: broker_topics,
+            statuses: Arc::default(),
         };
         for (id, source) in &config.sources {
             let source = Source::open(id, source, &inlet, &surroundings, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }
+        // Nobody else sets it.
+        let _ = surroundings.statuses.set(source_status.clone());
 
         let status = Arc::new(Status {
             gateway: gateway.id.clone(),

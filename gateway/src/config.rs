@@ -55,7 +55,7 @@ use tree::Node;
 pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
-    DatagramFrame, Decode, Endian, Frame, JsonDecode, KeyvalueDecode, LengthBytes,
+    DatagramFrame, Decode, Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes,
     LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource, Protocol,
     PubSub, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
     TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
@@ -68,7 +68,7 @@ pub(crate) use shape::schema;
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
     BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
-    NamedFile, Network, NodeUrl, ResourcePath, ServerName,
+    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName,
 };
 
 /// Where a configuration comes from.

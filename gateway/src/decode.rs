@@ -10,7 +10,7 @@ mod time;
 mod value;
 
 pub(crate) use content::{decode_readings, decode_resource, decode_value};
-pub(crate) use draft::{DecodeError, Draft, complete};
+pub(crate) use draft::{DecodeError, Draft, MAX_READINGS, complete};
 
 use json::JsonDecoder;
 use proto::Timestamp;

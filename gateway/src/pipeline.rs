@@ -12,7 +12,7 @@ mod routes;
 mod topic;
 mod topic_filter;
 
-pub(crate) use encode::{export_line, rfc3339_text};
+pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{

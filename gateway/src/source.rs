@@ -8,6 +8,8 @@ mod coap;
 mod coap_poll;
 mod framed;
 mod heard;
+mod http;
+mod latest;
 mod link;
 pub(crate) mod link_keys;
 mod serial;
@@ -54,6 +56,7 @@ pub(crate) struct Surroundings {
     pub(crate) nodes: Arc<Nodes>,
     /// The largest packet of each broker, and its topics, where any are subscribed.
     pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
+    pub(crate) statuses: Arc<Statuses>,
 }
 
 /// A source that is ready to run.
@@ -68,11 +71,16 @@ pub(crate) enum Source {
     TcpClient(tcp_client::TcpClientSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// An HTTP server.
+    Http(http::HttpSource),
     /// A CoAP client.
     CoapPoll(Box<coap_poll::CoapPollSource>),
     /// Nodes that speak the link protocol.
     Link(link::LinkSource),
 }
+
+/// What every source has seen, for those that show it. It is there once all of them are open.
+pub(crate) type Statuses = OnceLock<BTreeMap<Id, Arc<SourceStatus>>>;
 
 /// Why a source cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +119,8 @@ impl Source {
                 | Link::Tcp(_)
                 | Link::TcpClient(_)
                 | Link::Coap(_)
-                | Link::CoapPoll(_) => Cutting::of_stream(config.frame.as_ref()),
+                | Link::CoapPoll(_)
+                | Link::Http(_) => Cutting::of_stream(config.frame.as_ref()),
             },
             allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
@@ -134,6 +143,7 @@ impl Source {
             Link::CoapPoll(link) => Self::CoapPoll(
                 coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
             ),
+            Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
         })
     }
 
@@ -145,6 +155,7 @@ impl Source {
             Self::Tcp(source) => source.context(),
             Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::Http(source) => source.context(),
             Self::CoapPoll(source) => source.context(),
             Self::Link(source) => source.context(),
         };
@@ -159,6 +170,7 @@ impl Source {
             Self::Tcp(source) => source.run(stop).await,
             Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::Http(source) => source.run(stop).await,
             Self::CoapPoll(source) => source.run(stop).await,
             Self::Link(source) => source.run(stop).await,
         }
@@ -199,6 +211,18 @@ impl Context {
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
         self.status.received(message.len());
+        self.settle(drafts, now, peer, name, message)
+    }
+
+    /// The same for a part of a message.
+    fn settle(
+        &self,
+        drafts: Result<Vec<Draft>, DecodeError>,
+        now: Timestamp,
+        peer: impl Display,
+        name: impl Fn() -> String,
+        message: &[u8],
+    ) -> Result<Vec<Reading>, DecodeError> {
         let readings = drafts.and_then(|drafts| match &self.device {
             Some(device) => complete(drafts, || device.clone(), now),
             None => complete(drafts, name, now),

@@ -319,7 +319,8 @@ impl Config {
             | Link::Udp(_)
             | Link::Tcp(_)
             | Link::TcpClient(_)
-            | Link::CoapPoll(_) => None,
+            | Link::CoapPoll(_)
+            | Link::Http(_) => None,
         })
     }
 }

@@ -143,7 +143,7 @@ impl fmt::Debug for SourceFile {
 
 /// Whether a text looks as if it held a secret. The name of a file that holds one is none.
 pub(crate) fn sounds_secret(text: &str) -> bool {
-    let text = text.to_ascii_lowercase().replace("password_file", "");
+    let text = text.to_ascii_lowercase().replace("password_file", "").replace("token_file", "");
     WORDS.iter().any(|word| text.contains(word)) || has_user_info(&text)
 }
 

@@ -5,7 +5,7 @@ use proto::{Reading, TimeQuality, Timestamp, Value};
 /// The longest name of a device or a reading, in bytes.
 const MAX_NAME: usize = 256;
 /// Most readings of one frame.
-const MAX_READINGS: usize = 1024;
+pub(crate) const MAX_READINGS: usize = 1024;
 /// The gateway's own times have milliseconds.
 const MILLI: i64 = 1_000_000;
 

@@ -64,6 +64,19 @@ pub(crate) fn export_line(record: &Record) -> Vec<u8> {
     out
 }
 
+/// Appends what a last value is shown as: the object of a payload, whatever gateway reads it.
+pub(crate) fn value_object(out: &mut Vec<u8>, n: u64, reading: &Reading) {
+    out.extend_from_slice(br#"{"n":"#);
+    integer(out, n);
+    what(out, reading);
+    out.extend_from_slice(br#","time":""#);
+    rfc3339(out, reading.time);
+    out.push(b'"');
+    identity(out, reading);
+    estimated(out, reading);
+    out.push(b'}');
+}
+
 /// A message: members after another one. A payload that is not UTF-8 is base64url.
 fn what_message(out: &mut Vec<u8>, message: &Message) {
     out.extend_from_slice(br#","broker":"#);
@@ -100,9 +113,7 @@ fn json(gateway: &str, n: u64, reading: &Reading) -> Vec<u8> {
     out.extend_from_slice(br#"","n":"#);
     integer(&mut out, n);
     identity(&mut out, reading);
-    if reading.time_quality == TimeQuality::Estimated {
-        out.extend_from_slice(br#","time_quality":"estimated""#);
-    }
+    estimated(&mut out, reading);
     out.push(b'}');
     out
 }
@@ -136,6 +147,13 @@ fn identity(out: &mut Vec<u8>, reading: &Reading) {
     if let Some(sequence) = reading.sequence {
         out.extend_from_slice(br#","seq":"#);
         integer(out, sequence);
+    }
+}
+
+/// Whether its time is a guess.
+fn estimated(out: &mut Vec<u8>, reading: &Reading) {
+    if reading.time_quality == TimeQuality::Estimated {
+        out.extend_from_slice(br#","time_quality":"estimated""#);
     }
 }
 

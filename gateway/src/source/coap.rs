@@ -1,6 +1,6 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
-//! [`resources`] says what a request means; [`posted`] reads readings out of it; [`latest`],
+//! [`resources`] says what a request means; [`posted`] reads readings out of it; [`view`],
 //! [`files`], the topics of [`bridge`] and who has [`registered`] are what there is to see. [`rates`]
 //! says who asks too often, and [`pending`] answers when something is done. [`serving`] puts that
 //! together; around it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which
@@ -10,7 +10,6 @@ mod bridge;
 mod datagrams;
 mod files;
 mod groups;
-mod latest;
 mod observed;
 mod pending;
 mod posted;
@@ -19,6 +18,7 @@ mod registered;
 mod resources;
 mod serving;
 mod stream;
+mod view;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,12 +39,12 @@ use self::bridge::Bridge;
 use self::datagrams::Server;
 use self::files::Files;
 use self::groups::Groups;
-use self::latest::Latest;
 use self::rates::Rates;
 use self::registered::{Registered, expire};
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
+use super::latest::Latest;
 use super::udp::bind_udp;
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
@@ -162,8 +162,10 @@ impl CoapSource {
             let server = Server::new(Arc::clone(&resources), socket, requests, node);
             servers.start(format!("coap {name}"), server.run(stop.clone()));
         }
-        let follow = follow(Arc::clone(&resources), self.spool, next, stop.clone());
-        servers.start(format!("coap {name} readings"), follow);
+        let (followed, spool, until) = (Arc::clone(&resources), self.spool, stop.clone());
+        servers.start(format!("coap {name} readings"), async move {
+            followed.latest.follow(&followed.context.name, &spool, next, until).await;
+        });
         let lifetimes = expire(Arc::clone(&resources), stop.clone());
         servers.start(format!("coap {name} lifetimes"), lifetimes);
         if let Some(clients) = self.clients {
@@ -241,30 +243,6 @@ impl Stored {
                 }
             }
             resources.latest.store(chunks.iter().flat_map(|chunk| &chunk.records));
-        }
-    }
-}
-
-/// Shows what is stored from the record `next` on.
-async fn follow(resources: Arc<Resources>, spool: Spool, mut next: u64, stop: CancellationToken) {
-    let mut head = spool.head();
-    loop {
-        while *head.borrow_and_update() > next {
-            match spool.read(next).await {
-                Ok(chunks) => {
-                    let Some(last) = chunks.last() else { break };
-                    next = last.end;
-                    resources.latest.store(chunks.iter().flat_map(|chunk| &chunk.records));
-                }
-                Err(error) => {
-                    warn!(source = %resources.context.name, %error, "cannot see what was stored");
-                    break;
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = head.changed() => if changed.is_err() { return },
         }
     }
 }

@@ -5,7 +5,7 @@ mod polled;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::super::model::{CsvDecode, Decode, JsonDecode, Link, Source, UdpLink};
+use super::super::model::{CsvDecode, Decode, HttpLink, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
 use super::{Checks, Problem, frames};
@@ -46,6 +46,10 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
             }
             Link::TcpClient(_) => {}
+            Link::Http(http) => {
+                check_token(checks, &link, http);
+                claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, http.bind)));
+            }
             Link::Coap(coap) => {
                 let written = checks.whole.get(&link.key("bind")).is_some();
                 for (index, address) in coap.bind.iter().enumerate() {
@@ -100,15 +104,17 @@ fn is_link(path: &KeyPath) -> bool {
 /// What is wrong with the parts of one source.
 fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
-    let coap = match source.link {
-        Link::Coap(_) => Some("coap"),
-        Link::CoapPoll(_) => Some("coap-poll"),
-        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => None,
+    let (link, has_decode) = match source.link {
+        Link::Coap(_) => (Some("a coap link"), source.decode.is_some()),
+        Link::CoapPoll(_) => (Some("a coap-poll link"), source.decode.is_some()),
+        // What the content type does not say can be said here.
+        Link::Http(_) => (Some("an http link"), matches!(source.decode, Some(Decode::Link(_)))),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => (None, false),
     };
-    for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, source.decode.is_some())] {
-        if let Some(link) = coap.filter(|_| is_there) {
+    for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, has_decode)] {
+        if let Some(link) = link.filter(|_| is_there) {
             let problem = checks
-                .at_key(part, format!("`{part}` does not fit a {link} link"))
+                .at_key(part, format!("`{part}` does not fit {link}"))
                 .expected(
                     "expected no such key: the content format of a message says what it holds",
                 )
@@ -116,7 +122,7 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
             checks.findings.add(problem);
         }
     }
-    if coap.is_none()
+    if link.is_none()
         && source.decode.is_none()
         && checks.findings.is_complete()
         && checks.sound([&decode])
@@ -170,6 +176,27 @@ fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source)
             .at_key(&path.key("link").key("reply"), "`reply` does not fit the link protocol")
             .expected("expected no such key: the protocol has acknowledgements of its own")
             .help("remove the key");
+        checks.findings.add(problem);
+    }
+}
+
+/// A token stands in one place, and is one that a header can carry.
+fn check_token(checks: &mut Checks<'_>, link: &KeyPath, http: &HttpLink) {
+    let (token, file) = (link.key("token"), link.key("token_file"));
+    if http.token.is_some() && http.token_file.is_some() {
+        let problem = checks
+            .at(&file, "`token` and `token_file` are both there")
+            .expected("expected one of them")
+            .note(format!("`token` is set in {}", checks.origin(&token)))
+            .help("keep `token_file`: a file can have its own permissions");
+        checks.findings.fail(file, problem);
+    }
+    let is_sendable =
+        |token: &str| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic());
+    if http.token.as_ref().is_some_and(|token| !is_sendable(token.expose())) {
+        let problem = checks
+            .at(&token, "a header cannot carry this token")
+            .expected("expected letters, digits and marks of ASCII, without spaces");
         checks.findings.add(problem);
     }
 }

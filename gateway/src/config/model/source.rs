@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network};
+use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network, Secret};
 use super::{CoapPollLink, Decode, Frame};
 use crate::pipeline::TopicFilter;
 
@@ -23,8 +23,8 @@ pub(crate) struct Source {
     /// How bytes become frames; by default lines, and datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap
-    /// and coap-poll, where the content format says it.
+    /// How a frame becomes readings; required but for coap, coap-poll
+    /// and http, where the content format says it.
     #[serde(default)]
     pub(crate) decode: Option<Decode>,
 }
@@ -89,6 +89,15 @@ pub(crate) enum Link {
     /// meters = { discover = ["rt=meter*", "ct=112"], nodes = "boiler*", interval = "15m" }
     /// ```
     CoapPoll(CoapPollLink),
+    /// An HTTP server (RFC 9110, RFC 9112): `POST /r` takes JSON and SenML, `POST /r/{device}/{name}`
+    /// one value; a browser sees the last values of all devices. With `decode`, a body that is not
+    /// SenML is one frame for that. See docs/http.md.
+    ///
+    /// ```toml
+    /// [sources.web]
+    /// link = { type = "http", bind = "127.0.0.1:8080" }
+    /// ```
+    Http(HttpLink),
 }
 
 impl Link {
@@ -98,6 +107,7 @@ impl Link {
             Self::Udp(link) => &link.allow,
             Self::Tcp(link) => &link.allow,
             Self::Coap(link) => &link.allow,
+            Self::Http(link) => &link.allow,
             Self::Serial(_) | Self::TcpClient(_) | Self::CoapPoll(_) => &[],
         }
     }
@@ -329,6 +339,46 @@ pub(crate) struct PubSub {
     pub(crate) content_format: Option<u16>,
 }
 
+/// An HTTP server.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct HttpLink {
+    /// Address and port to listen on. Whoever reaches it can post and see readings, if there is no
+    /// token.
+    #[serde(deserialize_with = "values::address")]
+    #[schemars(with = "values::Address")]
+    pub(crate) bind: SocketAddr,
+    /// What clients have to send as `Authorization: Bearer …`; better in a file of its own:
+    /// `token_file`. Without either, nobody is asked.
+    #[serde(default)]
+    pub(crate) token: Option<Secret>,
+    /// File that holds the token; a line end at its end is dropped. A relative path is looked for in
+    /// systemd's `CREDENTIALS_DIRECTORY`, then beside the file that names it.
+    #[serde(default, deserialize_with = "values::path_option")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Most clients at a time, 1 to 65535; one more is closed at once and counted.
+    #[serde(
+        default = "default_max_http_clients",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_clients: u16,
+    /// Largest body of a request, 1KiB to 4MiB, also when it is unpacked; a larger one is answered
+    /// with 413.
+    #[serde(
+        default = "default_max_body",
+        deserialize_with = "values::size::<_, 0x400, 0x40_0000>"
+    )]
+    pub(crate) max_body: ByteSize,
+    /// Longest time in which a request has to arrive, and in which a client has to take its answer;
+    /// a connection without requests is closed after it: 1s to 10m.
+    #[serde(default = "default_timeout", deserialize_with = "values::span::<_, 1, 600>")]
+    pub(crate) timeout: Interval,
+    /// Clients that may connect, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody may.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
+}
+
 /// Bits of a character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DataBits {
@@ -392,6 +442,18 @@ fn default_coap_bind() -> Vec<SocketAddr> {
 
 const fn default_max_coap_clients() -> u16 {
     256
+}
+
+const fn default_max_http_clients() -> u16 {
+    256
+}
+
+const fn default_max_body() -> ByteSize {
+    ByteSize::mib(1)
+}
+
+const fn default_timeout() -> Interval {
+    Interval::seconds(30)
 }
 
 const fn default_true() -> bool {

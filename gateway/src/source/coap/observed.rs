@@ -145,7 +145,7 @@ mod tests {
     use super::*;
     use proto::coap::{Method, Request};
 
-    use crate::source::coap::latest::View;
+    use crate::source::coap::view::View;
 
     #[test]
     fn a_view_keeps_its_number_until_it_is_forgotten() {

@@ -13,13 +13,14 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::bridge::{Bridge, TopicView, Wanted};
 use super::files::Files;
-use super::latest::{Latest, View};
 use super::posted;
 use super::rates::Rates;
 use super::registered::{Look, Registered};
+use super::view::{self, View};
 use crate::broker::Board;
 use crate::clock;
 use crate::source::Context;
+use crate::source::latest::Latest;
 use crate::store::{Message, NotStored};
 
 /// What `/.well-known/core` says of those that are always there (RFC 6690).
@@ -187,7 +188,7 @@ impl Resources {
                 self.readings(request, device, Some(name))
             }
             Some(Resource::Value { device, name }) => self.post(request, "GET, ", || {
-                self.latest.check_conditions(request, device, name)?;
+                view::check_conditions(&self.latest, request, device, name)?;
                 posted::value(self, sender, request, device, name)
             }),
             Some(Resource::File) => self.file(request),
@@ -222,7 +223,7 @@ impl Resources {
         name: Option<&str>,
     ) -> Result<Action, Response> {
         let view = View::of(request, device, name)?;
-        let response = self.latest.show(&view);
+        let response = view.show(&self.latest);
         let Some(etag) = response.options.etag() else { return Err(response) };
         request.check_conditions(Target::Present(Some(etag)))?;
         // An observer gets the state itself: later ones follow from it.
@@ -344,7 +345,7 @@ impl Resources {
     /// The answer to a request to see something.
     pub(super) fn show(&self, subject: &Subject) -> Response {
         match (subject, &self.bridge) {
-            (Subject::Readings(view), _) => self.latest.show(view),
+            (Subject::Readings(view), _) => view.show(&self.latest),
             (Subject::Topic(view), Some(bridge)) => bridge.show(view),
             (Subject::Topic(_), None) => not_found(),
         }

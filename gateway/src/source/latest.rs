@@ -1,53 +1,25 @@
-//! The last readings of every device, of all sources: what is shown and observed.
+//! The last readings of every device, of all sources: what a source that is asked for them shows.
 //!
-//! Only what is on disk comes here: the source follows the store, and after a start it begins with
-//! what the store still has for the de-duplication. "Last" is the order of the store, whatever
-//! time a reading carries.
+//! Only what is on disk comes here: the source [follows](Latest::follow) the store, and after a start
+//! it begins with what the store still has. "Last" is the order of the store, whatever time a reading
+//! carries.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use proto::coap::content_format::{SENML_CBOR, SENML_JSON};
-use proto::coap::{Code, ETag, OptionNumber, Request, Response, Target};
-use proto::senml::{self, MAX_RECORDS};
 use proto::{Reading, Value};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use super::resources::{check_get, not_found};
-use crate::store::Record;
+use crate::config::Id;
+use crate::store::{Record, Spool};
 
 /// Readings that are kept; the one that was stored first gives way.
-const MAX_READINGS: usize = 4096;
+pub(super) const MAX_READINGS: usize = 4096;
 /// Bytes of text in them; the same.
 const MAX_BYTES: usize = 4 << 20;
-
-/// What a client wants to see.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct View {
-    pub(super) device: String,
-    /// One quantity, or all of the device.
-    pub(super) name: Option<String>,
-    /// Its Content-Format.
-    format: u16,
-}
-
-impl View {
-    /// What a request wants to see of a device.
-    pub(super) fn of(
-        request: &Request,
-        device: &str,
-        name: Option<&str>,
-    ) -> Result<Self, Response> {
-        check_get(request)?;
-        let format = request.negotiate(&[SENML_JSON, SENML_CBOR])?;
-        Ok(Self { device: device.to_owned(), name: name.map(str::to_owned), format })
-    }
-
-    /// Whether this reading belongs to it.
-    pub(super) fn shows(&self, reading: &Reading) -> bool {
-        self.device == reading.device && self.name.as_ref().is_none_or(|name| *name == reading.name)
-    }
-}
 
 /// The readings.
 pub(super) struct Latest {
@@ -65,6 +37,7 @@ struct Kept {
 }
 
 impl Latest {
+    /// None yet.
     pub(super) fn new() -> Self {
         Self { kept: Mutex::default(), newest: watch::Sender::new(0) }
     }
@@ -82,6 +55,37 @@ impl Latest {
         self.newest.send_replace(newest);
     }
 
+    /// Takes what is stored from the record `next` on, until `stop` is cancelled. `source` is whose
+    /// log says that it could not.
+    pub(super) async fn follow(
+        &self,
+        source: &Id,
+        spool: &Spool,
+        mut next: u64,
+        stop: CancellationToken,
+    ) {
+        let mut head = spool.head();
+        loop {
+            while *head.borrow_and_update() > next {
+                match spool.read(next).await {
+                    Ok(chunks) => {
+                        let Some(last) = chunks.last() else { break };
+                        next = last.end;
+                        self.store(chunks.iter().flat_map(|chunk| &chunk.records));
+                    }
+                    Err(error) => {
+                        warn!(%source, %error, "cannot see what was stored");
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = head.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
     /// The number of the newest reading, and its changes.
     pub(super) fn newest(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -89,54 +93,28 @@ impl Latest {
 
     /// Calls `see` with those that came after the one with the number `seen`.
     pub(super) fn since(&self, seen: u64, mut see: impl FnMut(&Reading)) {
+        self.first_since(seen, usize::MAX, |_, reading| see(reading));
+    }
+
+    /// Calls `see` with the first `most` of them, and their numbers.
+    pub(super) fn first_since(&self, seen: u64, most: usize, mut see: impl FnMut(u64, &Reading)) {
         let kept = self.kept();
-        for (_, reading) in kept.by_number.range(seen.saturating_add(1)..) {
-            see(reading);
+        let later = (Bound::Excluded(seen), Bound::Unbounded);
+        for (number, reading) in kept.by_number.range(later).take(most) {
+            see(*number, reading);
         }
     }
 
-    /// The response to a request for a view.
-    pub(super) fn show(&self, view: &View) -> Response {
+    /// Calls `see` with those of a device, by their names, or with the one of that name.
+    pub(super) fn of(&self, device: &str, name: Option<&str>, mut see: impl FnMut(u64, &Reading)) {
         let kept = self.kept();
-        let names = kept.by_device.get(&view.device);
-        let wanted = |(name, _): &(&String, &u64)| view.name.as_ref().is_none_or(|n| n == *name);
-        let numbers = names.into_iter().flatten().filter(wanted).map(|(_, number)| number);
-        let readings = numbers.filter_map(|number| kept.by_number.get(number));
-        let records: Vec<_> = readings.take(MAX_RECORDS).map(senml::Record::of_reading).collect();
-        drop(kept);
-        if records.is_empty() {
-            return not_found();
+        let names = kept.by_device.get(device);
+        let wanted = |(other, _): &(&String, &u64)| name.is_none_or(|name| name == *other);
+        for (_, number) in names.into_iter().flatten().filter(wanted) {
+            if let Some(reading) = kept.by_number.get(number) {
+                see(*number, reading);
+            }
         }
-        let payload = match view.format {
-            SENML_CBOR => senml::cbor::encode(&records),
-            _ => senml::json::encode(&records).into_bytes(),
-        };
-        let etag = ETag::of(Some(view.format), &payload);
-        Response::new(Code::CONTENT).etag(etag).content_format(view.format).payload(payload)
-    }
-
-    /// Whether a reading may take the place of the last one, which is in whichever format the
-    /// client saw it; otherwise the 4.12 to answer (RFC 7252 §5.10.8).
-    pub(super) fn check_conditions(
-        &self,
-        request: &Request,
-        device: &str,
-        name: &str,
-    ) -> Result<(), Response> {
-        let is_conditional = |number| request.options.first(number).is_some();
-        if ![OptionNumber::IF_MATCH, OptionNumber::IF_NONE_MATCH].into_iter().any(is_conditional) {
-            return Ok(());
-        }
-        let check = |format| {
-            let (device, name) = (device.to_owned(), Some(name.to_owned()));
-            let last = self.show(&View { device, name, format });
-            let target = match last.code {
-                Code::CONTENT => Target::Present(last.options.etag()),
-                _ => Target::Absent,
-            };
-            request.check_conditions(target)
-        };
-        check(SENML_JSON).or_else(|_| check(SENML_CBOR))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -183,7 +161,6 @@ fn size(reading: &Reading) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proto::coap::Method;
     use proto::{TimeQuality, Timestamp};
 
     use crate::store::Content;
@@ -208,26 +185,26 @@ mod tests {
         Value::Number(i64::try_from(value).unwrap().into())
     }
 
-    fn shown(latest: &Latest, device: &str, name: Option<&str>) -> Option<String> {
-        let view = View::of(&Request::new(Method::Get), device, name).unwrap();
-        let response = latest.show(&view);
-        response.code.is_success().then(|| String::from_utf8(response.payload).unwrap())
+    fn shown(latest: &Latest, device: &str, name: Option<&str>) -> Vec<(u64, Value)> {
+        let mut shown = Vec::new();
+        latest.of(device, name, |n, reading| shown.push((n, reading.value.clone())));
+        shown
     }
 
     #[test]
     fn the_last_reading_is_shown_and_a_device_shows_all_of_them() {
         let latest = Latest::new();
-        assert_eq!(shown(&latest, "a", Some("t")), None);
+        assert_eq!(shown(&latest, "a", Some("t")), []);
         latest.store(&[record(1, "a", "t", number(1)), record(2, "a", "u", number(2))]);
         latest.store(&[record(3, "a", "t", number(3)), record(4, "b", "t", number(4))]);
-        let one = r#"[{"bn":"a/","n":"t","t":1732198755,"v":3}]"#.to_owned();
-        assert_eq!(shown(&latest, "a", Some("t")), Some(one));
-        let all = shown(&latest, "a", None).unwrap();
-        assert!(all.contains(r#""v":3"#) && all.contains(r#""v":2"#), "{all}");
-        assert!(!all.contains(r#""v":1"#) && !all.contains(r#""v":4"#), "{all}");
+        assert_eq!(shown(&latest, "a", Some("t")), [(3, number(3))]);
+        assert_eq!(shown(&latest, "a", None), [(3, number(3)), (2, number(2))]);
         let mut seen = Vec::new();
         latest.since(2, |reading| seen.push(reading.value.clone()));
         assert_eq!(seen, [number(3), number(4)]);
+        let mut first = Vec::new();
+        latest.first_since(2, 1, |n, _| first.push(n));
+        assert_eq!(first, [3]);
     }
 
     #[test]
@@ -237,12 +214,12 @@ mod tests {
         let many: Vec<_> =
             (0..=most).map(|n| record(n + 1, &format!("d{n}"), "t", number(n))).collect();
         latest.store(&many);
-        assert_eq!(shown(&latest, "d0", None), None);
-        assert!(shown(&latest, "d1", None).is_some());
+        assert_eq!(shown(&latest, "d0", None), []);
+        assert_eq!(shown(&latest, "d1", None), [(2, number(1))]);
         let long = || Value::Bytes(vec![0; MAX_BYTES / 2]);
         latest.store(&[record(most + 2, "x", "a", long()), record(most + 3, "x", "b", long())]);
-        assert_eq!(shown(&latest, "x", Some("a")), None);
-        assert!(shown(&latest, "x", Some("b")).is_some());
+        assert_eq!(shown(&latest, "x", Some("a")), []);
+        assert_eq!(shown(&latest, "x", Some("b")).len(), 1);
         let kept = latest.kept();
         assert_eq!((kept.by_number.len(), kept.by_device.len()), (1, 1));
         assert_eq!(kept.bytes, kept.by_number.values().map(size).sum::<usize>());

@@ -1,0 +1,102 @@
+//! An HTTP server (RFC 9110, RFC 9112): programs post readings and are answered when they are on
+//! disk, and a browser sees the last values of all devices.
+//!
+//! [`resources`] says what a request means: [`target`] is its path, [`access`] whether it may,
+//! [`body`] what it carries, [`media`] in which format, [`posted`] the readings in it. [`shown`] and
+//! [`events`] are the last values, once and as they change, [`page`] is what a browser draws them
+//! with, and [`refusal`] everything that is not done. Reading and writing requests is hyper's work;
+//! [`connection`] adds what it leaves open: a client that does not take its answers.
+//!
+//! The answer to a request with readings waits for the disk, so a connection has one of them under
+//! way at a time; what is sent behind it waits in the kernel.
+
+mod access;
+mod body;
+mod connection;
+mod events;
+mod media;
+mod page;
+mod posted;
+mod refusal;
+mod resources;
+mod shown;
+mod target;
+
+use std::sync::Arc;
+
+use proto::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::access::Access;
+use self::body::Bodies;
+use self::events::Watchers;
+use self::resources::Resources;
+use super::clients::{Clients, listen};
+use super::latest::{self, Latest};
+use super::{Context, SourceError, Surroundings};
+use crate::config::HttpLink;
+use crate::store::Spool;
+use crate::supervisor::Supervisor;
+
+/// An HTTP server on one address.
+pub(crate) struct HttpSource {
+    resources: Arc<Resources>,
+    clients: Clients,
+    spool: Spool,
+}
+
+impl HttpSource {
+    pub(super) fn open(
+        context: Context,
+        link: &HttpLink,
+        surroundings: &Surroundings,
+    ) -> Result<Self, SourceError> {
+        let listener = listen(link.bind);
+        let listener =
+            listener.map_err(|source| context.bind_error("link.bind", link.bind, source))?;
+        let address = listener.local_addr().unwrap_or(link.bind);
+        info!(source = %context.name, %address, "listening for HTTP");
+        context.status.set_listening(vec![address]);
+        let timeout = link.timeout.duration();
+        let resources = Resources {
+            context,
+            latest: Latest::new().into(),
+            access: Access::new(link.token.clone()),
+            bodies: Bodies::new(link.max_body.bytes(), timeout),
+            watchers: Watchers::new(Arc::clone(&surroundings.statuses)),
+            timeout,
+            stop: CancellationToken::new(),
+        };
+        let clients = Clients::new(vec![listener], link.max_clients);
+        let spool = surroundings.spool.clone();
+        Ok(Self { resources: resources.into(), clients, spool })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.resources.context
+    }
+
+    pub(super) async fn run(self, stop: CancellationToken) {
+        let Self { resources, clients, spool } = self;
+        let name = resources.context.name.clone();
+        let mut followers: Supervisor<()> = Supervisor::new();
+        let (followed, until) = (Arc::clone(&resources), stop.clone());
+        followers.start(format!("http {name} readings"), async move {
+            let name = &followed.context.name;
+            let first = spool.first_since(Timestamp::from_nanos(0), latest::MAX_READINGS as u64);
+            let next = first.await.unwrap_or_else(|error| {
+                warn!(source = %name, %error, "cannot show what was stored before the start");
+                *spool.head().borrow()
+            });
+            followed.latest.follow(name, &spool, next, until).await;
+        });
+        let ending = resources.stop.clone();
+        let serve = |stream, peer| connection::serve(Arc::clone(&resources), stream, peer);
+        tokio::join!(clients.run(&resources.context, &stop, serve), async {
+            stop.cancelled().await;
+            ending.cancel();
+        });
+        while followers.next_end().await.is_some() {}
+    }
+}

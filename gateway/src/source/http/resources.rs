@@ -1,0 +1,191 @@
+//! What a request means.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use proto::Reading;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::access::Access;
+use super::body::Bodies;
+use super::events::Watchers;
+use super::media::Media;
+use super::posted::Posted;
+use super::refusal::Refusal;
+use super::target::Target;
+use super::{page, shown};
+use crate::clock;
+use crate::source::Context;
+use crate::source::latest::Latest;
+use crate::store::NotStored;
+
+/// How long a client waits for the disk before it is told to send again: what it has sent may have
+/// been stored, or may be yet.
+const STORE_TIME: Duration = Duration::from_secs(60);
+
+/// An answer to a request.
+pub(super) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// What a source serves, over all of its connections.
+pub(super) struct Resources {
+    pub(super) context: Context,
+    pub(super) latest: Arc<Latest>,
+    pub(super) access: Access,
+    pub(super) bodies: Bodies,
+    pub(super) watchers: Watchers,
+    /// How long a client may take for anything.
+    pub(super) timeout: Duration,
+    /// The gateway stops.
+    pub(super) stop: CancellationToken,
+}
+
+impl Resources {
+    /// Does what a client of `peer` wants, and answers when it is done.
+    pub(super) async fn answer(&self, peer: SocketAddr, request: Request<Incoming>) -> Answer {
+        let answer = self.handle(peer, request).await;
+        let mut answer = answer.unwrap_or_else(|refusal| {
+            if let Some(reason) = refusal.reason {
+                self.context.refuse(reason, peer, &refusal.why, b"");
+            }
+            refusal.into_answer()
+        });
+        let headers = answer.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if !headers.contains_key(header::CACHE_CONTROL) {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
+        answer
+    }
+
+    async fn handle(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Result<Answer, Refusal> {
+        // RFC 9112 §3.2
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return Err(Refusal::malformed("a request has one Host (RFC 9112 §3.2)"));
+        }
+        let path = request.uri().path();
+        let target = Target::of(path).ok_or_else(|| {
+            Refusal::not_found("there is /, /r, /r/{device}, /r/{device}/{name} and /events")
+        })?;
+        let accept = request.headers().get(header::ACCEPT);
+        let accept = accept.map(|accept| accept.to_str().unwrap_or_default());
+        match (request.method(), &target) {
+            (&Method::OPTIONS, _) => Ok(options(target.methods())),
+            (&Method::GET | &Method::HEAD, Target::Page(name)) => Ok(page::part(name)),
+            (&Method::GET | &Method::HEAD, Target::Events) => {
+                self.access.check_token(request.headers())?;
+                self.watchers.watch(Arc::clone(&self.latest), self.stop.clone())
+            }
+            (
+                &Method::GET | &Method::HEAD,
+                Target::Readings | Target::Device(_) | Target::Value { .. },
+            ) => {
+                self.access.check_token(request.headers())?;
+                shown::show(&self.latest, &target, accept)
+            }
+            (
+                &Method::POST | &Method::PUT,
+                Target::Readings | Target::Device(_) | Target::Value { .. },
+            ) => self.post(peer, request, &target).await,
+            _ => Err(Refusal::not_allowed(target.methods())),
+        }
+    }
+
+    async fn post(
+        &self,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+        target: &Target,
+    ) -> Result<Answer, Refusal> {
+        let (head, body) = request.into_parts();
+        self.access.check_token(&head.headers)?;
+        Access::check_origin(&head.headers)?;
+        let content_type = head.headers.get(header::CONTENT_TYPE);
+        let content_type = content_type.map(|value| value.to_str().unwrap_or("?"));
+        let body = tokio::select! {
+            body = self.bodies.receive(&head.headers, body) => body?,
+            () = self.stop.cancelled() => return Err(Refusal::busy("the gateway is stopping")),
+        };
+        let posted = Posted {
+            context: &self.context,
+            peer,
+            now: clock::wall(),
+            media: Media::of(content_type),
+            bytes: &body.bytes,
+        };
+        let parts = match target {
+            Target::Value { device, name } => posted.value(device, name)?,
+            Target::Device(device) => posted.pack(Some(device))?,
+            Target::Readings | Target::Page(_) | Target::Events | Target::Server => {
+                posted.pack(None)?
+            }
+        };
+        let count: usize = parts.iter().map(Vec::len).sum();
+        self.store(parts).await?;
+        Ok(accepted(count))
+    }
+
+    /// Waits until everything is on disk.
+    async fn store(&self, parts: Vec<Vec<Reading>>) -> Result<(), Refusal> {
+        let mut receipts = Vec::with_capacity(parts.len());
+        for part in parts {
+            // What is begun goes on as soon as there is room.
+            let receipt = match receipts.is_empty() {
+                true => self.context.inlet.try_submit(part, None),
+                false => self.context.inlet.submit(part).await,
+            };
+            receipts.push(receipt.map_err(Refusal::busy)?);
+        }
+        let settled = timeout(STORE_TIME, async {
+            for receipt in receipts {
+                receipt.await.unwrap_or(Err(NotStored::Failed))?;
+            }
+            Ok(())
+        });
+        match settled.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(why)) => {
+                self.context.not_stored(why);
+                Err(Refusal::not_stored(why))
+            }
+            Err(_) => Err(Refusal::busy("the disk takes long; send it again")),
+        }
+    }
+}
+
+/// An answer with a body.
+pub(super) fn content(content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()).boxed_unsync());
+    let content_type = HeaderValue::from_static(content_type);
+    answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    answer
+}
+
+/// The answer when so many readings are on disk.
+fn accepted(readings: usize) -> Answer {
+    let mut answer = content("application/json", format!("{{\"readings\":{readings}}}\n"));
+    *answer.status_mut() = StatusCode::ACCEPTED;
+    answer
+}
+
+/// What a path has (RFC 9110 §9.3.7). Pages of other servers are allowed nothing, so that nothing is
+/// said of them.
+fn options(methods: &'static str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    answer
+}

@@ -33,6 +33,8 @@ use crate::clock::Clock;
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
+/// Datagrams that are taken before they are answered.
+const TURN: usize = 64;
 
 /// How a plugtest server behaves.
 #[derive(Clone, Debug)]
@@ -111,14 +113,17 @@ async fn run(socket: UdpSocket, mut core: Core<SocketAddr>, stop: CancellationTo
         tokio::select! {
             () = stop.cancelled() => return,
             () = clock.sleep_until(wait) => core.handle_timeout(clock.now()),
-            received = socket.recv_from(&mut buffer) => {
-                // An error is the ICMP answer to an earlier datagram; retransmission covers it.
-                if let Ok((len, from)) = received {
-                    let datagram = buffer.get(..len).unwrap_or_default();
-                    core.handle_datagram(clock.now(), from, datagram);
-                }
-            }
+            // An error is the ICMP answer to an earlier datagram; retransmission covers it.
+            _ = socket.readable() => receive(&socket, &mut core, clock.now(), &mut buffer),
         }
+    }
+}
+
+/// Takes what has arrived, for one turn.
+fn receive(socket: &UdpSocket, core: &mut Core<SocketAddr>, now: Instant, buffer: &mut [u8]) {
+    for _ in 0..TURN {
+        let Ok((len, from)) = socket.try_recv_from(buffer) else { return };
+        core.handle_datagram(now, from, buffer.get(..len).unwrap_or_default());
     }
 }
 

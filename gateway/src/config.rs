@@ -55,11 +55,13 @@ pub(crate) use model::{
     Broker, Checksum, CoapLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
     Frame, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, Parity, Payload,
     Protocol, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
-    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, ValueDecode, default_idle,
+    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
+#[cfg(test)]
+pub(crate) use values::ByteSize;
 pub(crate) use values::{
     BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, Network,
     ServerName,

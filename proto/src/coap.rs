@@ -12,10 +12,11 @@
 //! | [`StreamEndpoint`] | the same over a connection (RFC 8323): framing, signalling, matching, limits |
 //! | [`Request::count_hop`], [`NoResponse`], [`Response::retry_after`] | RFC 8768, RFC 7967, RFC 8516 |
 //! | [`Node`] | the same for whole requests and responses: block-wise transfers (RFC 7959), observation, Echo (RFC 9175) |
+//! | [`StreamNode`] | that over a connection, with BERT |
 //!
 //! Messages are read with a view of our own, because it is strict and costs no allocation, and
-//! built with `coap_lite::Packet`; nothing else of that crate is used. Options travel as a generic
-//! list, so that an extension can be built on top of the endpoint, as the node is: it adds its
+//! written by ourselves, because that is a copy: [`Options`] have the form that they have in a
+//! message. `coap-lite` is the judge of both in tests. Options travel as a generic list, so that an extension can be built on top of the endpoint, as the node is: it adds its
 //! critical options to [`EndpointConfig::request_options`] and finds them in [`Request::options`].
 //!
 //! Not here: multicast requests as a client (RFC 7252 §8.2), caching and proxying (§5.6, §5.7).
@@ -58,8 +59,9 @@ mod tcp;
 mod timers;
 mod token;
 mod transmission;
+mod transport;
 
-pub use block::{Block, BlockFault, BlockSize, DownloadFault, TransferConfig, UploadFault};
+pub use block::{Block, BlockFault, BlockSize, Budget, DownloadFault, TransferConfig, UploadFault};
 pub use client::{CallError, CallEvent, CallId};
 pub use code::{Code, CodeKind, Method};
 pub use conditions::Target;
@@ -86,6 +88,6 @@ pub use server::{Ask, ServerConfig};
 pub use stats::{ServerStats, Stats};
 pub use tcp::{
     Capabilities, CloseReason, Release, StreamConfig, StreamEndpoint, StreamEvent, StreamFault,
-    StreamOutput, StreamStats,
+    StreamNode, StreamNodeConfig, StreamNodeEvent, StreamNodeOutput, StreamOutput, StreamStats,
 };
 pub use token::Token;

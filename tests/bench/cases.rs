@@ -1,5 +1,7 @@
 //! What is measured, and what is held against what.
 
+mod requests;
+
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +11,6 @@ use std::time::Duration;
 use super::Outcome;
 use super::bare::Bare;
 use super::bare_durable::BareDurable;
-use super::echo::echo;
 use super::far_end::FarEnd;
 use super::figure::{Metric, Run, number};
 use super::gateway::{Gateway, Setup};
@@ -27,9 +28,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// So many, or a tenth of them.
+    pub(crate) fn count(&self, count: u32) -> u32 {
+        if self.quick { count / 10 } else { count }
+    }
+
     /// A ledger for so many, or for a tenth of them.
     pub(crate) fn ledger(&self, readings: u32) -> Arc<Ledger> {
-        Arc::new(Ledger::new(if self.quick { readings / 10 } else { readings }))
+        Arc::new(Ledger::new(self.count(readings)))
     }
 
     fn duration(&self) -> Duration {
@@ -46,7 +52,7 @@ pub(crate) struct Case {
     /// Measures it once.
     pub(crate) run: Measure,
     /// Why it cannot be measured here.
-    pub(crate) missing: fn() -> Option<String>,
+    pub(crate) missing: Box<dyn Fn() -> Option<String>>,
     /// Whether it takes a while to tell what is written to the disk.
     pub(crate) is_wear: bool,
 }
@@ -54,7 +60,11 @@ pub(crate) struct Case {
 type Measure = Box<dyn Fn(&Plan) -> Outcome<Run>>;
 
 /// A case, and what it is held against: a limit of the machine, or a program of others.
-pub(crate) const RATIOS: &[(&str, &str)] = &[
+pub(crate) fn ratios() -> impl Iterator<Item = (&'static str, &'static str)> {
+    RATIOS.iter().chain(requests::RATIOS).copied()
+}
+
+const RATIOS: &[(&str, &str)] = &[
     ("backlog-w100", "codec-w100"),
     ("backlog-w100", "codec-w5000"),
     ("backlog-w1000", "codec-w1000"),
@@ -106,9 +116,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(publishers());
     cases.extend(mosquitto());
     cases.extend(peers());
-    cases.push(case("udp-echo", "a datagram in and one out; processor time of the echo", |plan| {
-        echo(if plan.quick { FAST / 10 } else { FAST })
-    }));
+    cases.extend(requests::requests());
     cases.extend(framings());
     cases.extend(stores());
     cases.extend(wears());
@@ -191,11 +199,11 @@ fn mosquitto() -> Vec<Case> {
     let drain = |name, what, window| {
         let setup = Setup::new(TCP, window);
         let case = case(name, what, move |plan| mosquitto::drain(plan, FAST, &setup));
-        Case { missing: mosquitto::missing, ..case }
+        Case { missing: Box::new(mosquitto::missing), ..case }
     };
     let publish = |name, what, window| {
         let case = case(name, what, move |plan| mosquitto::publish(plan, FAST, window));
-        Case { missing: mosquitto::missing, ..case }
+        Case { missing: Box::new(mosquitto::missing), ..case }
     };
     vec![
         drain("mosquitto-backlog-w100", "the backlog into Mosquitto, window 100", WINDOW),
@@ -208,25 +216,18 @@ fn mosquitto() -> Vec<Case> {
 
 /// Programs of others, and the gateway on the same work.
 fn peers() -> Vec<Case> {
-    let client = |name, what, client: Client, missing| Case {
-        missing,
+    let client = |name, what, client: Client| Case {
+        missing: Box::new(move || client.missing()),
         ..case(name, what, move |plan| client.publish(plan, PEERS, WINDOW))
     };
     vec![
-        client("paho-c", "publishes of paho's C client, window 100", Client::PahoC, || {
-            Client::PahoC.missing()
-        }),
-        client(
-            "paho-python",
-            "publishes of paho's Python client, window 100",
-            Client::PahoPython,
-            || Client::PahoPython.missing(),
-        ),
+        client("paho-c", "publishes of paho's C client, window 100", Client::PahoC),
+        client("paho-python", "publishes of paho's Python client, window 100", Client::PahoPython),
         case("gateway-stream", "JSON lines over TCP without replies → store → PUBACK", |plan| {
             gateway(plan, PEERS, &Setup::new(STREAM, WINDOW), |ledger, to| stream_lines(ledger, to))
         }),
         Case {
-            missing: peers::node_red_missing,
+            missing: Box::new(peers::node_red_missing),
             ..case("node-red", "the same lines through a flow, kept in memory → PUBACK", |plan| {
                 peers::node_red(plan, PEERS)
             })
@@ -290,7 +291,7 @@ fn case(
     what: &'static str,
     run: impl Fn(&Plan) -> Outcome<Run> + 'static,
 ) -> Case {
-    Case { name, what, run: Box::new(run), missing: || None, is_wear: false }
+    Case { name, what, run: Box::new(run), missing: Box::new(|| None), is_wear: false }
 }
 
 type Load = fn(&Arc<Ledger>, SocketAddr) -> Outcome<()>;

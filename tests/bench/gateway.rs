@@ -117,6 +117,11 @@ impl Gateway {
         process::cpu(self.child.id())
     }
 
+    /// The same to the nanosecond, without threads that have ended.
+    pub(crate) fn precise_cpu(&self) -> Outcome<Duration> {
+        process::precise_cpu(self.child.id())
+    }
+
     /// Most memory that it had resident.
     pub(crate) fn max_rss_mib(&self) -> Outcome<f64> {
         process::max_rss_mib(self.child.id())

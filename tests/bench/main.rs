@@ -13,7 +13,6 @@ mod bare;
 mod bare_durable;
 mod cases;
 mod codec;
-mod echo;
 mod far_end;
 mod figure;
 mod frames;
@@ -27,6 +26,7 @@ mod others;
 mod peers;
 mod process;
 mod report;
+mod servers;
 mod wear;
 
 /// The gateway's own store, from its sources: the crate is a binary and has no library to link.

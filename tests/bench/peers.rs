@@ -23,7 +23,8 @@ use super::process;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(20);
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/peers");
+/// Where their sources are.
+pub(crate) const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/bench/peers");
 
 /// A client library with a small program around it that publishes readings.
 #[derive(Clone, Copy, Debug)]
@@ -138,9 +139,24 @@ fn wait_until_it_listens(address: SocketAddr) -> Outcome<()> {
 }
 
 /// A program that is ended in the end.
-struct Program(Child);
+pub(crate) struct Program(Child);
 
 impl Program {
+    /// Starts one that needs no input and whose output is of no concern.
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
+        Ok(Self(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?))
+    }
+
+    /// Processor time that it has used, to the nanosecond.
+    pub(crate) fn precise_cpu(&self) -> Outcome<Duration> {
+        process::precise_cpu(self.0.id())
+    }
+
+    /// Most memory that it had resident.
+    pub(crate) fn max_rss_mib(&self) -> Outcome<f64> {
+        process::max_rss_mib(self.0.id())
+    }
+
     /// With its processor time since `before`, and its memory.
     fn measured(&self, run: Run, readings: u64, before: Duration) -> Outcome<Run> {
         let cpu = process::cpu(self.0.id())? - before;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::Outcome;
-use super::cases::{Case, RATIOS};
+use super::cases::{self, Case};
 use super::figure::{Metric, Row, Run, Spread};
 use super::machine::Machine;
 
@@ -50,7 +50,7 @@ impl Report {
         let runs = |name: &str| {
             measured.iter().find(|(case, _)| case.name == name).map(|(_, runs)| runs.as_slice())
         };
-        let ratio = |&(name, against): &(&'static str, &'static str)| {
+        let ratio = |(name, against)| {
             let (ours, theirs) = (runs(name)?, runs(against)?);
             Some(Ratio {
                 name,
@@ -63,7 +63,7 @@ impl Report {
             machine,
             runs: rounds,
             rows: measured.iter().map(row).collect(),
-            ratios: RATIOS.iter().filter_map(ratio).collect(),
+            ratios: cases::ratios().filter_map(ratio).collect(),
             skipped,
         }
     }

@@ -136,3 +136,32 @@ fn commits_use_fdatasync() {
     }
     assert!(!syncs()[begin..].contains("fsync("), "{}", syncs());
 }
+
+#[test]
+fn an_upload_is_on_disk_before_it_has_its_name_and_its_name_before_it_is_acknowledged() {
+    let mut gateway = Gateway::new(
+        "[sources.nodes]\nlink = { type = \"coap\", bind = [\"127.0.0.1:0\"], files = \"{dir}/files\", \
+         uploads = {} }\n[brokers.nowhere]\nurl = \"mqtt://127.0.0.1:1\"\n[routes.all]\n",
+    );
+    fs::create_dir(gateway.dir().join("files")).unwrap();
+    let trace = gateway.dir().join("trace");
+    let strace = program("strace", "strace").get_program().to_str().unwrap().to_owned();
+    let file = trace.display().to_string();
+    let calls = "trace=fsync,renameat,renameat2,sendto";
+    gateway.launch_under(&[&strace, "-D", "-f", "-e", calls, "-o", &file]);
+    gateway.wait_until_up();
+    let traced = || fs::read_to_string(&trace).unwrap_or_default();
+    let begin = traced().len();
+    let node = Node::new(gateway.address("nodes"));
+    let mut put = request(1, b"put", "files/a", None, b"content");
+    put[1] = 3;
+    node.send(&put);
+    let answer = node.receive(PATIENCE).unwrap();
+    assert_eq!(Message::parse(&answer).unwrap().code().to_string(), "2.01");
+    wait_until("the answer in the trace", || traced()[begin..].contains("sendto("));
+    let all = traced()[begin..].to_owned();
+    let call = |line: &str| ["fsync(", "rename", "sendto("].into_iter().find(|c| line.contains(c));
+    let order: Vec<_> =
+        all.lines().filter(|line| !line.contains("resumed")).filter_map(call).collect();
+    assert_eq!(order, ["fsync(", "rename", "fsync(", "sendto("], "{all}");
+}

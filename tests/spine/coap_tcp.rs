@@ -1,14 +1,17 @@
 //! CoAP over TCP (RFC 8323), by two clients that others wrote and one made by hand.
 
+use std::fs;
 use std::net::SocketAddr;
+use std::process::Command;
 
 use serde_json::json;
 
-use crate::coap::{aiocoap_posts, libcoap_answer};
+use crate::coap::{aiocoap, aiocoap_posts, libcoap_answer};
 use crate::harness::clock::wait_until;
 use crate::harness::coap_tcp::{StreamNode, stream_request};
 use crate::harness::gateway::Gateway;
 use crate::harness::mosquitto::Mosquitto;
+use crate::harness::process::{Lines, Running, run};
 
 /// A gateway with CoAP over both, and where it takes TCP clients, up to `max` at a time.
 fn gateway(mosquitto: &Mosquitto, max: usize) -> (Gateway, SocketAddr) {
@@ -115,4 +118,58 @@ fn clients_are_asked_to_leave_before_the_gateway_stops() {
     assert_eq!(deaf.receive().unwrap().code, "7.04");
     assert!(deaf.is_closed(), "one that stays is closed");
     assert!(gateway.wait().success());
+}
+
+#[test]
+fn a_reading_is_observed_over_tcp_by_both_clients() {
+    // RFC 8323 §7
+    let mosquitto = Mosquitto::start();
+    let (gateway, address) = gateway(&mosquitto, 256);
+    let mut node = StreamNode::connect(address).unwrap();
+    let mut post = |value: usize| {
+        let answer = node.post("r/th-1/temp", None, value.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.code, "2.04");
+    };
+    post(0);
+    let uri = format!("coap+tcp://{address}/r/th-1/temp");
+    wait_until("the first reading", || libcoap_answer(&uri, &["-m", "get"]).code == "2.05");
+    let [libcoap, aiocoap_lines] = [Lines::default(), Lines::default()];
+    let mut by_libcoap = Command::new("coap-client-notls");
+    by_libcoap.args(["-s", "600", "-B", "600", "-w", &uri]);
+    let _libcoap = Running::start_reading(&mut by_libcoap, &libcoap);
+    let mut by_aiocoap = aiocoap("get.py");
+    by_aiocoap.args([&uri, "20"]);
+    let mut aiocoap = Running::start_reading(&mut by_aiocoap, &aiocoap_lines);
+    for value in 0..20_usize {
+        let told = |lines: &Lines| lines.text().contains(&format!("\"v\":{value}}}"));
+        wait_until(&format!("{value}: {} {}", libcoap.text(), aiocoap_lines.text()), || {
+            told(&libcoap) && told(&aiocoap_lines)
+        });
+        if value < 19 {
+            post(value + 1);
+        }
+    }
+    assert!(aiocoap.wait().success(), "{}", aiocoap_lines.text());
+    gateway.wait_for_count("/sources/nodes/readings", 20);
+}
+
+#[test]
+fn a_file_is_downloaded_over_tcp_with_bert_by_aiocoap() {
+    // RFC 8323 §6
+    let mosquitto = Mosquitto::start();
+    let mut gateway = Gateway::new(&format!(
+        "[sources.nodes]\nlink = {{ type = \"coap\", bind = [\"127.0.0.1:0\"], tcp = [\"127.0.0.1:0\"], \
+         files = \"{{dir}}/files\" }}\n{}[routes.all]\ntopic = \"site/{{gateway}}/{{device}}/{{name}}\"\n",
+        mosquitto.table("local")
+    ));
+    let text: String = (0..40_000).map(|n| format!("{n:06}\n")).collect();
+    fs::create_dir(gateway.dir().join("files")).unwrap();
+    fs::write(gateway.dir().join("files/large.txt"), &text).unwrap();
+    gateway.launch();
+    gateway.wait_until_up();
+    let uri = format!("coap+tcp://{}/files/large.txt", gateway.tcp_address("nodes"));
+    let output = run(aiocoap("get.py").args([&uri, "0"]));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let got = printed.strip_prefix("2.05 ").unwrap();
+    assert!(got.trim_end() == text.trim_end(), "{} bytes of {}", got.len(), text.len());
 }

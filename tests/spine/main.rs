@@ -10,6 +10,7 @@ mod coap_directory;
 mod coap_discovery;
 mod coap_resources;
 mod coap_tcp;
+mod coap_uploads;
 mod frames;
 #[path = "../harness.rs"]
 mod harness;

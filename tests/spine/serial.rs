@@ -175,6 +175,8 @@ fn a_port_is_set_up_as_configured_and_kept_from_others() {
             last.as_str().map(str::to_owned)
         })
     };
+    // As the system's serial ports are until somebody changes it.
+    run(program("stty", "coreutils").arg("--file").arg(cable.port()).arg("hupcl"));
     // Pseudo-terminals have no parity and always eight bits.
     let first = Gateway::start(&source("x", "baud = 57600, stop_bits = 2"));
     wait_until("the port to be open", || first.status()["sources"]["x"]["up"] == true);
@@ -223,7 +225,7 @@ fn what_a_device_says_while_it_starts_is_thrown_away() {
     let mosquitto = Mosquitto::start();
     let all = mosquitto.subscribe("site/#");
     // As an Arduino does after it was reset by the opening.
-    cable.send(b"1\n");
+    cable.send(b"0\n1\n");
     let gateway = Gateway::start(&format!(
         "[sources.line]\ndevice = \"d\"\n\
          link = {{ type = \"serial\", path = \"{}\", open_delay = \"500ms\" }}\n\

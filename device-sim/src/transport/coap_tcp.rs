@@ -156,7 +156,10 @@ impl Connection<'_> {
                 let response = Response::new(Code::NOT_IMPLEMENTED);
                 return self.endpoint.respond(self.surroundings.now(), *exchange, &response);
             }
-            StreamEvent::Released(_) | StreamEvent::Closed(_) => return,
+            // It observes nothing.
+            StreamEvent::Notification { .. }
+            | StreamEvent::Released(_)
+            | StreamEvent::Closed(_) => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
         match is_taken {

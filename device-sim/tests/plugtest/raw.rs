@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use proto::coap::{Block, Code, Message, MessageType, Method, OptionNumber, Options, Request};
+use proto::coap::{
+    Block, BlockSize, Code, Message, MessageType, Method, OptionNumber, Options, Request,
+};
 
 /// The deadline of everything that must happen.
 const SOON: Duration = Duration::from_secs(20);
@@ -38,7 +40,7 @@ impl Received {
     }
 
     pub(crate) fn block2(&self) -> Option<Block> {
-        Block::of(&self.options, OptionNumber::BLOCK2).unwrap()
+        Block::of(&self.options, OptionNumber::BLOCK2, BlockSize::MAX).unwrap()
     }
 }
 

@@ -51,10 +51,10 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    for (name, key) in &variant.keys {
-                        if let Shape::Table(inner) = &key.shape {
-                            heading(text, 5, &format!("`{name}` in `{tag}`"), &key.doc);
-                            keys(text, inner);
+                    for (inner, key) in &variant.keys {
+                        if let Shape::Table(table) = &key.shape {
+                            heading(text, 5, &format!("`{name}.{inner}` in `{tag}`"), &key.doc);
+                            keys(text, table);
                         }
                     }
                 }

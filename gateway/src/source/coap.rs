@@ -1,9 +1,10 @@
 //! A CoAP server (RFC 7252, RFC 8323): nodes post readings, and are answered when they are on disk.
 //!
 //! [`resources`] says what a request means; [`posted`] reads readings out of it, [`latest`] and
-//! [`files`] are what there is to see, [`registered`] is who has registered, and [`pending`] answers
-//! when something is done. Around that are [`datagrams`], a loop for each UDP address, with the
-//! [`groups`] in which nodes look for it, and [`stream`], one for each TCP connection.
+//! [`files`] are what there is to see, [`registered`] is who has registered, [`rates`] says who asks
+//! too often, and [`pending`] answers when something is done. [`serving`] puts that together; around
+//! it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which nodes look for it,
+//! and [`stream`], one for each TCP connection.
 
 mod datagrams;
 mod files;
@@ -12,17 +13,23 @@ mod latest;
 mod observed;
 mod pending;
 mod posted;
+mod rates;
 mod registered;
 mod resources;
+mod serving;
 mod stream;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use proto::Timestamp;
-use proto::coap::{EchoConfig, EndpointConfig, Node, NodeConfig, ServerConfig, TransferConfig};
+use proto::coap::{
+    Budget, EchoConfig, EndpointConfig, Node, NodeConfig, ObserveConfig, ServerConfig, StreamNode,
+    StreamNodeConfig, TransferConfig,
+};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -31,6 +38,7 @@ use self::datagrams::Server;
 use self::files::Files;
 use self::groups::Groups;
 use self::latest::Latest;
+use self::rates::Rates;
 use self::registered::{Registered, expire};
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
@@ -50,6 +58,12 @@ const REMEMBERED: u64 = 65_536;
 const MAX_GROUP_ANSWERS: usize = 64;
 /// The longest list of resources that is read from a node.
 const MAX_FETCHED: usize = 64 * 1024;
+/// Bytes of bodies that a connection sends in blocks, and of responses that it fetches so.
+const CONNECTION_BYTES: usize = 2 * 1024 * 1024;
+/// What a connection may observe.
+const CONNECTION_OBSERVERS: usize = 64;
+/// How far the seeds of connections are from those of sockets.
+const CONNECTION_SEEDS: u64 = 1 << 32;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
@@ -72,10 +86,8 @@ impl CoapSource {
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
-            Files::open(path).map(Arc::new).map_err(|source| SourceError::Folder {
-                name: context.name.to_string(),
-                path: path.clone(),
-                source,
+            Files::open(path, link.uploads.as_ref()).map(Arc::new).map_err(|source| {
+                SourceError::Folder { name: context.name.to_string(), path: path.clone(), source }
             })
         };
         let files = link.files.as_ref().map(open).transpose()?;
@@ -106,8 +118,10 @@ impl CoapSource {
             server: ServerConfig { echo, ..Default::default() },
             client: TransferConfig { max_body: MAX_FETCHED, ..Default::default() },
         };
+        let rates = link.max_rate.map(Rates::new);
         let registered = Registered::of(&context.name, nodes);
-        let resources = Resources { context, latest: Latest::new(), files, registered }.into();
+        let resources = Resources { context, latest: Latest::new(), files, rates, registered };
+        let resources = resources.into();
         Ok(Self { resources, sockets, clients, config, spool, seed })
     }
 
@@ -144,14 +158,31 @@ impl CoapSource {
         if let Some(clients) = self.clients {
             let resources = Arc::clone(&resources);
             servers.start(format!("coap+tcp {name}"), async move {
+                let config = connection_config();
+                let seeds = AtomicU64::new(self.seed.wrapping_add(CONNECTION_SEEDS));
                 let serve = |stream, peer| {
-                    Connection::new(Arc::clone(&resources), peer).run(stream, stop.clone())
+                    let seed = seeds.fetch_add(1, Ordering::Relaxed);
+                    let node = StreamNode::new(clock::now(), config.clone(), seed);
+                    Connection::new(Arc::clone(&resources), peer, node).run(stream, stop.clone())
                 };
                 clients.run(&resources.context, &stop, serve).await;
             });
         }
         while servers.next_end().await.is_some() {}
     }
+}
+
+/// What one connection may do, and all together.
+fn connection_config() -> StreamNodeConfig {
+    let all = TransferConfig::default();
+    let transfer = TransferConfig {
+        max_transfers: all.max_transfers_per_peer,
+        max_bytes: CONNECTION_BYTES,
+        ..TransferConfig::default()
+    };
+    let observe = ObserveConfig { max_observers: CONNECTION_OBSERVERS, ..Default::default() };
+    let server = ServerConfig { transfer, observe, ..Default::default() };
+    StreamNodeConfig { server, budget: Some(Budget::new(all.max_bytes)), ..Default::default() }
 }
 
 /// Sockets for clients that connect.

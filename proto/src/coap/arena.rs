@@ -15,6 +15,11 @@ pub(super) struct Key {
     generation: NonZeroU32,
 }
 
+impl Key {
+    /// Names no value.
+    pub(super) const NONE: Self = Self { index: u32::MAX, generation: NonZeroU32::MIN };
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: NonZeroU32,

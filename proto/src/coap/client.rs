@@ -25,10 +25,11 @@ use core::fmt::Debug;
 use self::call::{Call, Phase, Watch, is_raw, prepare, take_echo, wanted_size};
 pub use self::call::{CallError, CallEvent, CallId};
 use super::arena::{Arena, Key};
-use super::block::{Download, DownloadStep, Upload, UploadStep};
+use super::block::{Download, DownloadStep, Portion, Room, Upload, UploadStep};
+use super::transport::Transport;
 use super::{
-    Block, BlockSize, Endpoint, FailReason, Method, Observation, OptionNumber, Request,
-    RequestError, RequestId, Response, TransferConfig,
+    Block, BlockSize, FailReason, Method, Observation, OptionNumber, Request, RequestError,
+    RequestId, Response, TransferConfig,
 };
 use crate::{Instant, Rng};
 
@@ -39,6 +40,8 @@ const MAX_RESTARTS: u8 = 3;
 #[derive(Debug)]
 pub(super) struct Client<P> {
     config: TransferConfig,
+    /// What fits into a message, as of the last call.
+    room: Room,
     rng: Rng,
     calls: Arena<Call<P>>,
     by_request: BTreeMap<RequestId, Key>,
@@ -70,6 +73,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn new(config: TransferConfig, rng: &mut Rng) -> Self {
         Self {
             config,
+            room: Room::of_datagrams(0),
             rng: Rng::new(rng.next_u64()),
             calls: Arena::new(),
             by_request: BTreeMap::new(),
@@ -83,18 +87,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn request(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         to: P,
         mut request: Request,
     ) -> Result<CallId, RequestError> {
         let observes = request.options.first_uint(OptionNumber::OBSERVE) == Some(0);
-        let size = self.config.fitting_size(&request.options, endpoint.room());
+        self.room = endpoint.room();
+        let portion = self.config.portion(&request.options, self.room);
         let mut phase = Phase::Whole;
-        if request.payload.len() > size.bytes() && !is_raw(&request) {
+        if request.payload.len() > portion.bytes && !is_raw(&request) {
             if observes {
-                return Err(RequestError::TooLarge { limit: size.bytes() });
+                return Err(RequestError::TooLarge { limit: portion.bytes });
             }
-            phase = self.upload(&mut request, size);
+            phase = self.upload(&mut request, portion);
         }
         let (exchange, watch, echo) = (None, None, None);
         let call = Call { to, request, phase, exchange, watch, restarts: 0, echo, echoes: 0 };
@@ -120,7 +125,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Ends an observation by telling the server (RFC 7641 §3.6): the call ends in its response.
     /// Where nothing is observed yet or a registration is under way, the call is cancelled.
-    pub(super) fn deregister(&mut self, now: Instant, endpoint: &mut Endpoint<P>, id: CallId) {
+    pub(super) fn deregister(
+        &mut self,
+        now: Instant,
+        endpoint: &mut impl Transport<P>,
+        id: CallId,
+    ) {
         let Some(call) = self.calls.get_mut(id.0) else { return };
         let renewed = match &mut call.watch {
             Some(watch) => {
@@ -141,7 +151,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Gives up a call. The next notification of an observation is rejected.
-    pub(super) fn cancel(&mut self, now: Instant, endpoint: &mut Endpoint<P>, id: CallId) {
+    pub(super) fn cancel(&mut self, now: Instant, endpoint: &mut impl Transport<P>, id: CallId) {
         self.end(now, endpoint, id.0, Err(FailReason::Cancelled.into()));
     }
 
@@ -149,11 +159,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn handle_response(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         id: RequestId,
         response: Response,
     ) {
         let Some(key) = self.by_request.remove(&id) else { return };
+        self.room = endpoint.room();
         let Some(call) = self.calls.get_mut(key) else { return };
         let ended = call.watch.take_if(|watch| watch.registration == id);
         if take_echo(call, &response) && !ended.as_ref().is_some_and(|watch| watch.is_ending) {
@@ -184,11 +195,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn handle_notification(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         id: RequestId,
         response: Response,
     ) {
         let Some(&key) = self.by_request.get(&id) else { return };
+        self.room = endpoint.room();
         let Some(call) = self.calls.get_mut(key) else { return };
         let Some(watch) = &mut call.watch else { return };
         if watch.is_ending {
@@ -211,7 +223,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn handle_failed(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         id: RequestId,
         reason: FailReason,
     ) {
@@ -224,7 +236,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Registers those observations anew that were silent for too long.
-    pub(super) fn handle_timeout(&mut self, now: Instant, endpoint: &mut Endpoint<P>) {
+    pub(super) fn handle_timeout(&mut self, now: Instant, endpoint: &mut impl Transport<P>) {
         while let Some(&(at, key)) = self.renewals.first()
             && at <= now
         {
@@ -254,7 +266,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let download = |response| match Download::start(
             response,
-            self.config.block_size,
+            self.config.largest(self.room.largest),
             self.config.max_body,
         ) {
             Ok((Some(download), DownloadStep::Ask(block))) => {
@@ -267,10 +279,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let (phase, next) = match core::mem::replace(&mut call.phase, Phase::Whole) {
             Phase::Whole => match wanted_size(call, &response) {
                 // RFC 7959 §2.9.3: the body is welcome in blocks.
-                Some(size) => {
+                Some(portion) => {
                     let mut request =
                         core::mem::replace(&mut call.request, Request::new(Method::Get));
-                    let phase = self.upload(&mut request, size);
+                    let phase = self.upload(&mut request, portion);
                     if let Some(call) = self.calls.get_mut(key) {
                         call.request = request;
                     }
@@ -296,7 +308,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         next
     }
 
-    fn proceed(&mut self, now: Instant, endpoint: &mut Endpoint<P>, key: Key, next: Next) {
+    fn proceed(&mut self, now: Instant, endpoint: &mut impl Transport<P>, key: Key, next: Next) {
         let done = match next {
             Next::Wait => return,
             Next::Ask(block) => self.ask_block(now, endpoint, key, block),
@@ -312,7 +324,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Hands over a whole response: the outcome, or a state of what is observed.
-    fn deliver(&mut self, now: Instant, endpoint: &mut Endpoint<P>, key: Key, response: Response) {
+    fn deliver(
+        &mut self,
+        now: Instant,
+        endpoint: &mut impl Transport<P>,
+        key: Key,
+        response: Response,
+    ) {
         let Some(call) = self.calls.get(key) else { return };
         if call.watch.is_none() {
             return self.end(now, endpoint, key, Ok(response));
@@ -326,7 +344,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.events.push_back(CallEvent::Notification { call, from, response });
     }
 
-    fn fail(&mut self, now: Instant, endpoint: &mut Endpoint<P>, key: Key, error: CallError) {
+    fn fail(&mut self, now: Instant, endpoint: &mut impl Transport<P>, key: Key, error: CallError) {
         let Some(call) = self.calls.get(key) else { return };
         let is_alive =
             call.watch.as_ref().is_some_and(|w| self.by_request.contains_key(&w.registration));
@@ -349,7 +367,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn send_again(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
         observes: bool,
     ) -> Result<(), CallError> {
@@ -368,7 +386,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn restart(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
     ) -> Result<(), CallError> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
@@ -384,7 +402,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn send_whole(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
         observes: bool,
     ) -> Result<(), CallError> {
@@ -401,7 +419,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let id = endpoint.request(now, call.to, request)?;
         self.by_request.insert(id, key);
         if observes {
-            let observation = Observation::new();
+            let observation = match is_reliable(endpoint) {
+                true => Observation::in_order(),
+                false => Observation::new(),
+            };
             let renew_at = Instant::FAR_FUTURE;
             call.watch = Some(Watch { registration: id, observation, renew_at, is_ending: false });
         } else {
@@ -414,7 +435,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn send_block(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
     ) -> Result<(), CallError> {
         let Some(call) = self.calls.get_mut(key) else { return Ok(()) };
@@ -439,7 +460,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn ask_block(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
         block: Block,
     ) -> Result<(), CallError> {
@@ -458,14 +479,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Turns the body of a request into an upload, with a tag that tells its blocks from those of
     /// another one (RFC 9175 §3.4).
-    fn upload(&mut self, request: &mut Request, size: BlockSize) -> Phase {
+    fn upload(&mut self, request: &mut Request, portion: Portion) -> Phase {
         self.next_tag = self.next_tag.wrapping_add(1);
         request.options.push_uint(OptionNumber::REQUEST_TAG, self.next_tag);
-        Phase::Upload(Upload::new(core::mem::take(&mut request.payload), size))
+        Phase::Upload(Upload::new(core::mem::take(&mut request.payload), portion))
     }
 
     /// Gives up what is being fetched for a call.
-    fn drop_exchange(&mut self, now: Instant, endpoint: &mut Endpoint<P>, key: Key) {
+    fn drop_exchange(&mut self, now: Instant, endpoint: &mut impl Transport<P>, key: Key) {
         let exchange = self.calls.get_mut(key).and_then(|call| call.exchange.take());
         if let Some(exchange) = exchange {
             self.by_request.remove(&exchange);
@@ -487,7 +508,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn end(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         key: Key,
         outcome: Result<Response, CallError>,
     ) {
@@ -510,4 +531,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn usage(&self) -> (usize, usize, usize) {
         (self.calls.len(), self.by_request.len(), self.renewals.len())
     }
+}
+
+const fn is_reliable<P, T: Transport<P>>(_: &T) -> bool {
+    T::IS_RELIABLE
 }

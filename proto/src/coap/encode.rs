@@ -1,14 +1,18 @@
-//! Building datagrams, through the `Packet` of `coap-lite`.
+//! Building datagrams (RFC 7252 §3).
 //!
-//! `Packet` checks nothing but the size: that values fit their option and that an Empty message is
-//! empty follows here from the types. It knows no extended tokens (RFC 8974), so all tokens are put
-//! in here.
+//! That values fit their option and that an Empty message is empty follows from the types. A test
+//! holds what is built against what `coap-lite` builds.
 
 use alloc::vec::Vec;
 
-use coap_lite::{CoapOption, MessageType as PacketType, Packet};
-
 use super::{Code, MessageType, Options, Response, Token};
+
+/// Bytes before the token.
+const HEADER: usize = 4;
+/// What ends the options where a payload follows (RFC 7252 §3).
+pub(super) const PAYLOAD_MARKER: u8 = 0xff;
+/// The shortest token whose length is written with one more byte (RFC 8974 §2.1).
+const EXTENDED_TOKEN: usize = 13;
 
 /// The message is larger than the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,50 +28,29 @@ pub(super) fn message(
     payload: &[u8],
     limit: usize,
 ) -> Result<Vec<u8>, TooLarge> {
-    let mut packet = header(kind, code, message_id);
-    let is_short = token.len() <= Token::MAX_SHORT;
-    if is_short {
-        packet.set_token(token.to_vec());
-    }
-    for (number, value) in options.iter() {
-        packet.add_option(CoapOption::from(number.0), value.to_vec());
-    }
-    packet.payload = payload.to_vec();
-    let taken = if is_short { 0 } else { token.len() + 1 };
     // The option length has no room for more than 65804 bytes, whatever the limit is.
-    let limit = limit.min(usize::from(u16::MAX)).saturating_sub(taken);
-    let datagram = packet.to_bytes_with_limit(limit).map_err(|_| TooLarge)?;
-    Ok(if is_short { datagram } else { with_token(&datagram, kind, message_id, token) })
-}
-
-/// A message that was built without token, with this one, which may be an extended one
-/// (RFC 8974 §2.1).
-fn with_token(datagram: &[u8], kind: MessageType, message_id: u16, token: Token) -> Vec<u8> {
-    let (header, rest) = datagram.split_at_checked(4).unwrap_or_default();
-    let mut with_token = Vec::with_capacity(datagram.len() + 1 + token.len());
-    with_token.extend_from_slice(header);
-    let length = u8::try_from(token.len()).unwrap_or_default();
-    let nibble = match length {
-        0..13 => length,
-        _ => {
-            with_token.push(length - 13);
-            13
-        }
-    };
-    with_token.extend_from_slice(&token);
-    with_token.extend_from_slice(rest);
-    if let Some(first) = with_token.first_mut() {
-        *first = header_byte(kind) | nibble;
+    let limit = limit.min(usize::from(u16::MAX));
+    let content = options.encoded().len() + usize::from(!payload.is_empty()) + payload.len();
+    let len = HEADER + token_len(token) + content;
+    if len > limit {
+        return Err(TooLarge);
     }
-    set_message_id(&mut with_token, message_id);
-    with_token
+    let mut datagram = Vec::with_capacity(len);
+    start(&mut datagram, kind, code, message_id, token);
+    datagram.extend_from_slice(options.encoded());
+    if !payload.is_empty() {
+        datagram.push(PAYLOAD_MARKER);
+        datagram.extend_from_slice(payload);
+    }
+    Ok(datagram)
 }
 
-/// A response without token and message id, to be sent to many (RFC 7641 §4.2).
+/// A response without type, message id and token, to be sent to many (RFC 7641 §4.2).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Prepared {
-    /// Header, options and payload.
-    datagram: Vec<u8>,
+    code: Code,
+    /// Options and payload.
+    content: Vec<u8>,
 }
 
 impl Prepared {
@@ -75,31 +58,35 @@ impl Prepared {
     pub(super) fn new(response: &Response, limit: usize) -> Result<Self, TooLarge> {
         let Response { code, options, payload } = response;
         let kind = MessageType::NonConfirmable;
-        let datagram = message(kind, *code, 0, Token::EMPTY, options, payload, limit)?;
-        Ok(Self { datagram })
+        let mut content = message(kind, *code, 0, Token::EMPTY, options, payload, limit)?;
+        content.drain(..HEADER);
+        Ok(Self { code: *code, content })
+    }
+
+    /// The code of the message.
+    pub(super) const fn code(&self) -> Code {
+        self.code
+    }
+
+    /// Options and payload, as they are in any message.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
     }
 
     /// The message for one receiver.
     pub(super) fn datagram(&self, kind: MessageType, message_id: u16, token: Token) -> Vec<u8> {
-        with_token(&self.datagram, kind, message_id, token)
+        let mut datagram = Vec::with_capacity(HEADER + token_len(token) + self.content.len());
+        start(&mut datagram, kind, self.code, message_id, token);
+        datagram.extend_from_slice(&self.content);
+        datagram
     }
-}
-
-/// The first byte of a message without token (RFC 7252 §3).
-const fn header_byte(kind: MessageType) -> u8 {
-    let kind = match kind {
-        MessageType::Confirmable => 0,
-        MessageType::NonConfirmable => 1,
-        MessageType::Acknowledgement => 2,
-        MessageType::Reset => 3,
-    };
-    1 << 6 | kind << 4
 }
 
 /// An Empty message.
 pub(super) fn empty(kind: MessageType, message_id: u16) -> Vec<u8> {
-    // Four bytes cannot be too large.
-    header(kind, Code::EMPTY, message_id).to_bytes_unlimited().unwrap_or_default()
+    let mut datagram = Vec::with_capacity(HEADER);
+    start(&mut datagram, kind, Code::EMPTY, message_id, Token::EMPTY);
+    datagram
 }
 
 /// Gives a datagram built with another message id this one.
@@ -109,16 +96,28 @@ pub(super) fn set_message_id(datagram: &mut [u8], message_id: u16) {
     }
 }
 
-fn header(kind: MessageType, code: Code, message_id: u16) -> Packet {
-    let mut packet = Packet::new();
-    packet.header.set_version(1);
-    packet.header.set_type(match kind {
-        MessageType::Confirmable => PacketType::Confirmable,
-        MessageType::NonConfirmable => PacketType::NonConfirmable,
-        MessageType::Acknowledgement => PacketType::Acknowledgement,
-        MessageType::Reset => PacketType::Reset,
-    });
-    packet.header.code = code.as_byte().into();
-    packet.header.message_id = message_id;
-    packet
+/// Writes the header and the token.
+fn start(datagram: &mut Vec<u8>, kind: MessageType, code: Code, message_id: u16, token: Token) {
+    const VERSION: u8 = 1;
+    let kind = match kind {
+        MessageType::Confirmable => 0,
+        MessageType::NonConfirmable => 1,
+        MessageType::Acknowledgement => 2,
+        MessageType::Reset => 3,
+    };
+    // At most `Token::MAX_LEN`.
+    let length = u8::try_from(token.len()).unwrap_or_default();
+    let (nibble, extended) = match length {
+        0..13 => (length, None),
+        _ => (13, Some(length - 13)),
+    };
+    let [id_high, id_low] = message_id.to_be_bytes();
+    datagram.extend([VERSION << 6 | kind << 4 | nibble, code.as_byte(), id_high, id_low]);
+    datagram.extend(extended);
+    datagram.extend_from_slice(&token);
+}
+
+/// Bytes of a token and of the extended form of its length.
+fn token_len(token: Token) -> usize {
+    token.len() + usize::from(token.len() >= EXTENDED_TOKEN)
 }

@@ -30,6 +30,11 @@ pub struct NotificationId {
     pub(super) message_id: u16,
 }
 
+impl NotificationId {
+    /// One that was delivered when it was sent.
+    pub(super) const DELIVERED: Self = Self { peer: Key::NONE, message_id: 0 };
+}
+
 /// What [`poll_output`](super::Endpoint::poll_output) gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Output<P> {

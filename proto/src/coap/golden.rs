@@ -37,6 +37,26 @@ pub(super) const DISCOVERY: &[u8] =
 pub(super) const EXTENDED: &[u8] = b"\x48\x03\xff\xff\x01\x02\x03\x04\x05\x06\x07\x08\
     \xbd\x07twenty-bytes-segment\x11\x32\xd1\x23\x02\xe2\x06\xb7\xff\xff\xff{}";
 
+/// What parsers of CoAP have read beyond its end, wrapped around at or looped over: options and
+/// payload of a message (RFC 7252 §3.1), none of which is well-formed.
+pub(super) const BROKEN: &[(&str, &[u8])] = &[
+    ("an extended delta beyond the end", b"\xd0"),
+    ("half of a long delta", b"\xe0\x00"),
+    ("an extended length beyond the end", b"\x0d"),
+    ("half of a long length", b"\xbe\x00"),
+    ("both extended, and only one there", b"\xdd\x00"),
+    ("the longest length and nothing there", b"\xbe\xff\xff"),
+    ("the longest length and delta", b"\xee\xff\xff\xff\xff"),
+    ("a value one byte short", b"\xb2a"),
+    ("a value that takes the marker along", b"\xb3a\xffb\xb9"),
+    ("a number that wraps at once", b"\xe0\xff\xff"),
+    ("a number that wraps by one", b"\xe0\xfe\xf2\x10"),
+    ("a number that wraps in steps", b"\xe0\x80\x00\xe0\x80\x00"),
+    ("the reserved delta", b"\xf1a"),
+    ("the reserved length", b"\x1f"),
+    ("a marker without payload", b"\xb1a\xff"),
+];
+
 /// All of them, with a name for a failing test.
 pub(super) const ALL: &[(&str, &[u8])] = &[
     ("GET", GET),

@@ -3,12 +3,11 @@
 //! Invariant: the options of a [`Message`] can be walked without meeting an error, because
 //! [`Message::parse`] walked them before.
 
+use super::encode::PAYLOAD_MARKER;
 use super::{Code, CodeKind, Fault, Malformed, OptionNumber, Token};
 
 /// The version of RFC 7252, the only one.
 const VERSION: u8 = 1;
-/// What ends the options where a payload follows (RFC 7252 §3).
-const PAYLOAD_MARKER: u8 = 0xff;
 
 /// The type of a message (RFC 7252 §4).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -100,7 +99,7 @@ impl<'a> Message<'a> {
 
     /// The options in the order of the datagram, which is that of their numbers.
     pub const fn options(&self) -> MessageOptions<'a> {
-        MessageOptions { rest: self.options, number: 0 }
+        MessageOptions::checked(self.options)
     }
 
     /// The payload, empty if there is none.
@@ -125,7 +124,12 @@ impl<'a> MessageOptions<'a> {
     /// Checks what follows the token of a message; the options, and the payload after them.
     pub(super) fn parse(body: &'a [u8]) -> Result<(Self, &'a [u8]), Fault> {
         let (options, payload) = split_payload(body)?;
-        Ok((Self { rest: options, number: 0 }, payload))
+        Ok((Self::checked(options), payload))
+    }
+
+    /// Options that were checked before, or built.
+    pub(super) const fn checked(options: &'a [u8]) -> Self {
+        Self { rest: options, number: 0 }
     }
 
     /// Bytes that the options take in the datagram: no value is longer.

@@ -16,7 +16,7 @@ use super::{
 use crate::{Instant, Rng};
 
 /// What a node recognises in requests besides the options of RFC 7252.
-const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
+pub(super) const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
     OptionNumber::IF_MATCH,
     OptionNumber::URI_HOST,
     OptionNumber::IF_NONE_MATCH,
@@ -30,9 +30,14 @@ const NODE_REQUEST_OPTIONS: &[OptionNumber] = &[
     OptionNumber::PROXY_SCHEME,
 ];
 /// What it recognises in responses.
-const NODE_RESPONSE_OPTIONS: &[OptionNumber] = &[OptionNumber::BLOCK2, OptionNumber::BLOCK1];
+pub(super) const NODE_RESPONSE_OPTIONS: &[OptionNumber] =
+    &[OptionNumber::BLOCK2, OptionNumber::BLOCK1];
 
 /// Parameters and limits of a [`Node`].
+///
+/// With all tables full at the limits of `Default` a node holds about 60 MB, bodies of blocks
+/// included: `proto/tests/memory.rs` floods it with everything at once. A peer with one remembered
+/// request takes about 730 bytes (IPv6 socket addresses, tables with room to grow).
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct NodeConfig {
     /// Messages and exchanges. The critical options of block-wise transfers are added to those of
@@ -131,7 +136,7 @@ impl<P: Copy + Ord + Hash + Debug> Node<P> {
         }
         Self {
             endpoint: Endpoint::new(endpoint, rng.next_u64()),
-            server: Server::new(config.server, &mut rng),
+            server: Server::new(config.server, None, &mut rng),
             client: Client::new(config.client, &mut rng),
             now: Instant::ZERO,
         }

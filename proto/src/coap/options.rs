@@ -1,39 +1,44 @@
-//! The options of a request or response, owned: a flat list of (number, value).
+//! The options of a request or response, owned, in the form that they have in a message.
 //!
-//! Two allocations whatever the number of options. The list is always in the order of the numbers
-//! and keeps the order of repeated ones, so what is sent compares equal to what is received.
+//! One allocation whatever the number of options, and nothing to convert on receiving and sending.
+//! They are always in the order of their numbers and keep the order of repeated ones, and a number
+//! or length has one form only (RFC 7252 §3.1): so what is sent compares equal to what is received.
 
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::inline::Inline;
 use super::{MessageOptions, OptionNumber};
 
 /// The most critical options that a diagnostic names.
 const MAX_NAMED: usize = 8;
+/// The longest value that has a form at all; a message with it is too large to be sent.
+const MAX_VALUE: usize = 65_535 + 269;
 
 /// Options in the order of their numbers.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Options {
-    /// The number of each option and where its value ends in `values`.
-    index: Vec<(OptionNumber, usize)>,
-    values: Vec<u8>,
+    encoded: Vec<u8>,
+    /// The number of the last one; 0 if there is none.
+    last: u16,
 }
 
 impl Options {
     /// No options.
     pub const fn new() -> Self {
-        Self { index: Vec::new(), values: Vec::new() }
+        Self { encoded: Vec::new(), last: 0 }
     }
 
-    /// Adds an option behind those of the same or a lower number.
+    /// Adds an option behind those of the same or a lower number. No message is large enough for a
+    /// value of more than 65,804 bytes: what is beyond is cut off.
     pub fn push(&mut self, number: OptionNumber, value: &[u8]) {
-        let at = self.index.partition_point(|&(other, _)| other <= number);
-        let start = self.start_of(at);
-        self.values.splice(start..start, value.iter().copied());
-        self.index.insert(at, (number, start));
-        for (_, end) in self.index.iter_mut().skip(at) {
-            *end += value.len();
+        if number.0 >= self.last {
+            return self.append(number, value);
         }
+        let all = core::mem::take(self);
+        let (before, behind): (Vec<_>, Vec<_>) = all.iter().partition(|&(n, _)| n <= number);
+        let ordered = before.into_iter().chain([(number, value)]).chain(behind);
+        ordered.for_each(|(number, value)| self.append(number, value));
     }
 
     /// Adds an option of the format `uint`, in as few bytes as possible (RFC 7252 §3.2).
@@ -54,7 +59,7 @@ impl Options {
 
     /// Takes all options out that are `unwanted`.
     pub(super) fn remove(&mut self, unwanted: impl Fn(OptionNumber) -> bool) {
-        if self.index.iter().any(|&(number, _)| unwanted(number)) {
+        if self.iter().any(|(number, _)| unwanted(number)) {
             let all = core::mem::take(self);
             let kept = all.iter().filter(|&(number, _)| !unwanted(number));
             kept.for_each(|(number, value)| self.push(number, value));
@@ -67,31 +72,21 @@ impl Options {
         self.push_uint(number, value);
     }
 
-    /// How many bytes the options take in a message (RFC 7252 §3.1).
-    pub(super) fn encoded_len(&self) -> usize {
-        let extended = |value: usize| match value {
-            0..13 => 0,
-            13..269 => 1,
-            _ => 2,
-        };
-        let mut previous = 0;
-        let lengths = self.iter().map(|(number, value)| {
-            let delta = number.0 - core::mem::replace(&mut previous, number.0);
-            1 + extended(delta.into()) + extended(value.len()) + value.len()
-        });
-        lengths.sum()
+    /// The options as a message has them (RFC 7252 §3.1).
+    pub(super) fn encoded(&self) -> &[u8] {
+        &self.encoded
     }
 
     /// All options.
     pub fn iter(&self) -> impl Iterator<Item = (OptionNumber, &[u8])> {
-        self.index.iter().enumerate().map(|(at, &(number, end))| {
-            (number, self.values.get(self.start_of(at)..end).unwrap_or_default())
-        })
+        MessageOptions::checked(&self.encoded)
     }
 
     /// The values of one option.
     pub fn all(&self, number: OptionNumber) -> impl Iterator<Item = &[u8]> {
-        self.iter()
+        // Most options that are asked for are not there, and have a higher number than the path.
+        let options = if number.0 > self.last { &[][..] } else { &self.encoded };
+        MessageOptions::checked(options)
             .skip_while(move |&(other, _)| other < number)
             .take_while(move |&(other, _)| other == number)
             .map(|(_, value)| value)
@@ -121,13 +116,13 @@ impl Options {
     }
 
     /// How many options there are.
-    pub const fn len(&self) -> usize {
-        self.index.len()
+    pub fn len(&self) -> usize {
+        self.iter().count()
     }
 
     /// Whether there are none.
     pub const fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.encoded.is_empty()
     }
 
     /// The options of a message that its receiver has to look at (RFC 7252 §5.4).
@@ -141,7 +136,7 @@ impl Options {
         recognised: &[OptionNumber],
     ) -> Result<Self, Unrecognised> {
         let mut options = Self::new();
-        options.values.reserve_exact(received.encoded_len());
+        options.encoded.reserve_exact(received.encoded_len());
         let mut unrecognised = Unrecognised { numbers: Vec::new() };
         let mut previous = None;
         for (number, value) in received {
@@ -150,8 +145,7 @@ impl Options {
                 definition.length.contains(&value.len()) && (definition.repeatable || !repeated)
             });
             if as_defined && (!number.is_critical() || recognised.contains(&number)) {
-                options.values.extend_from_slice(value);
-                options.index.push((number, options.values.len()));
+                options.append(number, value);
             } else if number.is_critical() && unrecognised.numbers.len() < MAX_NAMED {
                 unrecognised.numbers.push(number);
             }
@@ -159,8 +153,28 @@ impl Options {
         if unrecognised.numbers.is_empty() { Ok(options) } else { Err(unrecognised) }
     }
 
-    fn start_of(&self, at: usize) -> usize {
-        at.checked_sub(1).and_then(|before| self.index.get(before)).map_or(0, |&(_, end)| end)
+    /// Adds an option whose number is not below the last one.
+    fn append(&mut self, number: OptionNumber, value: &[u8]) {
+        let value = value.get(..MAX_VALUE).unwrap_or(value);
+        let (delta, more_delta) = field(usize::from(number.0.saturating_sub(self.last)));
+        let (length, more_length) = field(value.len());
+        self.encoded.push(delta << 4 | length);
+        self.encoded.extend_from_slice(&more_delta);
+        self.encoded.extend_from_slice(&more_length);
+        self.encoded.extend_from_slice(value);
+        self.last = number.0;
+    }
+}
+
+/// A delta or length: what stands in the option's first byte, and its extended form (RFC 7252
+/// §3.1).
+fn field(value: usize) -> (u8, Inline<2>) {
+    let one_byte = |value| u8::try_from(value).unwrap_or(u8::MAX);
+    let extended = |bytes: &[u8]| Inline::new(bytes).unwrap_or(Inline::EMPTY);
+    match value {
+        0..13 => (one_byte(value), Inline::EMPTY),
+        13..269 => (13, extended(&[one_byte(value - 13)])),
+        _ => (14, extended(&u16::try_from(value - 269).unwrap_or(u16::MAX).to_be_bytes())),
     }
 }
 
@@ -190,6 +204,7 @@ impl fmt::Display for Unrecognised {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Code, MessageType, Token, encode};
     use super::*;
     use alloc::vec::Vec;
 
@@ -211,6 +226,18 @@ mod tests {
         assert_eq!(listed(&options), expected);
         assert_eq!(options.strings(OptionNumber::URI_PATH).collect::<Vec<_>>(), ["a", "", "bc"]);
         assert_eq!(options.first(OptionNumber::URI_QUERY), None);
+    }
+
+    #[test]
+    fn a_value_that_no_message_has_room_for_is_cut_and_not_sent() {
+        let mut options = Options::new();
+        options.push(OptionNumber(2048), &[7; 70_000]);
+        options.push(OptionNumber::URI_PATH, b"a");
+        let lengths: Vec<_> = options.iter().map(|(n, value)| (n.0, value.len())).collect();
+        assert_eq!(lengths, [(11, 1), (2048, MAX_VALUE)]);
+        let (kind, code) = (MessageType::NonConfirmable, Code::CONTENT);
+        let built = encode::message(kind, code, 1, Token::EMPTY, &options, b"", usize::MAX);
+        assert_eq!(built, Err(encode::TooLarge));
     }
 
     #[test]

@@ -19,12 +19,13 @@ use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::hash::{Hash, Hasher as _};
 
-use super::block::{Assemblies, Kept, Received, slice};
+use super::block::{Assemblies, Budget, Kept, Portion, Received, Room, slice};
 use super::echo::Verifier;
+use super::transport::Transport;
 use super::{
-    Block, BlockSize, Code, Delivery, Due, ETag, EchoConfig, Endpoint, ExchangeId, Method,
-    NoResponse, NotificationId, ObserveConfig, Observers, OptionNumber, Prepared, Registration,
-    Request, ResourceId, Response, ServerStats, Token, TransferConfig,
+    Block, BlockSize, Code, Delivery, Due, ETag, EchoConfig, ExchangeId, Method, NoResponse,
+    NotificationId, ObserveConfig, Observers, OptionNumber, Prepared, Registration, Request,
+    ResourceId, Response, ServerStats, Token, TransferConfig,
 };
 use crate::siphash::SipHasher;
 use crate::{Instant, Rng};
@@ -96,17 +97,20 @@ pub(super) struct Server<P> {
     observers: Observers<P>,
     verifier: Verifier<P>,
     /// The notification that was built last: mostly the next observer gets the same one.
-    prepared: Option<(Arc<Response>, BlockSize, Prepared)>,
+    prepared: Option<(Arc<Response>, Portion, Prepared)>,
     stats: ServerStats,
 }
 
 impl<P: Copy + Ord + Hash + Debug> Server<P> {
-    pub(super) fn new(config: ServerConfig, rng: &mut Rng) -> Self {
+    /// A server; `budget` is what its bodies share with those of others.
+    pub(super) fn new(config: ServerConfig, budget: Option<Budget>, rng: &mut Rng) -> Self {
+        let received = budget.as_ref().map(Budget::received).unwrap_or_default();
+        let kept = budget.as_ref().map(Budget::kept).unwrap_or_default();
         Self {
             hash_key: (rng.next_u64(), rng.next_u64()),
             verifier: Verifier::new(config.echo.clone(), (rng.next_u64(), rng.next_u64())),
-            assemblies: Assemblies::new(config.transfer.clone()),
-            kept: Kept::new(config.transfer.clone()),
+            assemblies: Assemblies::new(config.transfer.clone(), received),
+            kept: Kept::new(config.transfer.clone(), kept),
             observers: Observers::new(config.observe.clone()),
             prepared: None,
             stats: ServerStats::default(),
@@ -118,7 +122,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     pub(super) fn handle_request(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         incoming: &mut Incoming<P>,
     ) -> Option<Ask<P>> {
         match self.admit(now, endpoint.room(), incoming) {
@@ -134,7 +138,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     pub(super) fn respond(
         &mut self,
         now: Instant,
-        endpoint: &mut Endpoint<P>,
+        endpoint: &mut impl Transport<P>,
         ask: Ask<P>,
         resource: Option<ResourceId>,
         mut response: Response,
@@ -142,16 +146,16 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         if ask.no_response.covers(response.code) && !(ask.observes && resource.is_some()) {
             return endpoint.suppress(now, ask.exchange);
         }
-        let mut size = self.size_for(endpoint.room(), ask.block2, &response);
+        let mut room = endpoint.room();
         if !ask.is_safe {
             // It was executed, so there is no way but to send little at a time.
-            let room = self.verifier.allowance(now, ask.from, ask.size);
-            size = size.min(self.config.transfer.fitting_size(&response.options, room));
+            room.bytes = room.bytes.min(self.verifier.allowance(now, ask.from, ask.size));
         }
-        if response.payload.len() > size.bytes() {
+        let portion = self.portion(room, ask.block2, &response);
+        if response.payload.len() > portion.bytes {
             add_etag(&mut response);
         }
-        if self.is_too_much(now, &ask, size, &response) {
+        if self.is_too_much(now, &ask, portion, &response) {
             if !response.code.is_success() {
                 response.payload.clear();
             } else if ask.is_safe {
@@ -167,7 +171,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
                 confirmable: ask.confirmable,
                 is_trusted: self.verifier.is_verified(now, ask.from),
                 mark: ask.key,
-                block_size: size,
+                block_size: portion.size,
             };
             match self.observers.register(now, registration, &response) {
                 Some(number) => {
@@ -176,7 +180,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
                 None => self.stats.observers_refused += 1,
             }
         }
-        let response = self.cut(now, &ask, size, response);
+        let response = self.cut(now, &ask, portion, response);
         endpoint.respond(now, ask.exchange, response);
     }
 
@@ -189,20 +193,27 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     }
 
     /// Sends one notification that is due; whether there was one.
-    pub(super) fn send_due(&mut self, now: Instant, endpoint: &mut Endpoint<P>) -> bool {
-        let due = self.observers.poll_due();
+    pub(super) fn send_due<T: Transport<P>>(&mut self, now: Instant, endpoint: &mut T) -> bool {
+        let due = endpoint.takes_notifications().then(|| self.observers.poll_due()).flatten();
         while let Some(forgotten) = self.observers.poll_forgotten() {
             endpoint.forget_notification(now, forgotten);
         }
         let Some(due) = due else { return false };
-        let sent = self.prepare(endpoint, &due).and_then(|prepared| {
+        let portion = self.notified_portion(endpoint.room(), &due);
+        let prepared = self.prepare(endpoint.room(), &due, portion);
+        let sent = prepared.and_then(|prepared| {
             endpoint.notify(now, due.to, due.token, prepared, due.confirmable)
         });
-        if sent.is_some() && due.response.payload.len() > due.block_size.bytes() {
+        if sent.is_some() && due.response.payload.len() > portion.bytes {
             self.kept.insert(now, (due.to, due.mark), Arc::clone(&due.response));
         }
         self.stats.observers_lost += u64::from(sent.is_none());
         self.observers.handle_sent(&due, sent);
+        if T::IS_RELIABLE
+            && let Some(id) = sent
+        {
+            self.observers.handle_delivered(now, id);
+        }
         true
     }
 
@@ -248,7 +259,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     fn admit(
         &mut self,
         now: Instant,
-        room: usize,
+        room: Room,
         incoming: &mut Incoming<P>,
     ) -> Result<Ask<P>, Response> {
         let Incoming { exchange, from, delivery, token, size, ref mut request } = *incoming;
@@ -256,7 +267,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
             self.verifier.handle_echo(now, from, echo);
         }
         let [block1, block2] = [OptionNumber::BLOCK1, OptionNumber::BLOCK2].map(|number| {
-            Block::of(&request.options, number)
+            Block::of(&request.options, number, room.largest)
                 .map_err(|fault| Response::new(Code::BAD_REQUEST).diagnostic(&fault.to_string()))
         });
         let (block1, block2) = (block1?, block2?);
@@ -323,7 +334,7 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     fn serve_further(
         &mut self,
         now: Instant,
-        room: usize,
+        room: Room,
         ask: &Ask<P>,
         request: &Request,
     ) -> Result<(), Response> {
@@ -331,11 +342,11 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         let kept = self.kept.find(now, (ask.from, ask.key));
         if let (Some(wanted), Some(kept)) = (wanted, kept) {
             self.stats.blocks_served += 1;
-            let size = self.size_for(room, Some(wanted), &kept);
-            return Err(if self.is_too_much(now, ask, size, &kept) {
+            let portion = self.portion(room, Some(wanted), &kept);
+            return Err(if self.is_too_much(now, ask, portion, &kept) {
                 self.challenge(now, ask.from)
             } else {
-                slice(&kept, wanted, size)
+                slice(&kept, wanted, portion)
             });
         }
         // Asking again is safe for a GET, and for a FETCH that says what it wants.
@@ -352,12 +363,18 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
     }
 
     /// Cuts the block out of a response that its client asked for, or the first if it is large.
-    fn cut(&mut self, now: Instant, ask: &Ask<P>, size: BlockSize, response: Response) -> Response {
-        let is_large = response.payload.len() > size.bytes();
+    fn cut(
+        &mut self,
+        now: Instant,
+        ask: &Ask<P>,
+        portion: Portion,
+        response: Response,
+    ) -> Response {
+        let is_large = response.payload.len() > portion.bytes;
         let mut answer = if response.code.is_success() && (is_large || ask.block2.is_some()) {
             self.stats.blocks_served += 1;
-            let wanted = ask.block2.unwrap_or(Block::first(size));
-            let part = slice(&response, wanted, size);
+            let wanted = ask.block2.unwrap_or(Block::first(portion.size));
+            let part = slice(&response, wanted, portion);
             if is_large && wanted.number == 0 {
                 self.kept.insert(now, (ask.from, ask.key), Arc::new(response));
             }
@@ -380,16 +397,16 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         &self,
         now: Instant,
         ask: &Ask<P>,
-        size: BlockSize,
+        portion: Portion,
         response: &Response,
     ) -> bool {
         if ask.delivery == Delivery::Multicast {
             return false;
         }
         let len = response.payload.len();
-        let of_blocks = if len > size.bytes() { BLOCK_OPTIONS } else { 0 };
-        let taken = 4 + ask.token.len() + response.options.encoded_len() + of_blocks + 1;
-        taken + len.min(size.bytes()) > self.verifier.allowance(now, ask.from, ask.size)
+        let of_blocks = if len > portion.bytes { BLOCK_OPTIONS } else { 0 };
+        let taken = 4 + ask.token.len() + response.options.encoded().len() + of_blocks + 1;
+        taken + len.min(portion.bytes) > self.verifier.allowance(now, ask.from, ask.size)
     }
 
     /// 4.01 with Echo; nothing was executed.
@@ -398,26 +415,36 @@ impl<P: Copy + Ord + Hash + Debug> Server<P> {
         self.verifier.challenge(now, peer)
     }
 
-    /// The size of the blocks of a response.
-    fn size_for(&self, room: usize, wanted: Option<Block>, response: &Response) -> BlockSize {
-        let size = self.config.transfer.fitting_size(&response.options, room);
-        wanted.map_or(size, |block| size.min(block.size))
+    /// How much of a response goes into a message. A client that did not say that it knows blocks
+    /// gets all of it (RFC 8323 §5.3.2).
+    fn portion(&self, room: Room, wanted: Option<Block>, response: &Response) -> Portion {
+        let portion = self.config.transfer.portion(&response.options, room);
+        match wanted {
+            Some(block) => portion.at_most(block.size),
+            None if room.block_wise => portion,
+            None => Portion::WHOLE,
+        }
+    }
+
+    fn notified_portion(&self, room: Room, due: &Due<P>) -> Portion {
+        let first = Block::first(due.block_size);
+        self.portion(room, room.block_wise.then_some(first), &due.response)
     }
 
     /// The message of a notification, with the first block of a large one (RFC 7959 §3.4).
-    fn prepare(&mut self, endpoint: &Endpoint<P>, due: &Due<P>) -> Option<&Prepared> {
-        let is_same = |(response, size, _): &(Arc<Response>, BlockSize, Prepared)| {
-            Arc::ptr_eq(response, &due.response) && *size == due.block_size
+    fn prepare(&mut self, room: Room, due: &Due<P>, portion: Portion) -> Option<&Prepared> {
+        let is_same = |(response, last, _): &(Arc<Response>, Portion, Prepared)| {
+            Arc::ptr_eq(response, &due.response) && *last == portion
         };
         if !self.prepared.as_ref().is_some_and(is_same) {
-            let is_large = due.response.payload.len() > due.block_size.bytes();
+            let is_large = due.response.payload.len() > portion.bytes;
             let prepared = if is_large {
-                let first = Block::first(due.block_size);
-                endpoint.prepare(&slice(&due.response, first, due.block_size))?
+                let first = Block::first(portion.size);
+                Prepared::new(&slice(&due.response, first, portion), room.bytes)
             } else {
-                endpoint.prepare(&due.response)?
+                Prepared::new(&due.response, room.bytes)
             };
-            self.prepared = Some((Arc::clone(&due.response), due.block_size, prepared));
+            self.prepared = Some((Arc::clone(&due.response), portion, prepared.ok()?));
         }
         self.prepared.as_ref().map(|(_, _, prepared)| prepared)
     }

@@ -56,6 +56,16 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                     let bind = link.key("tcp").index(index);
                     claims.push((bind, Claim::Address(Protocol::Tcp, *address)));
                 }
+                let uploads = link.key("uploads");
+                if coap.uploads.is_some()
+                    && coap.files.is_none()
+                    && checks.sound([&link.key("files"), &uploads])
+                {
+                    let problem = checks
+                        .at_key(&uploads, format!("`{uploads}` needs a folder"))
+                        .help("name the folder that nodes may write to in `files`");
+                    checks.findings.add(problem);
+                }
             }
         }
     }

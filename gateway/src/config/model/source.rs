@@ -237,6 +237,15 @@ pub(crate) struct CoapLink {
     /// 1 MiB, no links that lead out of it. Without it, none are served.
     #[serde(default, deserialize_with = "values::path_option")]
     pub(crate) files: Option<PathBuf>,
+    /// Lets nodes write files with PUT, as in `uploads = {}` for these limits; without it, none may.
+    /// It needs `files`.
+    #[serde(default)]
+    pub(crate) uploads: Option<Uploads>,
+    /// Most requests a second of one client, by its IP address, 1 to 1000000; more are answered
+    /// 4.29 with Max-Age (RFC 8516) and counted. Without it, there is no limit.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 1_000_000>")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub(crate) max_rate: Option<u32>,
     /// How many times as large as its request an answer over UDP may be before the client has
     /// proved its address with Echo (RFC 9175), 1 to 65535: more than 3 only where nobody can forge
     /// addresses, for clients without Echo.
@@ -250,6 +259,28 @@ pub(crate) struct CoapLink {
     /// and counted. Without it, everybody is.
     #[serde(default)]
     pub(crate) allow: Vec<Network>,
+}
+
+/// What nodes may do in the folder `files` besides reading it. The limits are for all files in it,
+/// whoever put them there.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Uploads {
+    /// Most bytes of all files, 1KiB to 1TiB; what would be more is answered 4.13.
+    #[serde(
+        default = "default_upload_bytes",
+        deserialize_with = "values::size::<_, 0x400, 0x100_0000_0000>"
+    )]
+    pub(crate) max_bytes: ByteSize,
+    /// Most files, 1 to 65535; one more is answered 4.03.
+    #[serde(
+        default = "default_upload_files",
+        deserialize_with = "values::whole::<_, _, 1, 65_535>"
+    )]
+    #[schemars(range(min = 1))]
+    pub(crate) max_files: u16,
+    /// Whether nodes may also delete files.
+    #[serde(default)]
+    pub(crate) delete: bool,
 }
 
 /// Bits of a character.
@@ -319,6 +350,14 @@ const fn default_max_coap_clients() -> u16 {
 
 const fn default_true() -> bool {
     true
+}
+
+const fn default_upload_bytes() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+const fn default_upload_files() -> u16 {
+    1024
 }
 
 const fn default_amplification() -> u16 {

@@ -1,7 +1,12 @@
-//! Files for nodes, such as firmware and settings: a folder, read only.
+//! Files for nodes, such as firmware and settings: a folder, which they read and, where that is
+//! allowed, write.
 //!
 //! A path is resolved by the kernel below the folder (`openat2` with `RESOLVE_BENEATH`), so that
 //! neither `..` nor a link leads out of it, not even one that is made at that moment.
+//!
+//! Everything here waits for the disk, so it is for threads that may, a few at a time.
+
+mod uploads;
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -10,11 +15,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proto::coap::link_format::Link;
-use proto::coap::{Code, ETag, Request, Response, check_segment, content_format};
+use proto::coap::{Code, ETag, Method, Request, Response, Target, check_segment, content_format};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use self::uploads::{UploadError, Uploads, is_temporary};
 use super::resources::not_found;
+use crate::config;
 
 /// The largest file that is served, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -22,21 +29,35 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_LISTED: usize = 256;
 /// Entries of folders that are looked at for that.
 const MAX_ENTRIES: usize = 4096;
-/// Files and lists that are read at a time, by all clients; one more is told to come back.
+/// Files and lists that are read or written at a time, by all clients; one more is told to come
+/// back.
 const MAX_LOADS: usize = 16;
 
 /// A folder.
 pub(super) struct Files {
     root: PathBuf,
     loads: Arc<Semaphore>,
+    uploads: Option<Uploads>,
 }
 
 impl Files {
-    /// A folder that must be there.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
-        let files = Self { root: root.to_owned(), loads: Arc::new(Semaphore::new(MAX_LOADS)) };
+    /// A folder that must be there, and what nodes may do in it besides reading.
+    pub(super) fn open(root: &Path, uploads: Option<&config::Uploads>) -> io::Result<Self> {
         open(root, FOLDER, Mode::empty())?;
-        Ok(files)
+        let uploads = uploads.map(|limits| Uploads::open(root, limits.clone())).transpose()?;
+        Ok(Self { root: root.to_owned(), loads: Arc::new(Semaphore::new(MAX_LOADS)), uploads })
+    }
+
+    /// Refuses a method that is not allowed, with the text that says which are.
+    pub(super) fn check_method(&self, method: Method) -> Result<(), &'static str> {
+        let (allowed, text): (&[_], _) = match &self.uploads {
+            None => (&[Method::Get], "GET"),
+            Some(uploads) if uploads.may_delete() => {
+                (&[Method::Get, Method::Put, Method::Delete], "GET, PUT or DELETE")
+            }
+            Some(_) => (&[Method::Get, Method::Put], "GET or PUT"),
+        };
+        if allowed.contains(&method) { Ok(()) } else { Err(text) }
     }
 
     /// The permission to read, or `None` where too many do.
@@ -44,16 +65,42 @@ impl Files {
         Arc::clone(&self.loads).try_acquire_owned().ok()
     }
 
-    /// Answers a GET of a file. This waits for the disk.
-    pub(super) fn load(&self, request: &Request) -> Response {
+    /// Answers a GET of a file, or a PUT or DELETE that is [allowed](Self::check_method).
+    pub(super) fn serve(&self, request: &Request) -> Result<Response, UploadError> {
         let path: Vec<_> = request.segments().skip(1).collect();
-        let path = path.join("/");
-        let Ok(payload) = self.read(&path) else { return not_found() };
-        let format = format_of(&path);
+        match &self.uploads {
+            Some(uploads) if request.method == Method::Put => uploads.save(self, request, &path),
+            Some(uploads) if request.method == Method::Delete => {
+                uploads.delete(self, request, &path)
+            }
+            Some(_) | None => Ok(self.load(request, &path.join("/"))),
+        }
+    }
+
+    /// Links to the files, in the order of their paths.
+    pub(super) fn list(&self) -> Vec<Link> {
+        let mut files = Vec::new();
+        self.walk(MAX_ENTRIES, |path, size| {
+            if size <= MAX_FILE {
+                files.push((path.to_owned(), size));
+            }
+        });
+        files.sort_unstable();
+        files.iter().take(MAX_LISTED).filter_map(|(path, size)| link(path, *size)).collect()
+    }
+
+    fn load(&self, request: &Request, path: &str) -> Response {
+        let Ok(payload) = self.read(path) else {
+            return request.check_conditions(Target::Absent).err().unwrap_or_else(not_found);
+        };
+        let format = format_of(path);
         if request.accepts().is_some_and(|wanted| Some(wanted) != format) {
             return Response::new(Code::NOT_ACCEPTABLE);
         }
         let etag = ETag::of(format, &payload);
+        if let Err(response) = request.check_conditions(Target::Present(Some(etag))) {
+            return response;
+        }
         if let Some(response) = request.still_valid(etag) {
             return response;
         }
@@ -61,11 +108,10 @@ impl Files {
         format.into_iter().fold(response, Response::content_format)
     }
 
-    /// Links to the files, in the order of their paths. This waits for the disk.
-    pub(super) fn list(&self) -> Vec<Link> {
-        let mut files = Vec::new();
+    /// Shows the regular files that nodes can name, with their size, among so many entries.
+    fn walk(&self, entries: usize, mut see: impl FnMut(&str, u64)) {
         let mut folders = vec![String::new()];
-        let mut left = MAX_ENTRIES;
+        let mut left = entries;
         while let Some(folder) = folders.pop() {
             // A folder that is gone or closed to us has nothing to show.
             let Ok(entries) = self.root.join(&folder).read_dir() else { continue };
@@ -73,22 +119,23 @@ impl Files {
                 left -= 1;
                 let name = entry.file_name();
                 let (Some(name), Ok(meta)) = (name.to_str(), entry.metadata()) else { continue };
-                if check_segment(name.as_bytes()).is_err() {
+                if check_segment(name.as_bytes()).is_err() || is_temporary(name) {
                     continue;
                 }
                 let path = if folder.is_empty() { name.into() } else { format!("{folder}/{name}") };
                 if meta.is_dir() {
                     folders.push(path);
-                } else if meta.is_file() && meta.len() <= MAX_FILE {
-                    files.push((path, meta.len()));
+                } else if meta.is_file() {
+                    see(&path, meta.len());
                 }
             }
         }
-        files.sort_unstable();
-        files.iter().take(MAX_LISTED).filter_map(|(path, size)| link(path, *size)).collect()
     }
 
     fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        if is_temporary(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let root = open(&self.root, FOLDER, Mode::empty())?;
         // Opening a pipe would wait for its other end.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;

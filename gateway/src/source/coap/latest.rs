@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use proto::coap::content_format::{SENML_CBOR, SENML_JSON};
-use proto::coap::{Code, Request, Response};
+use proto::coap::{Code, ETag, OptionNumber, Request, Response, Target};
 use proto::senml::{self, MAX_RECORDS};
 use proto::{Reading, Value};
 use tokio::sync::watch;
@@ -109,7 +109,32 @@ impl Latest {
             SENML_CBOR => senml::cbor::encode(&records),
             _ => senml::json::encode(&records).into_bytes(),
         };
-        Response::new(Code::CONTENT).content_format(view.format).payload(payload)
+        let etag = ETag::of(Some(view.format), &payload);
+        Response::new(Code::CONTENT).etag(etag).content_format(view.format).payload(payload)
+    }
+
+    /// Whether a reading may take the place of the last one, which is in whichever format the
+    /// client saw it; otherwise the 4.12 to answer (RFC 7252 §5.10.8).
+    pub(super) fn check_conditions(
+        &self,
+        request: &Request,
+        device: &str,
+        name: &str,
+    ) -> Result<(), Response> {
+        let is_conditional = |number| request.options.first(number).is_some();
+        if ![OptionNumber::IF_MATCH, OptionNumber::IF_NONE_MATCH].into_iter().any(is_conditional) {
+            return Ok(());
+        }
+        let check = |format| {
+            let (device, name) = (device.to_owned(), Some(name.to_owned()));
+            let last = self.show(&View { device, name, format });
+            let target = match last.code {
+                Code::CONTENT => Target::Present(last.options.etag()),
+                _ => Target::Absent,
+            };
+            request.check_conditions(target)
+        };
+        check(SENML_JSON).or_else(|_| check(SENML_CBOR))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {

@@ -1,4 +1,5 @@
-//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it.
+//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it
+//! or to it.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -82,10 +83,14 @@ impl<E: Unpin> Pending<E> {
                     None
                 }
             },
-            Work::Load(files, request) => files.start_load().map(|permit| {
+            Work::Serve(files, request) => files.start_load().map(|permit| {
+                let resources = Arc::clone(&self.resources);
                 End::Loaded(spawn_blocking(move || {
                     let _permit = permit;
-                    files.load(&request)
+                    files.serve(&request).unwrap_or_else(|refusal| {
+                        resources.context.refuse("upload", from, &refusal, b"");
+                        refusal.response()
+                    })
                 }))
             }),
             Work::List(files, request, delivery) => files.start_load().map(|permit| {

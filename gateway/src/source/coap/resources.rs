@@ -2,17 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock};
-
-use proto::coap::directory::{Lookup, Simple};
+use std::time::Duration;
 
 use proto::coap::content_format::{CBOR, TEXT_PLAIN};
+use proto::coap::directory::{Lookup, Simple};
 use proto::coap::link_format::{Link, discover, parse};
-use proto::coap::{Code, Delivery, Method, Request, Response};
+use proto::coap::{Code, Delivery, ETag, Method, OptionNumber, Request, Response, Target};
 use proto::{Reading, Timestamp};
 
 use super::files::Files;
 use super::latest::{Latest, View};
 use super::posted;
+use super::rates::Rates;
 use super::registered::{Look, Registered};
 use crate::clock;
 use crate::source::Context;
@@ -21,15 +22,14 @@ use crate::store::NotStored;
 /// What `/.well-known/core` says of those that are always there (RFC 6690).
 const LINKS: &str =
     "</r>;rt=\"gateway.readings\";ct=\"110 112 50\",</time>;rt=\"gateway.time\";ct=\"0 60\"";
-/// Seconds until a node should try again when the pipeline is full.
-const BUSY_SECONDS: u32 = 2;
-/// Seconds until a node should try again when the disk is full.
-const FULL_SECONDS: u32 = 30;
-
 /// The same for the resource directory (RFC 9176 §4.3).
 const DIRECTORY_LINKS: &str = "</rd>;rt=\"core.rd\";ct=40,\
     </rd-lookup/ep>;rt=\"core.rd-lookup-ep\";ct=40;obs,\
     </rd-lookup/res>;rt=\"core.rd-lookup-res\";ct=40;obs";
+/// Seconds until a node should try again when the pipeline is full.
+const BUSY_SECONDS: u32 = 2;
+/// Seconds until a node should try again when the disk is full.
+const FULL_SECONDS: u32 = 30;
 
 static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
 static DIRECTORY: LazyLock<Vec<Link>> =
@@ -40,6 +40,7 @@ pub(super) struct Resources {
     pub(super) context: Context,
     pub(super) latest: Latest,
     pub(super) files: Option<Arc<Files>>,
+    pub(super) rates: Option<Rates>,
     pub(super) registered: Option<Registered>,
 }
 
@@ -73,7 +74,7 @@ pub(super) enum Action {
     /// Answer it now.
     Respond(Response),
     /// Answer it with this, which can be observed.
-    Show(View),
+    Show(View, Response),
     /// Answer it with these links, which can be observed.
     Look(Look),
     /// Answer it when the sender has said what resources it has.
@@ -86,8 +87,8 @@ pub(super) enum Action {
 pub(super) enum Work {
     /// Bringing these to the disk.
     Store(Vec<Reading>),
-    /// Reading the file that this asks for.
-    Load(Arc<Files>, Request),
+    /// Reading or writing the file that this is about.
+    Serve(Arc<Files>, Request),
     /// Listing the files among the links.
     List(Arc<Files>, Request, Delivery),
 }
@@ -140,19 +141,28 @@ impl<'a> Resource<'a> {
 impl Resources {
     /// What to do with a request.
     pub(super) fn handle(&self, sender: Sender, request: &Request) -> Action {
+        if let Some(rates) = &self.rates
+            && let Err(wait) = rates.admit(clock::now(), sender.peer.ip().to_canonical())
+        {
+            let why = "more than `link.max_rate`";
+            self.context.refuse("too_many_requests", sender.peer, why, b"");
+            return Action::Respond(too_many(wait));
+        }
         let action = match Resource::of(request) {
-            Some(Resource::Links) => Ok(self.links(request, sender.way.delivery())),
+            Some(Resource::Links) => self.links(request, sender.way.delivery()),
             Some(Resource::Time) => time(request, clock::wall()).map(Action::Respond),
-            Some(Resource::Readings) => {
-                self.post(request, "", || posted::pack(self, sender, request))
-            }
-            Some(Resource::Device(device)) => View::of(request, device, None).map(Action::Show),
+            Some(Resource::Readings) => self.post(request, "", || {
+                request.check_conditions(Target::Present(None))?;
+                posted::pack(self, sender, request)
+            }),
+            Some(Resource::Device(device)) => self.show(request, device, None),
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
-                View::of(request, device, Some(name)).map(Action::Show)
+                self.show(request, device, Some(name))
             }
-            Some(Resource::Value { device, name }) => {
-                self.post(request, "GET, ", || posted::value(self, sender, request, device, name))
-            }
+            Some(Resource::Value { device, name }) => self.post(request, "GET, ", || {
+                self.latest.check_conditions(request, device, name)?;
+                posted::value(self, sender, request, device, name)
+            }),
             Some(Resource::File) => self.file(request),
             Some(Resource::Directory) => self
                 .directory(sender)
@@ -175,6 +185,24 @@ impl Resources {
         action.unwrap_or_else(Action::Respond)
     }
 
+    fn show(
+        &self,
+        request: &Request,
+        device: &str,
+        name: Option<&str>,
+    ) -> Result<Action, Response> {
+        let view = View::of(request, device, name)?;
+        let response = self.latest.show(&view);
+        let Some(etag) = response.options.etag() else { return Err(response) };
+        request.check_conditions(Target::Present(Some(etag)))?;
+        // An observer gets the state itself: later ones follow from it.
+        let observes = request.options.first(OptionNumber::OBSERVE).is_some();
+        match request.still_valid(etag).filter(|_| !observes) {
+            Some(valid) => Err(valid),
+            None => Ok(Action::Show(view, response)),
+        }
+    }
+
     fn post(
         &self,
         request: &Request,
@@ -188,13 +216,14 @@ impl Resources {
     }
 
     /// The folder is not read for a request that is refused in any case.
-    fn links(&self, request: &Request, delivery: Delivery) -> Action {
-        match &self.files {
+    fn links(&self, request: &Request, delivery: Delivery) -> Result<Action, Response> {
+        request.check_conditions(Target::Present(None))?;
+        Ok(match &self.files {
             Some(files) if request.method == Method::Get => {
                 Action::Await(Work::List(Arc::clone(files), request.clone(), delivery))
             }
             Some(_) | None => Action::Respond(self.links_with(Vec::new(), request, delivery)),
-        }
+        })
     }
 
     /// The answer to a request for links where there are files too.
@@ -206,7 +235,12 @@ impl Resources {
     ) -> Response {
         let directory = self.registered.iter().flat_map(|_| DIRECTORY.iter());
         let links: Vec<_> = FIXED.iter().chain(directory).cloned().chain(files).collect();
-        discover(&links, request, delivery)
+        let response = discover(&links, request, delivery);
+        if response.code != Code::CONTENT {
+            return response;
+        }
+        let etag = ETag::of(response.options.content_format(), &response.payload);
+        request.still_valid(etag).unwrap_or_else(|| response.etag(etag))
     }
 
     /// The directory, for a request that changes it: one to a group is for all of its members, and
@@ -230,9 +264,16 @@ impl Resources {
 
     fn file(&self, request: &Request) -> Result<Action, Response> {
         let files = self.files.as_ref().ok_or_else(not_found)?;
-        check_get(request)?;
-        Ok(Action::Await(Work::Load(Arc::clone(files), request.clone())))
+        files.check_method(request.method).map_err(not_allowed)?;
+        Ok(Action::Await(Work::Serve(Arc::clone(files), request.clone())))
     }
+}
+
+/// The answer to a client that asks too often (RFC 8516 §3).
+fn too_many(wait: Duration) -> Response {
+    let seconds = wait.as_millis().div_ceil(1000);
+    let max_age = u32::try_from(seconds).unwrap_or(u32::MAX);
+    Response::new(Code::TOO_MANY_REQUESTS).max_age(max_age)
 }
 
 /// The answer when the readings are on disk.
@@ -272,16 +313,17 @@ pub(super) fn not_allowed(methods: &str) -> Response {
 /// The gateway's time: seconds since 1970 as text, or as CBOR's tag 1 (RFC 8949 §3.4.2).
 fn time(request: &Request, now: Timestamp) -> Result<Response, Response> {
     check_get(request)?;
+    request.check_conditions(Target::Present(None))?;
     let format = request.negotiate(&[TEXT_PLAIN, CBOR])?;
     let millis = now.as_millis();
     let (seconds, millis) = (millis.div_euclid(1000), millis.rem_euclid(1000));
     let text = format!("{seconds}.{millis:03}");
-    let payload = match text.parse::<f64>() {
-        Ok(number) if format == CBOR => {
-            const TAG_1_FLOAT: [u8; 2] = [0xc1, 0xfb];
-            [&TAG_1_FLOAT[..], &number.to_be_bytes()].concat()
-        }
-        Ok(_) | Err(_) => text.into_bytes(),
+    let payload = if format == CBOR {
+        const TAG_1_FLOAT: [u8; 2] = [0xc1, 0xfb];
+        let number: f64 = text.parse().unwrap_or_default();
+        [&TAG_1_FLOAT[..], &number.to_be_bytes()].concat()
+    } else {
+        text.into_bytes()
     };
     Ok(Response::new(Code::CONTENT).content_format(format).max_age(0).payload(payload))
 }

@@ -1,6 +1,6 @@
 //! One connection of CoAP over TCP (RFC 8323).
 //!
-//! Reading and writing go on side by side, as far as the endpoint wants bytes: a client that does
+//! Reading and writing go on side by side, as far as the node wants bytes: a client that does
 //! not read its answers is not read either, and is disconnected in the end. Nothing is recognised
 //! as sent twice, as over UDP: TCP delivers a request once.
 
@@ -11,8 +11,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes};
 use proto::Instant;
 use proto::coap::{
-    CloseReason, ExchangeId, Release, StreamConfig, StreamEndpoint, StreamEvent, StreamFault,
-    StreamOutput,
+    CloseReason, Release, StreamFault, StreamNode, StreamNodeEvent, StreamNodeOutput,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -20,8 +19,8 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::pending::Pending;
-use super::resources::{Action, Resources, Sender, Way, not_found};
+use super::resources::{Resources, Sender, Way, not_found};
+use super::serving::Serving;
 use crate::clock;
 
 /// Bytes read at a time.
@@ -34,18 +33,18 @@ const LINGER: Duration = Duration::from_secs(3);
 pub(super) struct Connection {
     resources: Arc<Resources>,
     peer: SocketAddr,
-    endpoint: StreamEndpoint,
-    pending: Pending<ExchangeId>,
-    /// What the endpoint wants written.
+    node: StreamNode,
+    serving: Serving<()>,
+    /// What the node wants written.
     outgoing: Bytes,
 }
 
 impl Connection {
-    pub(super) fn new(resources: Arc<Resources>, peer: SocketAddr) -> Self {
+    pub(super) fn new(resources: Arc<Resources>, peer: SocketAddr, node: StreamNode) -> Self {
         Self {
-            endpoint: StreamEndpoint::new(clock::now(), StreamConfig::default()),
-            pending: Pending::new(Arc::clone(&resources)),
+            serving: Serving::new(Arc::clone(&resources)),
             outgoing: Bytes::new(),
+            node,
             resources,
             peer,
         }
@@ -77,68 +76,58 @@ impl Connection {
                     stopping = true;
                     let diagnostic = "the gateway is stopping".to_owned();
                     let release = Release { diagnostic, ..Release::default() };
-                    self.endpoint.release(clock::now(), &release);
+                    self.node.release(clock::now(), &release);
                 }
-                settled = self.pending.settled(), if !self.pending.is_empty() => {
-                    let now = clock::now();
-                    for (exchange, response) in settled {
-                        self.endpoint.respond(now, exchange, &response);
-                    }
-                }
+                news = self.serving.next() => self.serving.tell(&mut self.node, news),
                 written = writer.write(&self.outgoing), if !self.outgoing.is_empty() => match written {
                     Ok(count) if count > 0 => {
                         self.outgoing.advance(count);
                         if self.outgoing.is_empty() {
-                            self.endpoint.handle_transmitted(clock::now());
+                            self.node.handle_transmitted(clock::now());
                         }
                     }
-                    Ok(_) | Err(_) => self.endpoint.handle_lost(clock::now()),
+                    Ok(_) | Err(_) => self.node.handle_lost(clock::now()),
                 },
-                read = reader.read(&mut buffer), if self.endpoint.wants_bytes() => match read {
-                    Ok(0) => self.endpoint.handle_end(clock::now()),
+                read = reader.read(&mut buffer), if self.node.wants_bytes() => match read {
+                    Ok(0) => self.node.handle_end(clock::now()),
                     Ok(count) => {
                         let bytes = buffer.get(..count).unwrap_or_default();
-                        self.endpoint.handle_bytes(clock::now(), bytes);
+                        self.node.handle_bytes(clock::now(), bytes);
                     }
-                    Err(_) => self.endpoint.handle_lost(clock::now()),
+                    Err(_) => self.node.handle_lost(clock::now()),
                 },
                 () = sleep_until(clock::deadline(wait.unwrap_or(Instant::FAR_FUTURE))),
-                    if wait.is_some() => self.endpoint.handle_timeout(clock::now()),
+                    if wait.is_some() => self.node.handle_timeout(clock::now()),
             }
         }
     }
 
-    /// Takes what the endpoint has to write and handles its events; the time until which it waits,
-    /// or why the connection is over.
+    /// Takes what the node has to write and handles its events; the time until which it waits, or
+    /// why the connection is over.
     fn drain(&mut self) -> Result<Option<Instant>, CloseReason> {
         loop {
-            match self.endpoint.poll_output() {
-                StreamOutput::Transmit(bytes) => self.outgoing = bytes.into(),
-                StreamOutput::Event(StreamEvent::Closed(reason)) => return Err(reason),
-                StreamOutput::Event(StreamEvent::Request { exchange, request, .. }) => {
-                    let (peer, now) = (self.peer, clock::now());
-                    let sender = Sender { peer, way: Way::Stream };
-                    let answer = match self.resources.handle(sender, &request) {
-                        Action::Respond(response) => Some((exchange, response)),
-                        // Without Observe, which a server may leave out (RFC 7641 §4.1).
-                        Action::Show(view) => Some((exchange, self.resources.latest.show(&view))),
-                        Action::Look(look) => Some((exchange, self.resources.look(&look))),
-                        // A client over TCP has no address to ask (RFC 9176 §5.1).
-                        Action::Fetch(_) => Some((exchange, not_found())),
-                        Action::Await(work) => self.pending.start(exchange, peer, work, None),
-                    };
-                    if let Some((exchange, response)) = answer {
-                        self.endpoint.respond(now, exchange, &response);
+            match self.node.poll_output() {
+                StreamNodeOutput::Transmit(bytes) => self.outgoing = bytes.into(),
+                StreamNodeOutput::Event(StreamNodeEvent::Closed(reason)) => return Err(reason),
+                StreamNodeOutput::Event(StreamNodeEvent::Request { ask, request }) => {
+                    let sender = Sender { peer: self.peer, way: Way::Stream };
+                    let node = &mut self.node;
+                    let fetch = self.serving.handle_request(node, ask, sender, None, &request);
+                    // A client over TCP has no address to ask (RFC 9176 §5.1).
+                    if let Some(fetch) = fetch {
+                        self.node.respond(clock::now(), fetch.ask, not_found());
                     }
                 }
-                // This endpoint makes no requests, and answers as far as a client takes it.
-                StreamOutput::Event(
-                    StreamEvent::Capabilities(_)
-                    | StreamEvent::Released(_)
-                    | StreamEvent::Response { .. }
-                    | StreamEvent::Failed { .. },
+                StreamNodeOutput::Event(StreamNodeEvent::Unobserved { resource }) => {
+                    self.serving.handle_unobserved(resource);
+                }
+                // This node makes no requests, and answers as far as a client takes it.
+                StreamNodeOutput::Event(
+                    StreamNodeEvent::Capabilities(_)
+                    | StreamNodeEvent::Released(_)
+                    | StreamNodeEvent::Call(_),
                 ) => {}
-                StreamOutput::Wait(until) => return Ok(until),
+                StreamNodeOutput::Wait(until) => return Ok(until),
             }
         }
     }
@@ -159,7 +148,7 @@ impl Connection {
             | CloseReason::Lost
             | CloseReason::PeerAborted { .. } => {}
         }
-        if self.endpoint.stats().truncated > 0 {
+        if self.node.stats().truncated > 0 {
             refuse("malformed", &"the connection ended within a message");
         }
     }

@@ -1,7 +1,18 @@
 //! Bodies of requests that arrive in blocks (RFC 7959 §2.5), as a server collects them.
 //!
 //! A request is executed when its body is complete, so a transfer is atomic (§2.3). Blocks come in
-//! order; a repetition of the last one is answered like the first time, anything else is a gap.
+//! order:
+//!
+//! | Block | Answer |
+//! |---|---|
+//! | the first | begins, anew where there was a beginning |
+//! | the next | 2.31, or the last one completes the body |
+//! | one that is there already, with the same content: a copy that was late | 2.31, as before |
+//! | one that is there already, with other content: of another body | 4.08; the transfer is over |
+//! | a later one, or any where nothing began | 4.08 (§2.9.2); what is there stays until the client begins anew |
+//!
+//! What identifies a transfer is the caller's: the client and all options that are the same in all
+//! blocks, with Request-Tag (RFC 9175 §3.3).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -9,7 +20,7 @@ use core::time::Duration;
 
 use super::super::arena::{Arena, Key, Links, List};
 use super::super::{Code, OptionNumber, Response};
-use super::{Block, TransferConfig};
+use super::{Block, Share, TransferConfig};
 use crate::Instant;
 
 /// Without a block for this long (MAX_TRANSMIT_SPAN, RFC 7252 §4.8.2) a client is not
@@ -37,27 +48,25 @@ pub(crate) struct Assemblies<P> {
     by_identity: BTreeMap<(P, u64), Key>,
     /// Oldest last block first.
     by_age: List<Assembly<P>>,
-    bytes: usize,
+    bytes: Share,
 }
 
 #[derive(Debug)]
 struct Assembly<P> {
     identity: (P, u64),
     body: Vec<u8>,
-    /// Where the last block starts.
-    last: usize,
     heard_at: Instant,
     by_age: Links,
 }
 
 impl<P: Copy + Ord> Assemblies<P> {
-    pub(crate) fn new(config: TransferConfig) -> Self {
+    pub(crate) fn new(config: TransferConfig, bytes: Share) -> Self {
         Self {
             config,
             assemblies: Arena::new(),
             by_identity: BTreeMap::new(),
             by_age: List::new(|assembly| &mut assembly.by_age),
-            bytes: 0,
+            bytes,
         }
     }
 
@@ -70,9 +79,8 @@ impl<P: Copy + Ord> Assemblies<P> {
         size: Option<u32>,
         payload: &[u8],
     ) -> Received {
-        let (full, len) = (block.size.bytes(), payload.len());
-        if len > full || (block.more && len != full) {
-            // RFC 7959 §2.3: only the last block may be shorter.
+        let len = payload.len();
+        if !block.fits(len) {
             let text = "the payload does not have the size of the block";
             return Received::Refused(Response::new(Code::BAD_REQUEST).diagnostic(text));
         }
@@ -97,20 +105,22 @@ impl<P: Copy + Ord> Assemblies<P> {
             return Received::Refused(incomplete());
         };
         let (have, from) = (assembly.body.len(), block.offset());
-        let is_repetition = from == assembly.last && assembly.body.get(from..) == Some(payload);
-        if from != have && !(is_repetition && block.more) {
+        if from > have {
+            return Received::Refused(incomplete());
+        }
+        if from < have {
+            let is_copy = block.more && assembly.body.get(from..from + len) == Some(payload);
+            if is_copy {
+                return self.partly(block);
+            }
             self.remove(identity);
             return Received::Refused(incomplete());
         }
-        if from == have {
-            if self.bytes + len > self.config.max_bytes {
-                self.remove(identity);
-                return Received::Refused(busy());
-            }
-            assembly.body.extend_from_slice(payload);
-            assembly.last = from;
-            self.bytes += len;
+        if !self.bytes.take(len, self.config.max_bytes) {
+            self.remove(identity);
+            return Received::Refused(busy());
         }
+        assembly.body.extend_from_slice(payload);
         assembly.heard_at = now;
         if !block.more {
             return self.remove(identity).map_or(Received::Refused(incomplete()), Received::Wholly);
@@ -142,13 +152,13 @@ impl<P: Copy + Ord> Assemblies<P> {
 
     /// 2.31 (RFC 7959 §2.9.1), with the size that further blocks should have (§2.3).
     fn partly(&self, block: Block) -> Received {
-        let answered = Block { size: block.size.min(self.config.block_size), ..block };
+        let answered = Block { size: self.config.largest(block.size), ..block };
         let mut response = Response::new(Code::CONTINUE);
         response.options.push_uint(OptionNumber::BLOCK1, answered.encode());
         Received::Partly(response)
     }
 
-    /// Makes room for one more transfer of `peer`, if it can.
+    /// Takes room for one more transfer of `peer`, if it can.
     fn make_room(&mut self, now: Instant, peer: P, len: usize) -> bool {
         let own = || self.by_identity.range((peer, 0)..=(peer, u64::MAX));
         if own().count() >= self.config.max_transfers_per_peer {
@@ -159,7 +169,7 @@ impl<P: Copy + Ord> Assemblies<P> {
             }
         }
         while self.assemblies.len() >= self.config.max_transfers
-            || self.bytes + len > self.config.max_bytes
+            || !self.bytes.take(len, self.config.max_bytes)
         {
             let oldest = self.by_age.first().and_then(|key| self.assemblies.get(key));
             match oldest.filter(|oldest| oldest.heard_at + STALLED <= now) {
@@ -171,11 +181,9 @@ impl<P: Copy + Ord> Assemblies<P> {
     }
 
     fn insert(&mut self, now: Instant, identity: (P, u64), payload: &[u8]) {
-        self.bytes += payload.len();
         let by_age = Links::default();
         let body = payload.to_vec();
-        let key =
-            self.assemblies.insert(Assembly { identity, body, last: 0, heard_at: now, by_age });
+        let key = self.assemblies.insert(Assembly { identity, body, heard_at: now, by_age });
         self.by_identity.insert(identity, key);
         self.by_age.push_back(&mut self.assemblies, key);
     }
@@ -188,13 +196,13 @@ impl<P: Copy + Ord> Assemblies<P> {
         let key = self.by_identity.remove(&identity)?;
         self.by_age.remove(&mut self.assemblies, key);
         let assembly = self.assemblies.remove(key)?;
-        self.bytes -= assembly.body.len();
+        self.bytes.give_back(assembly.body.len());
         Some(assembly.body)
     }
 
     #[cfg(test)]
     pub(crate) fn usage(&self) -> (usize, usize) {
-        (self.assemblies.len(), self.bytes)
+        (self.assemblies.len(), self.bytes.bytes())
     }
 }
 

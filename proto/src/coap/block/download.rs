@@ -1,7 +1,7 @@
 //! The body of a response that comes in blocks (RFC 7959 §2.4), as a client collects it.
 
 use super::super::{Code, OptionNumber, Response};
-use super::{Block, BlockSize};
+use super::{Block, BlockFault, BlockSize};
 
 /// A body under way.
 #[derive(Debug)]
@@ -30,6 +30,9 @@ pub enum DownloadFault {
     #[error("the server sent another block than the one that was asked for")]
     OtherBlock,
     /// RFC 7959 §2.2
+    #[error("the server sent a Block option that means nothing: {0}")]
+    Option(#[from] BlockFault),
+    /// RFC 7959 §2.2
     #[error("the server sent a block whose payload does not have its size")]
     WrongLength,
     /// The body is larger than `max_body`.
@@ -48,8 +51,10 @@ impl Download {
         size: BlockSize,
         limit: usize,
     ) -> Result<(Option<Self>, DownloadStep), DownloadFault> {
-        let block = Block::of(&response.options, OptionNumber::BLOCK2).ok().flatten();
-        let Some(block) = block.filter(|_| response.code.is_success()) else {
+        if !response.code.is_success() {
+            return Ok((None, DownloadStep::Done(response)));
+        }
+        let Some(block) = Block::of(&response.options, OptionNumber::BLOCK2, size)? else {
             return Ok((None, DownloadStep::Done(response)));
         };
         let announced = response.options.first_uint(OptionNumber::SIZE2).unwrap_or(0);
@@ -81,7 +86,7 @@ impl Download {
         if response.options.etag() != self.response.options.etag() {
             return Ok(DownloadStep::Changed);
         }
-        let block = Block::of(&response.options, OptionNumber::BLOCK2).ok().flatten();
+        let block = Block::of(&response.options, OptionNumber::BLOCK2, self.size)?;
         let block = block.ok_or(DownloadFault::OtherBlock)?;
         let have = self.response.payload.len();
         check(block, have, response.payload.len(), self.limit)?;
@@ -110,8 +115,7 @@ fn check(block: Block, have: usize, len: usize, limit: usize) -> Result<(), Down
     if block.offset() != have {
         return Err(DownloadFault::OtherBlock);
     }
-    let full = block.size.bytes();
-    if len > full || (block.more && len != full) {
+    if !block.fits(len) {
         return Err(DownloadFault::WrongLength);
     }
     if have + len > limit { Err(DownloadFault::TooLarge { limit }) } else { Ok(()) }

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use super::super::Response;
-use super::TransferConfig;
+use super::{Share, TransferConfig};
 use crate::Instant;
 
 /// Responses by client and by what is the same in all requests for their blocks.
@@ -17,7 +17,7 @@ pub(crate) struct Kept<P> {
     config: TransferConfig,
     responses: BTreeMap<(P, u64), Entry>,
     by_age: BTreeSet<(u64, (P, u64))>,
-    bytes: usize,
+    bytes: Share,
     /// Counts the uses, which is their order.
     uses: u64,
 }
@@ -30,8 +30,8 @@ struct Entry {
 }
 
 impl<P: Copy + Ord> Kept<P> {
-    pub(crate) const fn new(config: TransferConfig) -> Self {
-        Self { config, responses: BTreeMap::new(), by_age: BTreeSet::new(), bytes: 0, uses: 0 }
+    pub(crate) const fn new(config: TransferConfig, bytes: Share) -> Self {
+        Self { config, responses: BTreeMap::new(), by_age: BTreeSet::new(), bytes, uses: 0 }
     }
 
     /// Keeps a response in place of the last one of the same identity.
@@ -42,12 +42,11 @@ impl<P: Copy + Ord> Kept<P> {
             return;
         }
         while self.responses.len() >= self.config.max_transfers
-            || self.bytes + len > self.config.max_bytes
+            || !self.bytes.take(len, self.config.max_bytes)
         {
-            let Some(&(_, oldest)) = self.by_age.first() else { break };
+            let Some(&(_, oldest)) = self.by_age.first() else { return };
             self.remove(oldest);
         }
-        self.bytes += len;
         self.uses += 1;
         self.by_age.insert((self.uses, identity));
         self.responses.insert(identity, Entry { response, used: self.uses, used_at: now });
@@ -82,13 +81,13 @@ impl<P: Copy + Ord> Kept<P> {
     pub(crate) fn remove(&mut self, identity: (P, u64)) {
         if let Some(entry) = self.responses.remove(&identity) {
             self.by_age.remove(&(entry.used, identity));
-            self.bytes -= entry.response.payload.len();
+            self.bytes.give_back(entry.response.payload.len());
         }
     }
 
     #[cfg(test)]
     pub(crate) fn usage(&self) -> (usize, usize) {
-        (self.responses.len(), self.bytes)
+        (self.responses.len(), self.bytes.bytes())
     }
 }
 
@@ -104,7 +103,8 @@ mod tests {
     }
 
     fn kept(max_transfers: usize, max_bytes: usize) -> Kept<u16> {
-        Kept::new(TransferConfig { max_transfers, max_bytes, ..Default::default() })
+        let config = TransferConfig { max_transfers, max_bytes, ..Default::default() };
+        Kept::new(config, Share::default())
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::super::{Code, Options, Response};
-use super::BlockSize;
+use super::{BlockSize, Portion};
 
 /// Bytes of a message for what a block adds to the options that are given: header, payload marker,
 /// Block1, Block2, ETag, Size1 or Size2, Observe, Request-Tag.
@@ -55,10 +55,39 @@ impl TransferConfig {
         if len > self.max_body { Err(self.too_large()) } else { Ok(()) }
     }
 
-    /// The largest block that fits into so many bytes of a message together with `options`.
-    pub(crate) fn fitting_size(&self, options: &Options, room: usize) -> BlockSize {
-        let taken = OVERHEAD + options.encoded_len();
-        let size = BlockSize::fitting(room.saturating_sub(taken));
-        size.unwrap_or(BlockSize::MIN).min(self.block_size)
+    /// What fits into a message together with `options`.
+    pub(crate) fn portion(&self, options: &Options, room: Room) -> Portion {
+        let left = room.bytes.saturating_sub(OVERHEAD + options.encoded().len());
+        let size = BlockSize::fitting(left).unwrap_or(BlockSize::MIN).min(self.block_size);
+        match self.largest(room.largest) {
+            BlockSize::BERT if size == BlockSize::MAX => {
+                Portion { size: BlockSize::BERT, bytes: left - left % size.bytes() }
+            }
+            _ => Portion::of(size),
+        }
+    }
+
+    /// The largest size to use where the other side would take `theirs`.
+    pub(crate) fn largest(&self, theirs: BlockSize) -> BlockSize {
+        // BERT is for those who would take the largest blocks.
+        if self.block_size == BlockSize::MAX { theirs } else { theirs.min(self.block_size) }
+    }
+}
+
+/// What can be sent, and so asked for, in one message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Room {
+    /// Bytes of the message, whatever its token, but for the header.
+    pub(crate) bytes: usize,
+    /// The largest size of blocks that is defined: BERT, or the largest without it.
+    pub(crate) largest: BlockSize,
+    /// Whether the peer understands blocks in any case.
+    pub(crate) block_wise: bool,
+}
+
+impl Room {
+    /// That of datagrams.
+    pub(crate) const fn of_datagrams(bytes: usize) -> Self {
+        Self { bytes, largest: BlockSize::MAX, block_wise: true }
     }
 }

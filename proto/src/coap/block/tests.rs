@@ -13,7 +13,7 @@ fn values_are_those_of_the_rfc() {
         (0x49, block(4, true, 1)),
         (0xff_fffe, block(0xf_ffff, true, 6)),
     ] {
-        assert_eq!(Block::decode(value), Ok(expected));
+        assert_eq!(Block::decode(value, BlockSize::MAX), Ok(expected));
         assert_eq!(expected.encode(), value);
     }
     assert_eq!(BlockSize::MAX.bytes(), 1024);
@@ -37,7 +37,7 @@ proptest! {
         let mut options = Options::new();
         options.push(OptionNumber::BLOCK1, &bytes);
         let value = bytes.iter().fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
-        match Block::of(&options, OptionNumber::BLOCK1) {
+        match Block::of(&options, OptionNumber::BLOCK1, BlockSize::MAX) {
             Ok(block) => {
                 let block = block.unwrap();
                 prop_assert_eq!(u64::from(block.encode()), value);
@@ -60,8 +60,8 @@ proptest! {
         let mut together = alloc::vec::Vec::<u8>::new();
         let mut etag = None;
         for number in 0.. {
-            let part = slice(&response, Block { number, more: false, size }, BlockSize::MAX);
-            let block = Block::of(&part.options, OptionNumber::BLOCK2).unwrap().unwrap();
+            let part = slice(&response, Block { number, more: false, size }, Portion::of(BlockSize::MAX));
+            let block = Block::of(&part.options, OptionNumber::BLOCK2, size).unwrap().unwrap();
             together.extend_from_slice(&part.payload);
             prop_assert_eq!((block.number, block.size), (number, size));
             prop_assert_eq!(block.more, together.len() < len);
@@ -82,7 +82,7 @@ fn a_slice_has_the_options_of_the_whole_and_the_first_one_its_size() {
     let mut response = Response::new(Code::CONTENT).content_format(50).payload([7; 40]);
     response.options.push_uint(OptionNumber::OBSERVE, 9);
     let small = |number| Block { number, more: false, size: BlockSize::MIN };
-    let part = |number| slice(&response, small(number), BlockSize::MAX);
+    let part = |number| slice(&response, small(number), Portion::of(BlockSize::MAX));
     let (first, last) = (part(0), part(2));
     assert_eq!(first.options.first_uint(OptionNumber::SIZE2), Some(40));
     assert_eq!(first.options.first_uint(OptionNumber::OBSERVE), Some(9));
@@ -96,6 +96,6 @@ fn a_slice_has_the_options_of_the_whole_and_the_first_one_its_size() {
 fn an_entity_tag_of_the_server_stays() {
     let etag = ETag::new(b"v1").unwrap();
     let response = Response::new(Code::CONTENT).etag(etag).payload([7; 40]);
-    let part = slice(&response, Block::first(BlockSize::MIN), BlockSize::MAX);
+    let part = slice(&response, Block::first(BlockSize::MIN), Portion::of(BlockSize::MAX));
     assert_eq!(part.options.all(OptionNumber::ETAG).collect::<alloc::vec::Vec<_>>(), [&*etag]);
 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::super::{Code, OptionNumber, Response};
-use super::{Block, BlockSize};
+use super::{Block, Portion};
 
 /// How often an upload starts from the first block before it is given up.
 const MAX_RESTARTS: u8 = 3;
@@ -15,7 +15,7 @@ pub(crate) struct Upload {
     /// Where the block under way starts, and how long it is.
     from: usize,
     len: usize,
-    size: BlockSize,
+    portion: Portion,
     restarts: u8,
 }
 
@@ -40,16 +40,16 @@ pub enum UploadFault {
 }
 
 impl Upload {
-    pub(crate) const fn new(body: Vec<u8>, size: BlockSize) -> Self {
-        Self { body, from: 0, len: 0, size, restarts: 0 }
+    pub(crate) const fn new(body: Vec<u8>, portion: Portion) -> Self {
+        Self { body, from: 0, len: 0, portion, restarts: 0 }
     }
 
     /// The block to send and its payload.
     pub(crate) fn block(&mut self) -> Result<(Block, &[u8]), UploadFault> {
         let rest = self.body.get(self.from..).unwrap_or_default();
-        let payload = rest.get(..self.size.bytes()).unwrap_or(rest);
+        let payload = rest.get(..self.portion.bytes).unwrap_or(rest);
         self.len = payload.len();
-        let block = Block::at(self.from, self.len < rest.len(), self.size);
+        let block = Block::at(self.from, self.len < rest.len(), self.portion.size);
         Ok((block.ok_or(UploadFault::TooManyBlocks)?, payload))
     }
 
@@ -63,14 +63,15 @@ impl Upload {
         &mut self,
         response: &Response,
     ) -> Result<UploadStep, UploadFault> {
-        let answered = Block::of(&response.options, OptionNumber::BLOCK1);
+        let size = self.portion.size;
+        let answered = Block::of(&response.options, OptionNumber::BLOCK1, size);
         let is_last = self.from + self.len >= self.body.len();
         match (response.code, answered) {
             // RFC 7959 §2.9.3: the server wants smaller blocks. At the first one nothing is lost.
             (Code::REQUEST_ENTITY_TOO_LARGE, Ok(Some(hint)))
-                if self.from == 0 && hint.size < self.size =>
+                if self.from == 0 && hint.size < size =>
             {
-                self.size = hint.size;
+                self.portion = self.portion.at_most(hint.size);
                 Ok(UploadStep::Send)
             }
             // RFC 7959 §2.9.2: the server lost what it had; nothing was executed.
@@ -82,7 +83,7 @@ impl Upload {
                 Ok(UploadStep::Send)
             }
             (code, Ok(Some(answered))) if code.is_success() => {
-                let sent = Block::at(self.from, !is_last, self.size);
+                let sent = Block::at(self.from, !is_last, size);
                 // RFC 7959 §2.3: the size in the response is for the blocks to come.
                 if sent.is_none_or(|sent| sent.number != answered.number) {
                     return Err(UploadFault::OtherBlock);
@@ -91,7 +92,7 @@ impl Upload {
                     return Ok(UploadStep::Done);
                 }
                 self.from += self.len;
-                self.size = self.size.min(answered.size);
+                self.portion = self.portion.at_most(answered.size);
                 Ok(UploadStep::Send)
             }
             // A success without Block1 for a part of the body: of what, nobody knows.
@@ -103,6 +104,7 @@ impl Upload {
 
 #[cfg(test)]
 mod tests {
+    use super::super::BlockSize;
     use super::*;
 
     const SIZE: BlockSize = BlockSize(2);
@@ -121,7 +123,7 @@ mod tests {
 
     fn upload(len: usize) -> Upload {
         let body = (0..len).map(|n| u8::try_from(n % 251).unwrap()).collect();
-        Upload::new(body, SIZE)
+        Upload::new(body, Portion::of(SIZE))
     }
 
     /// The number, M, size and length of the next block.
@@ -212,7 +214,7 @@ mod tests {
     #[test]
     fn a_body_of_more_blocks_than_have_numbers_is_a_fault() {
         // RFC 7959 §2.2: 20 bits.
-        let mut upload = Upload::new(alloc::vec![0; 17 << 20], BlockSize::MIN);
+        let mut upload = Upload::new(alloc::vec![0; 17 << 20], Portion::of(BlockSize::MIN));
         upload.from = 16 << 20;
         assert_eq!(upload.block().unwrap_err(), UploadFault::TooManyBlocks);
         upload.from -= 16;

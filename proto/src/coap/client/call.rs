@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use super::super::arena::Key;
-use super::super::block::{Download, Upload};
+use super::super::block::{Download, Portion, Upload};
 use super::super::{
     Block, BlockSize, Code, DownloadFault, FailReason, Observation, OptionNumber, Request,
     RequestError, RequestId, Response, UploadFault,
@@ -130,10 +130,11 @@ pub(super) fn is_raw(request: &Request) -> bool {
 }
 
 /// The size of blocks that a 4.13 to a body in one message asks for.
-pub(super) fn wanted_size<P>(call: &Call<P>, response: &Response) -> Option<BlockSize> {
+pub(super) fn wanted_size<P>(call: &Call<P>, response: &Response) -> Option<Portion> {
     if response.code != Code::REQUEST_ENTITY_TOO_LARGE || call.watch.is_some() {
         return None;
     }
-    let hint = Block::of(&response.options, OptionNumber::BLOCK1).ok()??;
-    (call.request.payload.len() > hint.size.bytes()).then_some(hint.size)
+    let hint = Block::of(&response.options, OptionNumber::BLOCK1, BlockSize::MAX).ok()??;
+    let portion = Portion::of(hint.size);
+    (call.request.payload.len() > portion.bytes).then_some(portion)
 }

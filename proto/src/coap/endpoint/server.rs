@@ -145,7 +145,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             Ok(request) => request,
             Err(refusal) => return self.refuse(now, from, message, delivery, &refusal),
         };
-        let Some(exchange) = self.open_exchange(now, from, message, delivery) else {
+        let Some(exchange) = self.open_exchange(now, from, peer, message, delivery) else {
             self.stats.refused_busy += 1;
             if confirmable {
                 let busy = Response::new(Code::SERVICE_UNAVAILABLE).max_age(BUSY_MAX_AGE_S);
@@ -208,10 +208,11 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         &mut self,
         now: Instant,
         from: P,
+        peer: Option<Key>,
         message: &Message<'_>,
         delivery: Delivery,
     ) -> Option<ExchangeId> {
-        let peer = self.peer(now, from)?;
+        let peer = peer.or_else(|| self.peer(now, from))?;
         let (state, lifetime) = if message.kind() == MessageType::Confirmable {
             let acknowledge_at = now + self.config.ack_delay;
             (State::Waiting { acknowledge_at }, self.config.exchange_lifetime)

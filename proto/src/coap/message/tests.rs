@@ -1,8 +1,9 @@
+mod differential;
+
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use coap_lite::{MessageType as PacketType, Packet};
 use proptest::prelude::*;
 
 use super::super::{Options, encode, golden};
@@ -139,90 +140,6 @@ fn a_malformed_message_says_what_its_receiver_needs_to_reject_it() {
     assert_eq!(header(b"\x40\x01\x12"), None);
 }
 
-#[test]
-fn every_truncation_and_single_byte_mutation_is_a_message_or_an_error() {
-    for (name, golden) in golden::ALL {
-        assert!(Message::parse(golden).is_ok(), "{name}");
-        for len in 0..golden.len() {
-            agrees_with_coap_lite(&golden[..len]);
-        }
-        for at in 0..golden.len() {
-            let mut mutated = golden.to_vec();
-            for byte in 0..=u8::MAX {
-                mutated[at] = byte;
-                agrees_with_coap_lite(&mutated);
-            }
-        }
-    }
-}
-
-/// Reads a datagram with extended tokens switched on: the same as without where its token is a
-/// short one, and otherwise as `coap_lite` reads it with the token taken out.
-fn agrees_with_extended_tokens(datagram: &[u8]) {
-    let extended = Message::parse_extended(datagram, Token::MAX_LEN);
-    match (extended, Message::parse(datagram)) {
-        (extended, Ok(plain)) => assert_eq!(extended, Ok(plain), "{datagram:02x?}"),
-        (Ok(extended), Err(plain)) => {
-            let len = extended.token().len();
-            assert_eq!(plain.fault, Fault::TokenLength(datagram[0] & 0x0f));
-            assert!(len > Token::MAX_SHORT && len <= Token::MAX_LEN);
-            let start = 4 + usize::from(len >= 13);
-            assert_eq!(&datagram[start..start + len], &*extended.token());
-            let mut without = datagram[..4].to_vec();
-            without[0] &= 0xf0;
-            without.extend(&datagram[start + len..]);
-            agrees_with_coap_lite(&without);
-            let rest = Message::parse(&without).unwrap();
-            assert_eq!((listed(&rest), rest.payload()), (listed(&extended), extended.payload()));
-        }
-        (Err(extended), Err(plain)) => {
-            let length = matches!(plain.fault, Fault::TokenLength(_));
-            assert!(extended == plain || length, "{datagram:02x?}");
-        }
-    }
-}
-
-/// Reads a datagram with `coap_lite` too. What it rejects we reject, what both take reads the
-/// same, and what we alone reject has one of the reasons here.
-fn agrees_with_coap_lite(datagram: &[u8]) {
-    match (Message::parse(datagram), Packet::from_bytes(datagram)) {
-        (Ok(message), Ok(packet)) => {
-            let kind = match packet.header.get_type() {
-                PacketType::Confirmable => MessageType::Confirmable,
-                PacketType::NonConfirmable => MessageType::NonConfirmable,
-                PacketType::Acknowledgement => MessageType::Acknowledgement,
-                PacketType::Reset => MessageType::Reset,
-            };
-            assert_eq!(message.kind(), kind, "{datagram:02x?}");
-            assert_eq!(message.code().as_byte(), u8::from(packet.header.code), "{datagram:02x?}");
-            assert_eq!(message.message_id(), packet.header.message_id, "{datagram:02x?}");
-            assert_eq!(&*message.token(), packet.get_token(), "{datagram:02x?}");
-            assert_eq!(message.payload(), packet.payload, "{datagram:02x?}");
-            let options: Vec<_> = packet
-                .options()
-                .flat_map(|(&number, values)| values.iter().map(move |v| (number, v.clone())))
-                .collect();
-            assert_eq!(listed(&message), options, "{datagram:02x?}");
-        }
-        (Ok(_), Err(error)) => panic!("coap-lite alone rejects {datagram:02x?}: {error:?}"),
-        (Err(malformed), Ok(_)) => assert!(
-            matches!(
-                malformed.fault,
-                // coap-lite takes any version, RFC 7252 §3 only 1.
-                Fault::UnknownVersion(_)
-                // It takes a marker at the end for no payload, which §3 forbids.
-                | Fault::EmptyPayload
-                // It gives Empty messages whatever follows, which §4.1 forbids.
-                | Fault::EmptyWithContent
-                // It leaves reserved classes to its caller, §4.2 rejects them.
-                | Fault::ReservedCode(_)
-            ),
-            "we alone reject {datagram:02x?}: {malformed}"
-        ),
-        (Err(_), Err(_)) => {}
-    }
-}
-
 fn options() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
     let number = prop_oneof![0..70_u16, any::<u16>()];
     let value = prop_oneof![
@@ -234,56 +151,6 @@ fn options() -> impl Strategy<Value = Vec<(u16, Vec<u8>)>> {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2000) })]
-
-    #[test]
-    fn random_datagrams_read_as_coap_lite_reads_them(
-        first in 0x40..0x80_u8,
-        rest in prop::collection::vec(any::<u8>(), 0..64),
-    ) {
-        let datagram = [&[first], rest.as_slice()].concat();
-        agrees_with_coap_lite(&datagram);
-        agrees_with_extended_tokens(&datagram);
-        agrees_with_coap_lite(&rest);
-        agrees_with_extended_tokens(&rest);
-    }
-
-    #[test]
-    fn mutated_messages_read_as_coap_lite_reads_them(
-        (_, golden) in prop::sample::select(golden::ALL),
-        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
-        tail in prop::collection::vec(any::<u8>(), 0..4),
-    ) {
-        let mut mutated = golden.to_vec();
-        for (at, byte) in edits {
-            let at = at.index(mutated.len());
-            mutated[at] = byte;
-        }
-        mutated.extend(tail);
-        agrees_with_coap_lite(&mutated);
-        agrees_with_extended_tokens(&mutated);
-    }
-
-    #[test]
-    fn messages_with_extended_tokens_read_as_coap_lite_reads_the_rest(
-        (_, golden) in prop::sample::select(golden::ALL),
-        token in prop::collection::vec(any::<u8>(), 9..=40),
-        edit in prop::option::of((any::<prop::sample::Index>(), any::<u8>())),
-    ) {
-        let message = Message::parse(golden).unwrap();
-        let Some((header, rest)) = golden.split_at_checked(4) else { unreachable!("no header") };
-        let len = u8::try_from(token.len()).unwrap();
-        let mut datagram = header.to_vec();
-        datagram[0] = datagram[0] & 0xf0 | len.min(13);
-        datagram.extend(len.checked_sub(13));
-        datagram.extend(&token);
-        datagram.extend(&rest[message.token().len()..]);
-        agrees_with_extended_tokens(&datagram);
-        if let Some((at, byte)) = edit {
-            let at = at.index(datagram.len());
-            datagram[at] = byte;
-            agrees_with_extended_tokens(&datagram);
-        }
-    }
 
     #[test]
     fn what_is_built_reads_back(

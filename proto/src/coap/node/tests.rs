@@ -1,6 +1,7 @@
 //! Nodes against datagrams, and against each other over a lossy network.
 
 mod blocks;
+mod cost;
 mod group;
 mod observing;
 mod pairs;
@@ -40,7 +41,7 @@ struct Sent {
 
 impl Sent {
     fn block(&self, number: OptionNumber) -> Option<(u32, bool, usize)> {
-        let block = Block::of(&self.options, number).unwrap()?;
+        let block = Block::of(&self.options, number, BlockSize::MAX).unwrap()?;
         Some((block.number, block.more, block.size.bytes()))
     }
 }
@@ -170,35 +171,6 @@ fn block(number: u32, more: bool, bytes: usize) -> u32 {
 fn with(mut request: Request, number: OptionNumber, value: u32) -> Request {
     request.options.push_uint(number, value);
     request
-}
-
-/// Not a check: prints what serving a request costs, from datagram to datagram, with 10,000 peers
-/// of whom none observes anything. Run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement, not a check"]
-#[expect(clippy::disallowed_methods, reason = "a measurement needs the real clock")]
-fn serving_cost() {
-    extern crate std;
-    let mut node = Node::new(NodeConfig::default(), 1);
-    let mut datagram = crate::coap::golden::DISCOVERY.to_vec();
-    let mut start = std::time::Instant::now();
-    let (warm_up, rounds) = (200_000_u32, 1_000_000);
-    for round in 0..warm_up + rounds {
-        if round == warm_up {
-            start = std::time::Instant::now();
-        }
-        let [.., high, low] = (round / 10_000).to_be_bytes();
-        encode::set_message_id(&mut datagram, u16::from_be_bytes([high, low]));
-        let now = Instant::from_micros(u64::from(round) * 10);
-        node.handle_datagram(now, round % 10_000, &datagram, Delivery::Unicast);
-        let NodeOutput::Event(NodeEvent::Request { ask, .. }) = node.poll_output() else {
-            panic!("not a request");
-        };
-        node.respond(now, ask, Response::new(Code::CHANGED));
-        assert!(matches!(node.poll_output(), NodeOutput::Transmit { .. }));
-    }
-    let nanos = start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds);
-    std::println!("{nanos:.0} ns a request");
 }
 
 /// Not a check: prints what a notification costs with 10,000 observers of one resource.

@@ -16,12 +16,20 @@ const MARGIN: core::ops::RangeInclusive<Duration> =
 pub struct Observation {
     newest: Option<(SequenceNumber, Instant)>,
     renew_at: Instant,
+    /// Whether the notifications come in order, over a connection whose end would be noticed.
+    in_order: bool,
 }
 
 impl Observation {
     /// An observation without notifications so far.
     pub const fn new() -> Self {
-        Self { newest: None, renew_at: Instant::FAR_FUTURE }
+        Self { newest: None, renew_at: Instant::FAR_FUTURE, in_order: false }
+    }
+
+    /// The same over a reliable transport: what comes later is newer, whatever its number
+    /// (RFC 8323 §7.1), and the connection shows that the server is there (§7.3).
+    pub(in super::super) const fn in_order() -> Self {
+        Self { newest: None, renew_at: Instant::FAR_FUTURE, in_order: true }
     }
 
     /// Takes a notification: whether it is newer than all before, and so the state of the
@@ -34,6 +42,10 @@ impl Observation {
         rng: &mut Rng,
     ) -> bool {
         let Some(sequence) = SequenceNumber::of(&response.options) else { return false };
+        if self.in_order {
+            self.renew_at = Instant::FAR_FUTURE;
+            return true;
+        }
         let margin = rng.duration(*MARGIN.start(), *MARGIN.end());
         self.renew_at = now + response.freshness() + margin;
         let is_newer = self.newest.is_none_or(|newest| sequence.is_newer(now, newest));

@@ -38,7 +38,8 @@ pub struct StreamConfig {
     /// [`TooManyRequests`]: super::super::RequestError::TooManyRequests
     pub max_requests: usize,
     /// Bytes that the transport has not taken yet. At that many nothing more is taken from the
-    /// stream, and own requests are refused with [`QueueFull`].
+    /// stream, where own requests do not count, no notifications are sent, and own requests are
+    /// refused with [`QueueFull`].
     ///
     /// [`QueueFull`]: super::super::RequestError::QueueFull
     pub max_outgoing: usize,

@@ -8,9 +8,10 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use self::exchanges::Exchanges;
+use super::super::block::Room;
 use super::super::{
-    Code, CodeKind, ExchangeId, FailReason, Options, Request, RequestError, RequestId, Response,
-    Token,
+    BlockSize, Code, CodeKind, ExchangeId, FailReason, Options, Prepared, Request, RequestError,
+    RequestId, Response, Token,
 };
 use super::frame;
 use super::requests::Requests;
@@ -54,7 +55,8 @@ use crate::Instant;
 /// | silence | a Ping, then an Abort |
 ///
 /// As a client it takes a [`Request`] and ends it in exactly one [`StreamEvent::Response`] or
-/// [`StreamEvent::Failed`]. Nothing is sent twice and nothing is recognised as sent twice: the
+/// [`StreamEvent::Failed`]; one that asks for notifications gets any number of
+/// [`StreamEvent::Notification`] before (§7). Nothing is sent twice and nothing is recognised as sent twice: the
 /// stream delivers a message once, and what was open when a connection ended may or may not have
 /// been done (§3.4).
 #[derive(Debug)]
@@ -69,11 +71,22 @@ pub struct StreamEndpoint {
     inbox: Vec<u8>,
     /// What waits for the transport.
     outgoing: Vec<u8>,
-    /// What the transport has and has not written yet, and since when.
-    transmitting: Option<(usize, Instant)>,
+    /// How much of that are own requests.
+    asking: usize,
+    /// What the transport has and has not written yet.
+    transmitting: Option<Transmitting>,
     exchanges: Exchanges,
     requests: Requests,
     events: VecDeque<StreamEvent>,
+}
+
+/// What the transport writes.
+#[derive(Clone, Copy, Debug)]
+struct Transmitting {
+    bytes: usize,
+    /// How much of that are own requests.
+    asking: usize,
+    since: Instant,
 }
 
 /// How far a connection is.
@@ -111,6 +124,7 @@ impl StreamEndpoint {
             peer: Peer::Unknown { csm_due: now + config.csm_timeout },
             inbox: Vec::new(),
             outgoing: Vec::new(),
+            asking: 0,
             transmitting: None,
             exchanges: Exchanges::new(),
             requests: Requests::new(),
@@ -132,7 +146,7 @@ impl StreamEndpoint {
         };
         may_read
             && self.exchanges.len() < self.config.max_exchanges
-            && self.unsent() < self.config.max_outgoing
+            && self.unread() < self.config.max_outgoing
     }
 
     /// Takes what arrived. What is handed in without being [wanted](Self::wants_bytes) is kept.
@@ -182,7 +196,7 @@ impl StreamEndpoint {
         {
             self.finish(id, Err(FailReason::NoResponse));
         }
-        if let Some((_, since)) = self.transmitting
+        if let Some(Transmitting { since, .. }) = self.transmitting
             && since + self.config.transmit_timeout <= now
         {
             return self.break_off(CloseReason::Stalled, FailReason::ConnectionLost);
@@ -200,7 +214,8 @@ impl StreamEndpoint {
     pub fn poll_output(&mut self) -> StreamOutput {
         if self.transmitting.is_none() && !self.outgoing.is_empty() {
             let bytes = core::mem::take(&mut self.outgoing);
-            self.transmitting = Some((bytes.len(), self.now));
+            let asking = core::mem::take(&mut self.asking);
+            self.transmitting = Some(Transmitting { bytes: bytes.len(), asking, since: self.now });
             return StreamOutput::Transmit(bytes);
         }
         if let Some(event) = self.events.pop_front() {
@@ -219,6 +234,22 @@ impl StreamEndpoint {
     /// Sends a request. It ends in exactly one [`StreamEvent::Response`] or
     /// [`StreamEvent::Failed`].
     pub fn request(&mut self, now: Instant, request: &Request) -> Result<RequestId, RequestError> {
+        self.check_queue()?;
+        self.start_request(now, request)
+    }
+
+    /// Refuses a request while the peer does not read what it was sent.
+    pub(super) fn check_queue(&self) -> Result<(), RequestError> {
+        let is_full = self.unsent() >= self.config.max_outgoing;
+        if is_full { Err(RequestError::QueueFull) } else { Ok(()) }
+    }
+
+    /// Sends a request whether or not the peer reads, such as the next block of a body.
+    pub(super) fn start_request(
+        &mut self,
+        now: Instant,
+        request: &Request,
+    ) -> Result<RequestId, RequestError> {
         self.now = now;
         if self.phase != Phase::Open {
             return Err(RequestError::Closing);
@@ -226,20 +257,31 @@ impl StreamEndpoint {
         if self.requests.len() >= self.config.max_requests {
             return Err(RequestError::TooManyRequests);
         }
-        if self.unsent() >= self.config.max_outgoing {
-            return Err(RequestError::QueueFull);
-        }
         let token = self.requests.unused_token();
-        let (code, limit) = (request.method.code(), self.capabilities().max_message);
-        let (options, payload) = (&request.options, &request.payload);
-        frame::append(&mut self.outgoing, code, token, options, payload, limit)
-            .map_err(|_| RequestError::TooLarge { limit })?;
-        self.stats.sent += 1;
+        self.send_request(token, request)?;
         self.stats.own_requests += 1;
-        Ok(self.requests.insert(token, now + self.config.response_timeout))
+        Ok(self.requests.insert(token, request, now + self.config.response_timeout))
     }
 
-    /// Gives up a request: it ends in [`StreamEvent::Failed`], unless it is over already.
+    /// Sends another request with the token of an observation: one that is the same registers anew,
+    /// one with an Observe of 1 ends the observation (RFC 8323 §7.4). It has no outcome of its own:
+    /// see [`Endpoint::renew`](super::super::Endpoint::renew).
+    pub fn renew(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        request: &Request,
+    ) -> Result<(), RequestError> {
+        self.now = now;
+        if self.phase != Phase::Open {
+            return Err(RequestError::Closing);
+        }
+        let token = self.requests.renew(id, request, now + self.config.response_timeout)?;
+        self.send_request(token, request)
+    }
+
+    /// Gives up a request: it ends in [`StreamEvent::Failed`], unless it is over already. The
+    /// server of an observation is told (RFC 8323 §7.4).
     pub fn cancel(&mut self, now: Instant, id: RequestId) {
         self.now = now;
         self.finish(id, Err(FailReason::Cancelled));
@@ -248,17 +290,30 @@ impl StreamEndpoint {
 
     /// Answers a request. Anything but the first answer is counted and dropped.
     pub fn respond(&mut self, now: Instant, exchange: ExchangeId, response: &Response) {
+        self.close(now, exchange, Some(response));
+    }
+
+    /// Finishes an exchange without a response, because the client does not want one (RFC 7967 §2).
+    pub fn suppress(&mut self, now: Instant, exchange: ExchangeId) {
+        self.close(now, exchange, None);
+    }
+
+    /// Whether there is room for a [notification](Self::notify): not while the peer does not read
+    /// what it was sent.
+    pub fn takes_notifications(&self) -> bool {
+        matches!(self.phase, Phase::Open | Phase::Releasing { .. })
+            && self.unsent() < self.config.max_outgoing
+    }
+
+    /// Sends a notification for a request that was received with `token` (RFC 8323 §7.1): whether
+    /// the peer takes messages as large as that.
+    pub fn notify(&mut self, now: Instant, token: Token, prepared: &Prepared) -> bool {
         self.now = now;
-        match self.exchanges.close(exchange) {
-            Some(token) if !self.is_over() => {
-                self.send_response(token, response);
-                while let Some(token) = self.exchanges.pop_custody() {
-                    self.signal(Code::PONG, token, &signal::pong(true), "");
-                }
-                self.advance();
-            }
-            Some(_) | None => self.stats.late_responses += 1,
-        }
+        let limit = self.capabilities().max_message;
+        let sent = !self.is_over()
+            && frame::append_prepared(&mut self.outgoing, token, prepared, limit).is_ok();
+        self.stats.sent += u64::from(sent);
+        sent
     }
 
     /// Asks the peer to close the connection. Its requests are still answered, until it does or
@@ -289,13 +344,50 @@ impl StreamEndpoint {
         &self.stats
     }
 
+    /// What fits into a message of a body that is cut into blocks. Messages of the own largest size
+    /// are as large as it gets, whatever the peer takes.
+    pub(in super::super) fn room(&self) -> Room {
+        let Capabilities { max_message, block_wise } = self.capabilities();
+        let own = usize::try_from(self.config.max_message).unwrap_or(usize::MAX);
+        let block_wise = block_wise && self.config.block_wise;
+        // RFC 8323 §5.3.2
+        let is_bert = block_wise && max_message.min(own) > signal::BASE_MAX_MESSAGE;
+        Room {
+            bytes: max_message.min(own).saturating_sub(frame::LONGEST_HEADER + Token::MAX_SHORT),
+            largest: if is_bert { BlockSize::BERT } else { BlockSize::MAX },
+            block_wise,
+        }
+    }
+
+    fn close(&mut self, now: Instant, exchange: ExchangeId, response: Option<&Response>) {
+        self.now = now;
+        match self.exchanges.close(exchange) {
+            Some(token) if !self.is_over() => {
+                if let Some(response) = response {
+                    self.send_response(token, response);
+                }
+                while let Some(token) = self.exchanges.pop_custody() {
+                    self.signal(Code::PONG, token, &signal::pong(true), "");
+                }
+                self.advance();
+            }
+            Some(_) | None => self.stats.late_responses += 1,
+        }
+    }
+
     /// Whether nothing is taken any more, from neither side.
     const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Flushing(_) | Phase::Closed)
     }
 
     fn unsent(&self) -> usize {
-        self.outgoing.len() + self.transmitting.map_or(0, |(bytes, _)| bytes)
+        self.outgoing.len() + self.transmitting.map_or(0, |sent| sent.bytes)
+    }
+
+    /// What the peer gets for what it sent and does not read. Own requests are not among that: two
+    /// ends that stop reading because of those would wait for each other.
+    fn unread(&self) -> usize {
+        self.unsent() - self.asking - self.transmitting.map_or(0, |sent| sent.asking)
     }
 
     /// Takes messages from the inbox, as long as there is room for what they lead to.
@@ -354,7 +446,7 @@ impl StreamEndpoint {
         if self.phase == Phase::Closed {
             return None;
         }
-        let transmitted = self.transmitting.map(|(_, since)| since + self.config.transmit_timeout);
+        let transmitted = self.transmitting.map(|sent| sent.since + self.config.transmit_timeout);
         let released = match self.phase {
             Phase::Releasing { until } => Some(until),
             Phase::Open | Phase::Draining(_) | Phase::Flushing(_) | Phase::Closed => None,
@@ -364,7 +456,7 @@ impl StreamEndpoint {
             Peer::Known { pinged: Some(at), .. } => at + self.config.pong_timeout,
             Peer::Known { heard, pinged: None, .. } => heard + self.config.idle_timeout,
         });
-        let answered = self.requests.first_due().map(|(due, _)| due);
+        let answered = self.requests.next_due();
         [transmitted, released, heard, answered].into_iter().flatten().min()
     }
 
@@ -372,9 +464,11 @@ impl StreamEndpoint {
     fn settle(&mut self) {
         if let Phase::Draining(reason) = &self.phase
             && self.exchanges.is_empty()
-            && self.requests.len() == 0
+            && self.requests.next_due().is_none()
         {
             self.phase = Phase::Flushing(reason.clone());
+            // Observations that would have gone on.
+            self.fail_requests(FailReason::ConnectionLost);
         }
     }
 
@@ -388,6 +482,7 @@ impl StreamEndpoint {
     /// Ends the connection without another word.
     fn break_off(&mut self, reason: CloseReason, failed: FailReason) {
         self.outgoing.clear();
+        self.asking = 0;
         self.transmitting = None;
         if !self.is_over() {
             self.phase = Phase::Flushing(reason);
@@ -403,13 +498,29 @@ impl StreamEndpoint {
 
     /// Ends a request, in exactly one event.
     fn finish(&mut self, id: RequestId, outcome: Result<Response, FailReason>) {
-        if self.requests.remove(id) {
+        if let Some(observed) = self.requests.remove(id) {
+            let may_send = matches!(self.phase, Phase::Open | Phase::Releasing { .. });
+            if let Some((token, request)) = observed.filter(|_| may_send && outcome.is_err()) {
+                // It was as large before.
+                let _ = self.send_request(token, &request);
+            }
             self.stats.own_requests_failed += u64::from(outcome.is_err());
             self.events.push_back(match outcome {
                 Ok(response) => StreamEvent::Response { id, response },
                 Err(reason) => StreamEvent::Failed { id, reason },
             });
         }
+    }
+
+    fn send_request(&mut self, token: Token, request: &Request) -> Result<(), RequestError> {
+        let (code, limit) = (request.method.code(), self.capabilities().max_message);
+        let (options, payload) = (&request.options, &request.payload);
+        let before = self.outgoing.len();
+        frame::append(&mut self.outgoing, code, token, options, payload, limit)
+            .map_err(|_| RequestError::TooLarge { limit })?;
+        self.asking += self.outgoing.len() - before;
+        self.stats.sent += 1;
+        Ok(())
     }
 
     /// Sends a response; one that cannot be sent becomes a 5.00.

@@ -38,6 +38,14 @@ pub enum StreamEvent {
         /// The request.
         request: Request,
     },
+    /// A response to a request with Observe that opens or continues an observation; more will
+    /// come, each newer than the last (RFC 8323 §7.1).
+    Notification {
+        /// Which request.
+        id: RequestId,
+        /// The response, of class 2 and with Observe.
+        response: Response,
+    },
     /// The response to a request; the request is over.
     Response {
         /// Which request.

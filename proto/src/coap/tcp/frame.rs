@@ -7,14 +7,14 @@
 
 use alloc::vec::Vec;
 
-use super::super::encode::{self, TooLarge};
-use super::super::{Code, Fault, MessageType, Options, Token};
+use super::super::encode::{PAYLOAD_MARKER, Prepared, TooLarge};
+use super::super::{Code, Fault, Options, Token};
 use super::StreamFault;
 
-/// What ends the options where a payload follows (RFC 7252 §3).
-const PAYLOAD_MARKER: u8 = 0xff;
-/// Bytes of a datagram without token, options and payload.
-const DATAGRAM_HEADER: usize = 4;
+/// Bytes of options that fit a message, as in a datagram.
+const MAX_OPTIONS: usize = 65_535;
+/// The most bytes of a message without options and payload, but for the token.
+pub(super) const LONGEST_HEADER: usize = 1 + 4 + 1;
 /// The smallest length that is written with one more byte.
 const ONE_BYTE: u32 = 13;
 /// The smallest length that is written with two more bytes.
@@ -63,14 +63,31 @@ pub(super) fn append(
     payload: &[u8],
     limit: usize,
 ) -> Result<(), TooLarge> {
-    // The options of a datagram are those of the stream.
-    let kind = MessageType::NonConfirmable;
-    let datagram = match options.is_empty() {
-        true => Vec::new(),
-        false => encode::message(kind, code, 0, Token::EMPTY, options, &[], usize::MAX)?,
-    };
-    let options = datagram.get(DATAGRAM_HEADER..).unwrap_or_default();
     let marker = if payload.is_empty() { &[][..] } else { &[PAYLOAD_MARKER] };
+    let options = options.encoded();
+    if options.len() > MAX_OPTIONS {
+        return Err(TooLarge);
+    }
+    append_parts(stream, code, token, [options, marker, payload], limit)
+}
+
+/// Appends a message that was prepared for many, unless it is larger than `limit`.
+pub(super) fn append_prepared(
+    stream: &mut Vec<u8>,
+    token: Token,
+    prepared: &Prepared,
+    limit: usize,
+) -> Result<(), TooLarge> {
+    append_parts(stream, prepared.code(), token, [prepared.content(), &[], &[]], limit)
+}
+
+fn append_parts(
+    stream: &mut Vec<u8>,
+    code: Code,
+    token: Token,
+    [options, marker, payload]: [&[u8]; 3],
+    limit: usize,
+) -> Result<(), TooLarge> {
     let length = options.len() + marker.len() + payload.len();
     let (nibble, extended, count) = length_field(u32::try_from(length).map_err(|_| TooLarge)?);
     if 1 + count + 1 + token.len() + length > limit {

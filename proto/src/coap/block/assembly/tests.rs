@@ -16,7 +16,7 @@ struct Bench {
 
 impl Bench {
     fn new(config: TransferConfig) -> Self {
-        Self { assemblies: Assemblies::new(config), now: Instant::ZERO }
+        Self { assemblies: Assemblies::new(config, Share::default()), now: Instant::ZERO }
     }
 
     fn receive(&mut self, identity: (u16, u64), block: Block, payload: &[u8]) -> Received {
@@ -38,7 +38,7 @@ fn bench() -> Bench {
 fn partly(received: &Received) -> Block {
     let Received::Partly(response) = received else { panic!("{received:?}") };
     assert_eq!(response.code, Code::CONTINUE);
-    Block::of(&response.options, OptionNumber::BLOCK1).unwrap().unwrap()
+    Block::of(&response.options, OptionNumber::BLOCK1, BlockSize::MAX).unwrap().unwrap()
 }
 
 #[track_caller]
@@ -89,19 +89,59 @@ fn a_gap_and_a_missing_beginning_are_incomplete() {
     assert_eq!(refused(&bench.part((1, 1), 1)), Code::REQUEST_ENTITY_INCOMPLETE);
     bench.part((1, 1), 0);
     assert_eq!(refused(&bench.part((1, 1), 2)), Code::REQUEST_ENTITY_INCOMPLETE);
-    assert_eq!(bench.assemblies.usage(), (0, 0), "the client starts over");
+    let last = bench.receive((1, 1), block(3, false, 0), b"!");
+    assert_eq!(refused(&last), Code::REQUEST_ENTITY_INCOMPLETE);
+    assert_eq!(bench.assemblies.usage(), (1, 16), "a stray block ends nothing");
+    partly(&bench.part((1, 1), 1));
     assert_eq!(refused(&bench.part((1, 1), 0xf_ffff)), Code::REQUEST_ENTITY_TOO_LARGE);
 }
 
 #[test]
-fn a_repetition_of_the_last_block_is_answered_again() {
+fn a_copy_of_an_earlier_block_is_answered_again_and_another_body_ends_the_transfer() {
     let mut bench = bench();
-    bench.part((1, 1), 0);
-    bench.part((1, 1), 1);
-    assert_eq!(partly(&bench.part((1, 1), 1)), block(1, true, 0));
-    assert_eq!(bench.assemblies.usage(), (1, 32));
-    let other = bench.receive((1, 1), block(1, true, 0), &[8; 16]);
-    assert_eq!(refused(&other), Code::REQUEST_ENTITY_INCOMPLETE, "other content");
+    for number in 0..4 {
+        bench.part((1, 1), number);
+    }
+    for number in [3, 1, 2] {
+        assert_eq!(partly(&bench.part((1, 1), number)), block(number, true, 0));
+        assert_eq!(bench.assemblies.usage(), (1, 64));
+    }
+    // The same bytes, as one block of twice the size.
+    let larger = bench.receive((1, 1), block(1, true, 1), &[7; 32]);
+    assert_eq!(partly(&larger), block(1, true, 1));
+    for (number, more, payload) in [(2, true, &[8; 16][..]), (2, false, &[7; 16])] {
+        let mut bench = bench_with_four_blocks();
+        let other = bench.receive((1, 1), block(number, more, 0), payload);
+        assert_eq!(refused(&other), Code::REQUEST_ENTITY_INCOMPLETE, "{more}");
+        assert_eq!(bench.assemblies.usage(), (0, 0));
+    }
+}
+
+fn bench_with_four_blocks() -> Bench {
+    let mut bench = bench();
+    (0..4).for_each(|number| drop(bench.part((1, 1), number)));
+    bench
+}
+
+#[test]
+fn numbers_and_sizes_at_their_ends_are_refused_and_take_nothing() {
+    // RFC 7959 §2.2: 20 bits of number, up to 1024 bytes: 1 GiB.
+    let mut bench = bench();
+    for size in 0..=6 {
+        for number in [0xf_ffff, 0xf_fffe, 0x8_0000] {
+            for more in [true, false] {
+                let full = vec![0; 16 << size];
+                let code = refused(&bench.receive((1, 1), block(number, more, size), &full));
+                let limit = number as usize * (16 << size) + full.len() > 1 << 20;
+                let expected = match limit {
+                    true => Code::REQUEST_ENTITY_TOO_LARGE,
+                    false => Code::REQUEST_ENTITY_INCOMPLETE,
+                };
+                assert_eq!(code, expected, "{number} {size}");
+                assert_eq!(bench.assemblies.usage(), (0, 0));
+            }
+        }
+    }
 }
 
 #[test]

@@ -50,6 +50,40 @@ fn a_malformed_confirmable_message_is_reset_and_any_other_dropped() {
 }
 
 #[test]
+fn what_breaks_other_parsers_is_reset_and_leaves_nothing_behind() {
+    let mut bench = Bench::new();
+    for (what, broken) in golden::BROKEN {
+        for header in [&b"\x40\x01\x12\x34"[..], b"\x42\x01\x12\x34tk"] {
+            let outputs = bench.receive(&[header, broken].concat());
+            let sent: Vec<_> = transmitted(&outputs).collect();
+            assert_eq!(sent, [b"\x70\x00\x12\x34"], "{what}");
+        }
+    }
+    // A token that is longer than what is there, or than there is (RFC 7252 §3).
+    for length in 1..=15 {
+        for there in 0..length.min(9) {
+            let mut datagram = alloc::vec![0x40 | length, 1, 0x12, 0x34];
+            datagram.extend(alloc::vec![0; there.into()]);
+            if length <= 8 || there == 8 {
+                let sent = only_reset(&mut bench, &datagram);
+                assert_eq!(sent, b"\x70\x00\x12\x34", "{length} {there}");
+            }
+        }
+    }
+    // Very many options of no length are many, and no more.
+    let request = [&b"\x40\x01\x12\x35"[..], &[0x10], &[0; 60_000]].concat();
+    assert!(matches!(bench.receive(&request)[..], [Output::Event(Event::Request { .. })]));
+}
+
+/// The Reset that a malformed message gets.
+#[track_caller]
+fn only_reset(bench: &mut Bench, datagram: &[u8]) -> Vec<u8> {
+    let outputs = bench.receive(datagram);
+    assert_eq!(outputs.len(), 2, "{outputs:?}");
+    transmitted(&outputs).next().unwrap().to_vec()
+}
+
+#[test]
 fn a_ping_is_answered_with_a_reset() {
     // RFC 7252 §4.3
     let mut bench = Bench::new();

@@ -163,6 +163,41 @@ fn a_response_that_is_not_wanted_is_not_sent() {
 }
 
 #[test]
+fn blocks_are_acknowledged_whatever_is_not_wanted() {
+    // RFC 7967 §2.1, RFC 7959 §2.9.1: without 2.31 a client could not go on.
+    let mut bench = Bench::with_transfer(TransferConfig::default());
+    let part = |number, more, len| {
+        let value = super::block(number, more, 64);
+        with(quiet(2), OptionNumber::BLOCK1, value).payload(body(len))
+    };
+    let first = bench.answered(b"a", &part(0, true, 64));
+    assert_eq!(first.code, Code::CONTINUE);
+    let (ask, request) = bench.asked(b"b", &part(1, false, 10));
+    assert_eq!(request.payload.len(), 74);
+    let last = bench.respond(ask, Response::new(Code::CHANGED));
+    assert_eq!((last.kind, last.code), (ACK, Code::EMPTY));
+}
+
+#[test]
+fn every_combination_of_classes_leaves_out_those_and_no_others() {
+    // RFC 7967 §2.1, table 2
+    for value in 0..32_u32 {
+        for (code, bit) in
+            [(Code::CHANGED, 2), (Code::NOT_FOUND, 8), (Code::SERVICE_UNAVAILABLE, 16)]
+        {
+            let mut bench = Bench::with_transfer(TransferConfig::default());
+            let (ask, _) = bench.asked(b"a", &quiet(value));
+            let sent = bench.respond(ask, Response::new(code));
+            let expected = if value & bit == 0 { code } else { Code::EMPTY };
+            assert_eq!((sent.kind, sent.code), (ACK, expected), "{value}");
+            let (ask, _) = bench.asked(b"a", &quiet(value).non_confirmable());
+            bench.node.respond(bench.now, ask, Response::new(code));
+            assert_eq!(bench.drain().0.len(), usize::from(value & bit == 0), "{value}");
+        }
+    }
+}
+
+#[test]
 fn a_response_of_another_class_is_sent() {
     // RFC 7967 §2.1
     let mut bench = Bench::new(NodeConfig::default());

@@ -72,7 +72,12 @@ impl StreamEndpoint {
         match Options::recognise(options, self.config.response_options) {
             Ok(options) => {
                 self.stats.responses += 1;
-                self.finish(id, Ok(Response { code, options, payload: payload.to_vec() }));
+                let response = Response { code, options, payload: payload.to_vec() };
+                if self.requests.handle_response(id, &response) {
+                    self.events.push_back(StreamEvent::Notification { id, response });
+                } else {
+                    self.finish(id, Ok(response));
+                }
             }
             Err(_) => {
                 self.stats.rejected += 1;

@@ -15,6 +15,21 @@ fn a_hostile_length_is_refused_with_its_header() {
 }
 
 #[test]
+fn what_breaks_other_parsers_ends_the_connection() {
+    // RFC 8323 §5.6
+    for (what, broken) in crate::coap::golden::BROKEN {
+        let mut bench = Bench::open();
+        let length = u8::try_from(broken.len()).unwrap();
+        let outcome = bench.receive(&[&[length << 4 | 2, 1][..], b"tk", broken].concat());
+        let reason = bench.closed.clone();
+        let Some(CloseReason::Aborted(fault @ StreamFault::Format(_))) = reason else {
+            panic!("{what}: {outcome:?}")
+        };
+        aborted(&bench, outcome, fault);
+    }
+}
+
+#[test]
 fn an_incomplete_message_takes_no_more_than_it_says() {
     let mut bench = Bench::open();
     let whole = message(Code::new(0, 2), b"", &[], &[b'x'; 60_000]);

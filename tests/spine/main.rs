@@ -11,6 +11,7 @@ mod coap_discovery;
 mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;
+mod decoders;
 mod frames;
 #[path = "../harness.rs"]
 mod harness;

@@ -52,7 +52,10 @@ pub(super) fn central_european(time: DateTime) -> Option<i8> {
     let change = |month, hour| {
         let last = Date::new(time.year(), month, 31).ok()?;
         let days = i64::from(last.weekday().to_sunday_zero_offset());
-        Some(DateTime::from_parts(last, Time::new(hour, 0, 0, 0).ok()?) - jiff::Span::new().days(days))
+        Some(
+            DateTime::from_parts(last, Time::new(hour, 0, 0, 0).ok()?)
+                - jiff::Span::new().days(days),
+        )
     };
     let is_summer = change(3, 2)? <= time && time < change(10, 3)?;
     Some(if is_summer { 2 } else { 1 })

@@ -52,7 +52,11 @@ struct Status<'a> {
 }
 
 #[derive(serde::Deserialize)]
-struct Sensor<'a>(#[expect(dead_code, reason = "sensors differ by number alone")] u32, u32, #[serde(borrow)] &'a RawValue);
+struct Sensor<'a>(
+    #[expect(dead_code, reason = "sensors differ by number alone")] u32,
+    u32,
+    #[serde(borrow)] &'a RawValue,
+);
 
 /// How a sensor's value is to be read, besides its name and unit.
 #[derive(Clone, Copy, PartialEq, Eq)]

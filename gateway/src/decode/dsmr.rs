@@ -219,7 +219,8 @@ fn quantity(field: &str, value: &str, unit: &str) -> Result<(Number, String), De
         "MJ" => ("J", 6),
         unit => (unit, 0),
     };
-    let value = shifted(value, power).ok_or_else(|| field_error(field, unit, "a smaller number"))?;
+    let value =
+        shifted(value, power).ok_or_else(|| field_error(field, unit, "a smaller number"))?;
     Ok((value, unit.to_owned()))
 }
 

@@ -53,7 +53,8 @@ pub(super) fn answer(datagram: &[u8]) -> Option<Vec<u8>> {
 
 /// Reads a datagram.
 pub(super) fn decode(datagram: &[u8]) -> Result<Vec<Draft>, DecodeError> {
-    let syntax = |problem: String| DecodeError::Syntax { expected: "a LoRa gateway's datagram", problem };
+    let syntax =
+        |problem: String| DecodeError::Syntax { expected: "a LoRa gateway's datagram", problem };
     let header = Header::parse(datagram)
         .ok_or_else(|| syntax("it does not begin with a version, a token and a kind".to_owned()))?;
     let routine = |what: &str| DecodeError::Routine { what: what.to_owned() };
@@ -63,11 +64,14 @@ pub(super) fn decode(datagram: &[u8]) -> Result<Vec<Draft>, DecodeError> {
         TX_ACK => return Err(routine("TX_ACK")),
         kind => return Err(DecodeError::Unsupported { what: "kind", name: kind.to_string() }),
     }
-    let (eui, json) = header.body.split_first_chunk::<8>()
+    let (eui, json) = header
+        .body
+        .split_first_chunk::<8>()
         .ok_or_else(|| syntax("it ends within the EUI".to_owned()))?;
     let device: String = eui.iter().map(|byte| format!("{byte:02x}")).collect();
     let text = std::str::from_utf8(json).map_err(|_| DecodeError::NotText)?;
-    let pushed: Pushed<'_> = serde_json::from_str(text).map_err(|error| syntax(error.to_string()))?;
+    let pushed: Pushed<'_> =
+        serde_json::from_str(text).map_err(|error| syntax(error.to_string()))?;
     let identity = Identity { device: Some(device), ..Identity::default() };
     let mut drafts = Vec::new();
     for packet in &pushed.rxpk {
@@ -93,7 +97,8 @@ fn packet_drafts(packet: &Object<'_>, identity: &Identity) -> Result<Vec<Draft>,
     if is_damaged {
         return Ok(Vec::new());
     }
-    let identity = Identity { time: text(packet, "time").and_then(|t| utc(&t)), ..identity.clone() };
+    let identity =
+        Identity { time: text(packet, "time").and_then(|t| utc(&t)), ..identity.clone() };
     let fields = [
         ("rssi", "rssi", "dBm"),
         ("snr", "lsnr", "dB"),
@@ -104,8 +109,8 @@ fn packet_drafts(packet: &Object<'_>, identity: &Identity) -> Result<Vec<Draft>,
     if let Some(data) = text(packet, "data") {
         // Forwarders differ in the alphabet, and in whether there is padding.
         let url_safe = data.trim_end_matches('=').replace('+', "-").replace('/', "_");
-        let payload = base64::decode(&url_safe)
-            .ok_or_else(|| field_error("data", &data, "base64"))?;
+        let payload =
+            base64::decode(&url_safe).ok_or_else(|| field_error("data", &data, "base64"))?;
         drafts.push(identity.draft("payload", Value::Bytes(payload)));
     }
     Ok(drafts)

@@ -107,7 +107,13 @@ fn token<'a>(text: &'a str, ends: &[char]) -> (String, Option<char>, &'a str) {
             '\\' if chars.peek().is_some_and(|(_, next)| [',', ' ', '=', '\\'].contains(next)) => {
                 token.extend(chars.next().map(|(_, next)| next));
             }
-            '\n' => return (token.trim_end_matches('\r').to_owned(), Some('\n'), text.get(at + 1..).unwrap_or_default()),
+            '\n' => {
+                return (
+                    token.trim_end_matches('\r').to_owned(),
+                    Some('\n'),
+                    text.get(at + 1..).unwrap_or_default(),
+                );
+            }
             end if ends.contains(&end) => {
                 return (token, Some(end), text.get(at + end.len_utf8()..).unwrap_or_default());
             }
@@ -118,14 +124,18 @@ fn token<'a>(text: &'a str, ends: &[char]) -> (String, Option<char>, &'a str) {
 }
 
 /// A number, `1i`, `1u`, a boolean, or text between quotes.
-fn field_value<'a>(key: &str, text: &'a str) -> Result<(Value, Option<char>, &'a str), DecodeError> {
+fn field_value<'a>(
+    key: &str,
+    text: &'a str,
+) -> Result<(Value, Option<char>, &'a str), DecodeError> {
     if let Some(quoted) = text.strip_prefix('"') {
         let mut value = String::new();
         let mut chars = quoted.char_indices();
         while let Some((at, character)) = chars.next() {
             match character {
                 '"' => {
-                    let (nothing, end, rest) = token(quoted.get(at + 1..).unwrap_or_default(), &[',', ' ']);
+                    let (nothing, end, rest) =
+                        token(quoted.get(at + 1..).unwrap_or_default(), &[',', ' ']);
                     let whole = nothing.is_empty().then_some((Value::Text(value), end, rest));
                     return whole.ok_or_else(|| syntax("something follows a closing quote"));
                 }

@@ -222,8 +222,9 @@ impl<'a> Bytes<'a> {
         Ok(match field {
             0 | 8 => Data::None,
             1..=4 => Data::Bytes(self.slice(field.into())?),
-            5 => Number::from_f32(f32::from_le_bytes(self.take()?))
-                .map_or(Data::None, Data::Number),
+            5 => {
+                Number::from_f32(f32::from_le_bytes(self.take()?)).map_or(Data::None, Data::Number)
+            }
             6 => Data::Bytes(self.slice(6)?),
             7 => Data::Bytes(self.slice(8)?),
             9..=12 => bcd(self.slice(usize::from(field) - 8)?),
@@ -234,8 +235,9 @@ impl<'a> Bytes<'a> {
                     0..=0xbf => Data::Text(self.slice(length.into())?),
                     0xc0..=0xc9 => bcd(self.slice(usize::from(length) - 0xc0)?),
                     0xd0..=0xd9 => match bcd(self.slice(usize::from(length) - 0xd0)?) {
-                        Data::Number(number) => super::scalar::times(number, -1, 0)
-                            .map_or(Data::None, Data::Number),
+                        Data::Number(number) => {
+                            super::scalar::times(number, -1, 0).map_or(Data::None, Data::Number)
+                        }
                         other => other,
                     },
                     0xe0..=0xef => Data::Bytes(self.slice(usize::from(length) - 0xe0)?),

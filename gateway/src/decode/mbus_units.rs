@@ -18,6 +18,8 @@ enum Kind {
     Number,
     /// An identifier, whose bytes are one number without a sign.
     Unsigned,
+    /// Bits, as a number without a sign.
+    Flags,
     /// Type G, or F with four bytes.
     Date,
 }
@@ -60,8 +62,7 @@ impl Quantity {
     /// The value of a number.
     pub(super) fn value(&self, number: Number) -> Option<Value> {
         match self.kind {
-            Kind::Number => shifted(number, self.power).map(Value::Number),
-            // Leading zeros belong to it.
+            Kind::Number | Kind::Flags => shifted(number, self.power).map(Value::Number),
             Kind::Unsigned => Some(Value::Text(number.to_string())),
             Kind::Date => None,
         }
@@ -74,7 +75,7 @@ impl Quantity {
         let mut wide = [if negative { 0xff } else { 0 }; 16];
         wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
         match self.kind {
-            Kind::Number | Kind::Unsigned => {
+            Kind::Number | Kind::Unsigned | Kind::Flags => {
                 self.value(Number::from_decimal(i128::from_le_bytes(wide), 0)?)
             }
             Kind::Date => date(bytes).map(Value::Text),
@@ -166,6 +167,7 @@ fn primary(vif: u8) -> Option<Known> {
 fn extension_fd(code: u8) -> Option<Known> {
     let number = |name, unit, power| Some((name, unit, power, Kind::Number));
     let unsigned = |name| Some((name, "", 0, Kind::Unsigned));
+    let flags = |name| Some((name, "", 0, Kind::Flags));
     let nibble = i32::from(code & 0x0f);
     match code {
         0x08 => number("access_number", "", 0),
@@ -176,9 +178,9 @@ fn extension_fd(code: u8) -> Option<Known> {
         0x0e => unsigned("firmware_version"),
         0x0f => unsigned("software_version"),
         0x11 => unsigned("customer"),
-        0x17 => unsigned("error_flags"),
-        0x1a => unsigned("digital_output"),
-        0x1b => unsigned("digital_input"),
+        0x17 => flags("error_flags"),
+        0x1a => flags("digital_output"),
+        0x1b => flags("digital_input"),
         0x3a => number("value", "", 0),
         0x40..=0x4f => number("voltage", "V", nibble - 9),
         0x50..=0x5f => number("current", "A", nibble - 12),

@@ -286,14 +286,16 @@ impl<'a> Sentence<'a> {
             return Ok(None);
         }
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let nanos = fraction.get(..9.min(fraction.len())).filter(|f| f.bytes().all(|b| b.is_ascii_digit()));
+        let nanos =
+            fraction.get(..9.min(fraction.len())).filter(|f| f.bytes().all(|b| b.is_ascii_digit()));
         let nanos = nanos.and_then(|digits| format!("{digits:0<9}").parse().ok());
         let time = civil::pairs::<3>(whole).zip(nanos);
         let time = time.and_then(|([hour, minute, second], nanos)| {
             // A leap second is the end of the one before it.
             Time::new(hour, minute, second.min(59), nanos).ok()
         });
-        time.map(Some).ok_or_else(|| field_error("time", text, "hhmmss, with or without a fraction"))
+        time.map(Some)
+            .ok_or_else(|| field_error("time", text, "hhmmss, with or without a fraction"))
     }
 
     /// Three numbers of two digits; zeros where the field is empty.

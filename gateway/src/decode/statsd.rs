@@ -57,7 +57,10 @@ fn draft(name: &str, value: &str, kind: &str, rate: Option<f64>) -> Result<Draft
         "ms" => (name.to_owned(), Value::Number(number()?), Some("ms")),
         "s" => (name.to_owned(), Value::Text(value.to_owned()), None),
         other => {
-            return Err(DecodeError::Unsupported { what: "kind", name: other.chars().take(10).collect() });
+            return Err(DecodeError::Unsupported {
+                what: "kind",
+                name: other.chars().take(10).collect(),
+            });
         }
     };
     Ok(Draft { unit: unit.map(str::to_owned), ..Draft::new(name, value) })

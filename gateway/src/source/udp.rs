@@ -89,12 +89,7 @@ impl UdpSource {
     }
 
     /// Takes what has arrived, for one turn; whether there may be more.
-    async fn receive(
-        &self,
-        buffer: &mut [u8],
-        framer: &mut Framer,
-        answers: &mut Answers,
-    ) -> bool {
+    async fn receive(&self, buffer: &mut [u8], framer: &mut Framer, answers: &mut Answers) -> bool {
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
                 Ok((_, peer)) if !self.context.allows(peer) => {}
@@ -164,7 +159,10 @@ impl UdpSource {
         match stored {
             Ok((peer, answer)) => {
                 if let Err(error) = self.socket.try_send_to(&answer, peer) {
-                    self.context.status.refused.count("not_answered", || format!("{peer}: {error}"));
+                    self.context
+                        .status
+                        .refused
+                        .count("not_answered", || format!("{peer}: {error}"));
                 }
             }
             Err(why) => self.context.not_stored(why),

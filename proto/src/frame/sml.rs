@@ -76,8 +76,7 @@ fn take_off(transport: &mut [u8]) -> Result<Range<usize>, FrameError> {
     let Some((covered, &[low, high])) = transport.split_last_chunk::<2>() else {
         return Err(FrameError::Unterminated);
     };
-    let (found, expected) =
-        (u32::from_le_bytes([low, high, 0, 0]), Checksum::Crc16X25.of(covered));
+    let (found, expected) = (u32::from_le_bytes([low, high, 0, 0]), Checksum::Crc16X25.of(covered));
     if found != expected {
         return Err(FrameError::Check { found, expected });
     }

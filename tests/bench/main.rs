@@ -13,8 +13,11 @@ mod bare;
 mod bare_durable;
 mod cases;
 mod codec;
+mod decoders;
 mod far_end;
 mod figure;
+#[path = "../../fuzz/decoders.rs"]
+mod formats;
 mod frames;
 mod gateway;
 mod ledger;

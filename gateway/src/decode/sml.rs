@@ -205,7 +205,7 @@ impl<'m> List<'m> {
             }
             Element::Boolean(value) => Value::Boolean(*value),
             // The identification is the device already.
-            Element::Octets(_) if matches!(code.quantity, [96, 1, 0] | [0, 0, 9]) => return None,
+            Element::Octets(_) if matches!(code.quantity, [96, 1, _] | [0, 0, _]) => return None,
             Element::Octets(text) => Value::Text(printable(text)?.to_owned()),
             Element::List(_) => return None,
         };
@@ -215,7 +215,7 @@ impl<'m> List<'m> {
 }
 
 /// `1ISK0070409925`: medium, manufacturer, block and number (DIN 43863-5), which begins with the
-/// length 10 of the identification; others in hexadecimal.
+/// length 10 of the identification; others as text, or in hexadecimal.
 fn server_name(server: &[u8]) -> Option<String> {
     match *server {
         [] => None,
@@ -226,7 +226,10 @@ fn server_name(server: &[u8]) -> Option<String> {
             let number = u32::from_be_bytes([n3, n2, n1, n0]);
             Some(format!("{medium}{a}{b}{c}{block:02X}{number:08}"))
         }
-        _ => Some(server.iter().map(|byte| format!("{byte:02x}")).collect()),
+        _ => match printable(server) {
+            Some(name) => Some(name.to_owned()),
+            None => Some(server.iter().map(|byte| format!("{byte:02x}")).collect()),
+        },
     }
 }
 

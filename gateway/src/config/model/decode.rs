@@ -127,6 +127,7 @@ pub(crate) enum Decode {
     /// A status message of a Shelly device of the first generation.
     ///
     /// ```toml
+    /// # port 5683 for multicast, where no coap source has it; or what the device is told to send to
     /// [sources.shelly]
     /// link = { type = "udp", bind = "0.0.0.0:5690", groups = ["224.0.1.187"] }
     /// decode = { type = "coiot" }

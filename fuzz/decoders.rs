@@ -4,7 +4,13 @@
 //! neither its configuration nor each other's tests. `gateway/src/decode/tests.rs` replays what
 //! fuzzing found.
 
-#![allow(dead_code, unreachable_pub, clippy::panic, reason = "each user needs a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    clippy::panic,
+    reason = "each user needs a part of it"
+)]
 
 #[path = "../gateway/src/decode/civil.rs"]
 mod civil;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Outcome;
 use super::clock::now;
 use super::figure::Run;
-use super::formats::{Format, read, read_influx};
 use super::process::own_thread_cpu;
+use super::readers::{Format, read, read_influx};
 
 /// A format: its name, what reads it, and a message of a device, from the gateway's golden ones.
 pub(crate) type Kind = (&'static str, fn(&[u8]) -> Option<usize>, &'static [u8]);

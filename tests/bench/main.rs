@@ -16,8 +16,6 @@ mod codec;
 mod decoders;
 mod far_end;
 mod figure;
-#[path = "../../fuzz/decoders.rs"]
-mod formats;
 mod frames;
 mod gateway;
 mod ledger;
@@ -28,6 +26,8 @@ mod options;
 mod others;
 mod peers;
 mod process;
+#[path = "../../fuzz/decoders.rs"]
+mod readers;
 mod report;
 mod servers;
 mod wear;

@@ -11,6 +11,7 @@ use proto::{Number, Value};
 
 use super::draft::{DecodeError, Draft};
 use super::mbus_units::{Quantity, quantity};
+use super::scalar::times;
 
 /// Extensions of a DIF or VIF (EN 13757-3 §6.3.5, §6.4.2).
 const MAX_EXTENSIONS: usize = 10;
@@ -106,6 +107,15 @@ enum Data<'a> {
     Text(&'a [u8]),
 }
 
+impl Data<'_> {
+    fn negated(self) -> Self {
+        if let Self::Number(number) = self {
+            return times(number, -1, 0).map_or(Self::None, Self::Number);
+        }
+        self
+    }
+}
+
 impl<'a> Record<'a> {
     /// The next record, if there is one more.
     fn read(bytes: &mut Bytes<'a>) -> Result<Option<Self>, DecodeError> {
@@ -167,7 +177,7 @@ impl<'a> Record<'a> {
         let value = match self.data {
             Data::None => return None,
             Data::Number(number) => self.quantity.value(number)?,
-            Data::Bytes(bytes) => self.quantity.from_bytes(bytes)?,
+            Data::Bytes(bytes) => self.quantity.of_bytes(bytes)?,
             Data::Text(text) => Value::Text(latin_1_reversed(text)),
         };
         let mut name = self.quantity.name;
@@ -234,12 +244,7 @@ impl<'a> Bytes<'a> {
                 match length {
                     0..=0xbf => Data::Text(self.slice(length.into())?),
                     0xc0..=0xc9 => bcd(self.slice(usize::from(length) - 0xc0)?),
-                    0xd0..=0xd9 => match bcd(self.slice(usize::from(length) - 0xd0)?) {
-                        Data::Number(number) => {
-                            super::scalar::times(number, -1, 0).map_or(Data::None, Data::Number)
-                        }
-                        other => other,
-                    },
+                    0xd0..=0xd9 => bcd(self.slice(usize::from(length) - 0xd0)?).negated(),
                     0xe0..=0xef => Data::Bytes(self.slice(usize::from(length) - 0xe0)?),
                     _ => return Err(syntax("it has data of a length that means nothing")),
                 }

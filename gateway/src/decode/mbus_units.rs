@@ -69,7 +69,7 @@ impl Quantity {
     }
 
     /// The value of a whole number of one to 15 bytes, the lowest first.
-    pub(super) fn from_bytes(&self, bytes: &[u8]) -> Option<Value> {
+    pub(super) fn of_bytes(&self, bytes: &[u8]) -> Option<Value> {
         let signed = self.kind == Kind::Number;
         let negative = signed && bytes.last()? & 0x80 != 0;
         let mut wide = [if negative { 0xff } else { 0 }; 16];

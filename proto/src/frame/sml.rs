@@ -67,7 +67,7 @@ pub fn unwrap(transport: &[u8]) -> Option<Result<Vec<u8>, FrameError>> {
     Some(match cut(&mut bytes, &mut 0, transport.len()) {
         Cut::Frame(file, _) => Ok(bytes.get(file).unwrap_or_default().to_vec()),
         Cut::Rescan(error) => Err(error),
-        _ => Err(FrameError::Unterminated),
+        Cut::More | Cut::Skip(_) | Cut::Bad(..) | Cut::Lost(_) => Err(FrameError::Unterminated),
     })
 }
 

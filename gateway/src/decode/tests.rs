@@ -127,6 +127,60 @@ fn a_message_that_is_cut_off_is_an_error() {
     }
 }
 
+/// InfluxDB 1.8, "Line protocol reference": special characters, and the types of fields.
+#[test]
+fn influx_lines_have_escapes_types_and_a_unit_of_time() {
+    let lines = "# comment\nwea\\,ther,room=living\\ room,host=pi \
+                 a=1i,b=t,c=\"say \\\"x, y=1\\\"\",d=-1.50e3 1465839830\r\nm,host=pi v=2u";
+    let decoder = InfluxDecoder::new(Some("host".to_owned()), 1_000_000_000);
+    let expected = "pi wea,ther.living room.a = 1 at 2016-06-13T17:43:50Z\n\
+                    pi wea,ther.living room.b = true at 2016-06-13T17:43:50Z\n\
+                    pi wea,ther.living room.c = \"say \\\"x, y=1\\\"\" at 2016-06-13T17:43:50Z\n\
+                    pi wea,ther.living room.d = -1.50e3 at 2016-06-13T17:43:50Z\n\
+                    pi m.v = 2\n";
+    let drafts = decoder.decode(lines.as_bytes()).unwrap();
+    let expected =
+        expected.replace("-1.50e3", &"-1.50e3".parse::<proto::Number>().unwrap().to_string());
+    assert_eq!(shown(drafts), expected);
+    for bad in [
+        "m v=1",
+        "m,host=pi",
+        "m,host=pi v",
+        "m,host=pi v=",
+        "m,host v=1",
+        "m,host=pi v=\"a",
+        "m,host=pi v=1 soon",
+    ] {
+        assert!(decoder.decode(bad.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn nmea_without_a_right_checksum_or_with_an_impossible_place_is_refused() {
+    let sentence = |body: &str| {
+        let check = proto::checksum::Checksum::Xor8.of(body.as_bytes());
+        format!("${body}*{check:02X}")
+    };
+    let read = |line: &str| Format::Nmea.decode(line.as_bytes(), NOW);
+    assert!(matches!(read("$GPHDT,274.07,T"), Err(DecodeError::Syntax { .. })));
+    assert!(matches!(read("$GPHDT,274.07,T*04"), Err(DecodeError::Check { .. })));
+    assert_eq!(read(&sentence("GPHDT,274.07,T")).unwrap().len(), 1);
+    for body in [
+        "GPGLL,9060.000,N,01131.000,E,,A",
+        "GPGLL,4860.000,N,01131.000,E,,A",
+        "GPGLL,4807.038,E,01131.000,E,,A",
+    ] {
+        assert!(matches!(read(&sentence(body)), Err(DecodeError::Field { .. })), "{body}");
+    }
+    let south = read(&sentence("GPGLL,3351.500,S,15112.900,W,,A")).unwrap();
+    assert_eq!(
+        shown(south),
+        "(source) latitude = -33.85833 lat\n(source) longitude = -151.21500 lon\n(source) valid = true\n"
+    );
+    assert!(matches!(read(&sentence("GPZZZ,1")), Err(DecodeError::Unsupported { .. })));
+    assert!(read(&sentence("GPGSV,4,2,15")).unwrap_err().is_routine());
+}
+
 /// Reads bytes as everything that there is.
 fn check(message: &[u8]) {
     let all = Format::ALL.map(|format| format.decode(message, NOW));

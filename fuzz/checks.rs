@@ -391,7 +391,7 @@ fn framing(choice: u8, max: usize) -> (Framing, usize) {
         let (start, end) = (b"/".to_vec(), b"!".to_vec());
         Framing::Template(Template { start, length, check: Some(check), end, strip: false })
     };
-    let framing = match choice % 12 {
+    let framing = match choice % 14 {
         0 => Framing::Lines,
         1 => delimited(b""),
         2 => delimited(b"/"),
@@ -403,6 +403,8 @@ fn framing(choice: u8, max: usize) -> (Framing, usize) {
         8 => Framing::Cobs,
         9 => Framing::Slip,
         10 => Framing::Hdlc,
+        11 => Framing::Sml,
+        12 => Framing::VeDirect,
         _ => Framing::ModbusRtu,
     };
     (framing, max)

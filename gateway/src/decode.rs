@@ -1,13 +1,30 @@
 //! How a frame becomes readings: pure, one format a file.
 
+mod civil;
+mod coiot;
 mod content;
 mod csv;
 mod draft;
+mod dsmr;
+mod formats;
+mod gwmp;
+mod influx;
 mod json;
 mod keyvalue;
+mod mbus;
+mod mbus_units;
+mod nmea;
+mod obis;
+mod rtl433;
+mod scalar;
 mod senml;
+mod sml;
+mod statsd;
+#[cfg(test)]
+mod tests;
 mod time;
 mod value;
+mod vedirect;
 
 pub(crate) use content::{decode_readings, decode_resource, decode_value};
 pub(crate) use draft::{DecodeError, Draft, MAX_READINGS, complete};
@@ -16,7 +33,9 @@ use json::JsonDecoder;
 use proto::Timestamp;
 use senml::decode_pack;
 
-use crate::config::Decode;
+use self::formats::Format;
+use self::influx::InfluxDecoder;
+use crate::config::{Decode, TimeUnit};
 
 /// A decoder as configured.
 #[derive(Debug)]
@@ -31,6 +50,10 @@ pub(crate) enum Decoder {
     Csv(csv::CsvDecoder),
     /// One value.
     Value(value::ValueDecoder),
+    /// Lines of InfluxDB.
+    Influx(InfluxDecoder),
+    /// What needs no description.
+    Format(Format),
 }
 
 impl Decoder {
@@ -43,6 +66,24 @@ impl Decoder {
             Decode::Keyvalue(config) => Self::Keyvalue(keyvalue::KeyvalueDecoder::new(config)),
             Decode::Csv(config) => Self::Csv(csv::CsvDecoder::new(config)),
             Decode::Value(config) => Self::Value(value::ValueDecoder::new(config)),
+            Decode::Influx(config) => {
+                let nanos = match config.time_unit {
+                    TimeUnit::S => 1_000_000_000,
+                    TimeUnit::Ms => 1_000_000,
+                    TimeUnit::Us => 1_000,
+                    TimeUnit::Ns => 1,
+                };
+                Self::Influx(InfluxDecoder::new(config.device.clone(), nanos))
+            }
+            Decode::Statsd(_) => Self::Format(Format::Statsd),
+            Decode::Nmea(_) => Self::Format(Format::Nmea),
+            Decode::Dsmr(_) => Self::Format(Format::Dsmr),
+            Decode::Sml(_) => Self::Format(Format::Sml),
+            Decode::MBus(_) => Self::Format(Format::Mbus),
+            Decode::VeDirect(_) => Self::Format(Format::VeDirect),
+            Decode::Coiot(_) => Self::Format(Format::Coiot),
+            Decode::Gwmp(_) => Self::Format(Format::Gwmp),
+            Decode::Rtl433(_) => Self::Format(Format::Rtl433),
         })
     }
 
@@ -54,6 +95,21 @@ impl Decoder {
             Self::Keyvalue(decoder) => decoder.decode(frame),
             Self::Csv(decoder) => decoder.decode(frame),
             Self::Value(decoder) => decoder.decode(frame),
+            Self::Influx(decoder) => decoder.decode(frame),
+            Self::Format(format) => format.decode(frame, now),
+        }
+    }
+
+    /// What a datagram is answered with, once its readings are on disk.
+    pub(crate) fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Format(format) => format.answer(datagram),
+            Self::Json(_)
+            | Self::Senml
+            | Self::Keyvalue(_)
+            | Self::Csv(_)
+            | Self::Value(_)
+            | Self::Influx(_) => None,
         }
     }
 }

@@ -80,6 +80,10 @@ impl Cutting {
             Frame::Slip(encoded) => Self::new(Framing::Slip, encoded.max.bytes(), encoded.idle),
             Frame::Hdlc(encoded) => Self::new(Framing::Hdlc, encoded.max.bytes(), encoded.idle),
             Frame::ModbusRtu(modbus) => Self::new(Framing::ModbusRtu, MAX_ADU, modbus.idle),
+            Frame::Sml(encoded) => Self::new(Framing::Sml, encoded.max.bytes(), encoded.idle),
+            Frame::VeDirect(encoded) => {
+                Self::new(Framing::VeDirect, encoded.max.bytes(), encoded.idle)
+            }
             Frame::Chunk(chunk) => Self::new(Framing::Chunk, chunk.max.bytes(), chunk.idle),
         }
     }

@@ -200,6 +200,11 @@ impl Context {
         self.complete(drafts, now, &peer, || peer.to_string(), frame)
     }
 
+    /// What a datagram is answered with, once its readings are on disk.
+    fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        self.decoder.as_ref()?.answer(datagram)
+    }
+
     /// The readings of what was decoded `now` from a message of `peer`, whose device has a `name`
     /// where neither the message nor the configuration says it; a fault is counted.
     fn complete(
@@ -229,6 +234,7 @@ impl Context {
         });
         match &readings {
             Ok(readings) => self.status.decoded(readings, &peer, now),
+            Err(error) if error.is_routine() => {}
             Err(error) => self.refuse(error.reason(), &peer, error, message),
         }
         readings

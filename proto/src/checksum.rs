@@ -5,8 +5,8 @@
 //! tests repeat.
 
 use crc::{
-    CRC_16_ARC, CRC_16_IBM_3740, CRC_16_IBM_SDLC, CRC_16_MODBUS, CRC_16_XMODEM, CRC_32_ISO_HDLC,
-    Crc,
+    CRC_16_ARC, CRC_16_IBM_3740, CRC_16_IBM_SDLC, CRC_16_KERMIT, CRC_16_MODBUS, CRC_16_XMODEM,
+    CRC_32_ISO_HDLC, Crc,
 };
 
 /// A checksum over some bytes of a frame.
@@ -32,6 +32,8 @@ pub enum Checksum {
     Crc16X25,
     /// CRC-16/ARC, that of DSMR.
     Crc16Arc,
+    /// CRC-16/KERMIT, which some SML meters have.
+    Crc16Kermit,
     /// CRC-32/ISO-HDLC, that of Ethernet and zip.
     Crc32,
 }
@@ -53,6 +55,7 @@ impl Checksum {
             Self::Crc16Xmodem => u32::from(XMODEM.checksum(bytes)),
             Self::Crc16X25 => u32::from(X25.checksum(bytes)),
             Self::Crc16Arc => u32::from(ARC.checksum(bytes)),
+            Self::Crc16Kermit => u32::from(KERMIT.checksum(bytes)),
             Self::Crc32 => ISO_HDLC.checksum(bytes),
         }
     }
@@ -67,7 +70,8 @@ impl Checksum {
             | Self::Crc16Ccitt
             | Self::Crc16Xmodem
             | Self::Crc16X25
-            | Self::Crc16Arc => 2,
+            | Self::Crc16Arc
+            | Self::Crc16Kermit => 2,
             Self::Crc32 => 4,
         }
     }
@@ -78,6 +82,7 @@ static CCITT: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_3740);
 static XMODEM: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 static X25: Crc<u16> = Crc::<u16>::new(&CRC_16_IBM_SDLC);
 static ARC: Crc<u16> = Crc::<u16>::new(&CRC_16_ARC);
+static KERMIT: Crc<u16> = Crc::<u16>::new(&CRC_16_KERMIT);
 static ISO_HDLC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 fn sum(bytes: &[u8]) -> u8 {
@@ -96,6 +101,7 @@ mod tests {
             (Checksum::Crc16Xmodem, 0x31c3),
             (Checksum::Crc16X25, 0x906e),
             (Checksum::Crc16Arc, 0xbb3d),
+            (Checksum::Crc16Kermit, 0x2189),
             (Checksum::Crc32, 0xcbf4_3926),
         ] {
             assert_eq!(checksum.of(b"123456789"), expected, "{checksum:?}");

@@ -11,7 +11,8 @@
 //! |---|---|
 //! | [`Lines`](Framing::Lines), [`Delimited`](Framing::Delimited) without a start, [`Cobs`](Framing::Cobs), [`Slip`](Framing::Slip), [`Hdlc`](Framing::Hdlc) | behind the next delimiter: garbage costs the frame that it runs into. `Cobs`, `Slip` and `Hdlc` tell most garbage from a frame, `Hdlc` by its check |
 //! | `Delimited` with a start | at the next start: garbage in which there is none costs nothing, and one that is in it costs the frames up to the next end |
-//! | [`Template`](Framing::Template), [`ModbusRtu`](Framing::ModbusRtu) | at once: every byte may be the first of a frame, and no frame that passes the check is lost, but for one that overlaps another that passes it too |
+//! | [`VeDirect`](Framing::VeDirect) | behind the next block: garbage costs the block that it runs into, which its sum tells |
+//! | [`Sml`](Framing::Sml), [`Template`](Framing::Template), [`ModbusRtu`](Framing::ModbusRtu) | at once: every byte may be the first of a frame, and no frame that passes the check is lost, but for one that overlaps another that passes it too |
 //! | [`Fixed`](Framing::Fixed), [`LengthPrefixed`](Framing::LengthPrefixed), [`Chunk`](Framing::Chunk) | after a pause: nothing in the bytes says where a frame begins |
 //!
 //! A pause ([`Pause`]) ends what has begun: no more will come for it. What could have become a longer
@@ -24,9 +25,11 @@ mod length;
 mod modbus;
 mod separated;
 pub mod slip;
+pub mod sml;
 mod template;
 #[cfg(test)]
 mod tests;
+mod ve_direct;
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -61,6 +64,10 @@ pub enum Framing {
     /// Requests and responses of Modbus on a serial line, whose lengths follow from their function
     /// code; frames come whole, with address and checksum.
     ModbusRtu,
+    /// Files of SML in their transport of version 1; they come without it.
+    Sml,
+    /// Blocks of VE.Direct's text mode, without messages of its HEX mode in and between them.
+    VeDirect,
     /// What came without a pause, or in one datagram.
     Chunk,
 }
@@ -204,7 +211,9 @@ impl Framer {
         let step = match &framing {
             // They tell where a frame begins by its bytes.
             Framing::Delimited(delimited) if delimited.has_start() => Step::In,
-            Framing::Template(_) | Framing::ModbusRtu => Step::In,
+            Framing::Template(_) | Framing::ModbusRtu | Framing::Sml => Step::In,
+            // A block's sum tells whether it is whole.
+            Framing::VeDirect => Step::In,
             // Any part of what a device says is a frame.
             Framing::Chunk => Step::In,
             Framing::Lines
@@ -323,6 +332,8 @@ impl Framer {
             Framing::LengthPrefixed(prefixed) => prefixed.cut(bytes, max),
             Framing::Template(template) => template.cut(bytes, max),
             Framing::ModbusRtu => modbus::cut(bytes, self.pause.is_some(), is_skipping),
+            Framing::Sml => sml::cut(bytes, searched, max),
+            Framing::VeDirect => ve_direct::cut(bytes, max),
             Framing::Chunk if bytes.len() > max => Cut::Lost(FrameError::Oversize { max }),
             Framing::Chunk => Cut::More,
             framing @ (Framing::Lines
@@ -346,8 +357,8 @@ impl Framer {
         let len = bytes.len();
         match &self.framing {
             Framing::Delimited(delimited) if delimited.has_start() => self.give_up_one(),
-            Framing::Template(_) | Framing::ModbusRtu => self.give_up_one(),
-            Framing::Fixed(_) | Framing::LengthPrefixed(_) => {
+            Framing::Template(_) | Framing::ModbusRtu | Framing::Sml => self.give_up_one(),
+            Framing::Fixed(_) | Framing::LengthPrefixed(_) | Framing::VeDirect => {
                 Cut::Bad(FrameError::Unterminated, len)
             }
             Framing::Chunk => Cut::Frame(0..len, len),

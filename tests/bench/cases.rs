@@ -17,7 +17,7 @@ use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
 use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
 use super::peers::{self, Client};
-use super::{appends, backlog, codec, frames, mosquitto, wear};
+use super::{appends, backlog, codec, decoders, frames, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -118,6 +118,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(peers());
     cases.extend(requests::requests());
     cases.extend(framings());
+    cases.extend(formats());
     cases.extend(stores());
     cases.extend(wears());
     cases
@@ -243,6 +244,16 @@ fn framings() -> Vec<Case> {
         })
     };
     frames::KINDS.into_iter().map(case).collect()
+}
+
+/// Messages of devices, without a link.
+fn formats() -> Vec<Case> {
+    let case = |kind: decoders::Kind| {
+        case(kind.0, "messages of a device, one after the other", move |plan| {
+            decoders::decode(kind, plan.duration())
+        })
+    };
+    decoders::KINDS.into_iter().map(case).collect()
 }
 
 /// The disk alone.

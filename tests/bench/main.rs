@@ -13,6 +13,7 @@ mod bare;
 mod bare_durable;
 mod cases;
 mod codec;
+mod decoders;
 mod far_end;
 mod figure;
 mod frames;
@@ -25,6 +26,8 @@ mod options;
 mod others;
 mod peers;
 mod process;
+#[path = "../../fuzz/decoders.rs"]
+mod readers;
 mod report;
 mod servers;
 mod wear;

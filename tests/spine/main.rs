@@ -12,6 +12,7 @@ mod coap_poll;
 mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;
+mod decoders;
 mod frames;
 #[path = "../harness.rs"]
 mod harness;

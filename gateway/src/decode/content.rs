@@ -7,8 +7,8 @@ use proto::{Timestamp, Value};
 
 use super::draft::{DecodeError, Draft};
 use super::json::JsonDecoder;
+use super::scalar::parse_value;
 use super::senml::{decode_pack, decode_pack_named};
-use super::value::parse_value;
 
 /// For JSON that nothing was configured for.
 static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);

@@ -5,7 +5,7 @@ use proto::Value;
 
 use super::draft::{DecodeError, Draft, Identity};
 use super::keyvalue::IdentityKeys;
-use super::value::parse_value;
+use super::scalar::parse_value;
 use crate::config::CsvDecode;
 
 /// The name of a column that is left out.

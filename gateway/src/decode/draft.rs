@@ -37,6 +37,12 @@ pub(crate) enum DecodeError {
     Columns { found: usize, expected: usize },
     #[error("nothing in it is a reading")]
     Empty,
+    #[error("the checksum in it is {found:x}, that of its bytes {expected:x}")]
+    Check { found: u32, expected: u32 },
+    #[error("the {what} `{name}` is not known")]
+    Unsupported { what: &'static str, name: String },
+    #[error("{what} holds no reading, which is as it should be")]
+    Routine { what: String },
     #[error("more than {MAX_READINGS} readings in one frame")]
     TooMany,
     #[error("the {what} {name:?} is empty, longer than {MAX_NAME} bytes or has control characters")]
@@ -44,6 +50,11 @@ pub(crate) enum DecodeError {
 }
 
 impl DecodeError {
+    /// Whether a device sends such frames besides readings, so that nothing is wrong.
+    pub(crate) const fn is_routine(&self) -> bool {
+        matches!(self, Self::Routine { .. })
+    }
+
     /// A short name to count by.
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
@@ -53,6 +64,9 @@ impl DecodeError {
             Self::Field { .. } => "field",
             Self::Columns { .. } => "columns",
             Self::Empty => "empty",
+            Self::Check { .. } => "bad_check",
+            Self::Unsupported { .. } => "unsupported",
+            Self::Routine { .. } => "routine",
             Self::TooMany => "too_many",
             Self::Name { .. } => "name",
         }

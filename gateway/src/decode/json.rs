@@ -6,6 +6,7 @@ use proto::Value;
 use serde_json::value::RawValue;
 
 use super::draft::{DecodeError, Draft, Identity, field_error, whole};
+use super::scalar::from_json;
 use super::time;
 use crate::config::{JsonDecode, JsonPath};
 
@@ -128,7 +129,7 @@ fn required<'a>(object: &Object<'a>, path: &JsonPath) -> Result<&'a RawValue, De
 
 /// Text as it is, a number as its digits: an identifier may be either.
 fn text(path: &JsonPath, raw: &RawValue) -> Result<String, DecodeError> {
-    match scalar(raw) {
+    match from_json(raw) {
         Some(Value::Text(text)) => Ok(text),
         Some(Value::Number(_)) => Ok(raw.get().to_owned()),
         _ => Err(field_error(&path.to_string(), raw.get(), "text or a number")),
@@ -151,22 +152,11 @@ fn whole_at<T: std::str::FromStr>(
 fn value_at(object: &Object<'_>, path: &JsonPath) -> Result<Value, DecodeError> {
     let raw = required(object, path)?;
     let expected = "a number, a boolean or text";
-    scalar(raw).ok_or_else(|| field_error(&path.to_string(), raw.get(), expected))
+    from_json(raw).ok_or_else(|| field_error(&path.to_string(), raw.get(), expected))
 }
 
 fn number_or_boolean(raw: &RawValue) -> Option<Value> {
-    scalar(raw).filter(|value| matches!(value, Value::Number(_) | Value::Boolean(_)))
-}
-
-fn scalar(raw: &RawValue) -> Option<Value> {
-    let text = raw.get();
-    match text.as_bytes().first()? {
-        b'"' => serde_json::from_str(text).ok().map(Value::Text),
-        b't' => Some(Value::Boolean(true)),
-        b'f' => Some(Value::Boolean(false)),
-        b'-' | b'0'..=b'9' => text.parse().ok().map(Value::Number),
-        _ => None,
-    }
+    from_json(raw).filter(|value| matches!(value, Value::Number(_) | Value::Boolean(_)))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use proto::Value;
 
 use super::draft::{DecodeError, Draft, Identity, whole};
+use super::scalar::parse_value;
 use super::time;
-use super::value::parse_value;
 use crate::config::{KeyvalueDecode, TimeUnit};
 
 /// Pairs with white space, commas or semicolons between them. Words without `=` are left out.

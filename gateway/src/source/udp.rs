@@ -1,5 +1,7 @@
 //! Datagrams.
 
+mod answers;
+
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +14,10 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::answers::{Answer, Answers};
 use super::{Context, SourceError};
 use crate::config::UdpLink;
+use crate::store::NotStored;
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
@@ -58,35 +62,40 @@ impl UdpSource {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut framer = self.context.cutting.framer();
         let mut drop_check = interval(DROP_CHECK);
+        let mut answers = Answers::default();
         let mut dropped = 0;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
+                Some(stored) = answers.next(), if !answers.is_empty() => self.answer(stored),
                 ready = self.socket.readable() => match ready {
-                    Ok(()) => drop(self.receive(&mut buffer, &mut framer).await),
+                    Ok(()) => drop(self.receive(&mut buffer, &mut framer, &mut answers).await),
                     Err(error) => self.warn_of(&error),
                 },
             }
         }
         // What has arrived before the stop is not lost with the socket.
         for _ in 0..LAST_TURNS {
-            if !self.receive(&mut buffer, &mut framer).await {
+            if !self.receive(&mut buffer, &mut framer, &mut answers).await {
                 break;
             }
+        }
+        while let Some(stored) = answers.next().await {
+            self.answer(stored);
         }
         self.count_dropped(&mut dropped);
     }
 
     /// Takes what has arrived, for one turn; whether there may be more.
-    async fn receive(&self, buffer: &mut [u8], framer: &mut Framer) -> bool {
+    async fn receive(&self, buffer: &mut [u8], framer: &mut Framer, answers: &mut Answers) -> bool {
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
                 Ok((_, peer)) if !self.context.allows(peer) => {}
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
-                    self.handle_datagram(datagram, peer.ip().to_canonical(), framer).await;
+                    self.handle_datagram(datagram, peer, framer, answers).await;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
@@ -103,18 +112,60 @@ impl UdpSource {
     }
 
     /// While the pipeline is full the kernel's buffer takes the burst; what it drops is counted.
-    async fn handle_datagram(&self, datagram: &[u8], peer: IpAddr, framer: &mut Framer) {
-        let max = self.context.cutting.max();
+    async fn handle_datagram(
+        &self,
+        datagram: &[u8],
+        peer: SocketAddr,
+        framer: &mut Framer,
+        answers: &mut Answers,
+    ) {
+        let (max, ip) = (self.context.cutting.max(), peer.ip().to_canonical());
         if !self.context.cutting.takes_whole() {
             framer.handle_bytes(datagram);
             framer.handle_pause(Pause::Datagram);
             while let Some(frame) = framer.poll_frame() {
-                self.context.take(frame, peer).await;
+                self.context.take(frame, ip).await;
             }
         } else if datagram.len() > max {
-            self.context.unframed(FrameError::Oversize { max }, peer);
+            self.context.unframed(FrameError::Oversize { max }, ip);
+        } else if let Some(answer) = self.context.answer(datagram) {
+            self.take_answered(datagram, (peer, answer), answers).await;
         } else {
-            self.context.take(Ok(datagram), peer).await;
+            self.context.take(Ok(datagram), ip).await;
+        }
+    }
+
+    /// Takes a datagram that is acknowledged; one that cannot be read is not.
+    async fn take_answered(&self, datagram: &[u8], answer: Answer, answers: &mut Answers) {
+        match self.context.decode(datagram, answer.0.ip().to_canonical()) {
+            Ok(readings) => {
+                while answers.is_full() {
+                    if let Some(stored) = answers.next().await {
+                        self.answer(stored);
+                    }
+                }
+                // It fails only when the gateway is stopping.
+                if let Ok(receipt) = self.context.inlet.submit(readings).await {
+                    answers.add(receipt, answer);
+                }
+            }
+            Err(error) if error.is_routine() => self.answer(Ok(answer)),
+            Err(_) => {}
+        }
+    }
+
+    /// Sends an answer, or counts why there is none.
+    fn answer(&self, stored: Result<Answer, NotStored>) {
+        match stored {
+            Ok((peer, answer)) => {
+                if let Err(error) = self.socket.try_send_to(&answer, peer) {
+                    self.context
+                        .status
+                        .refused
+                        .count("not_answered", || format!("{peer}: {error}"));
+                }
+            }
+            Err(why) => self.context.not_stored(why),
         }
     }
 

@@ -26,6 +26,8 @@ impl<'a> Separated<'a> {
             | Framing::LengthPrefixed(_)
             | Framing::Template(_)
             | Framing::ModbusRtu
+            | Framing::Sml
+            | Framing::VeDirect
             | Framing::Chunk => None,
         }
     }

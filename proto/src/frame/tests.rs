@@ -376,6 +376,8 @@ fn any_framing() -> impl Strategy<Value = Framing> {
         Just(Framing::Slip),
         Just(Framing::Hdlc),
         Just(Framing::ModbusRtu),
+        Just(Framing::Sml),
+        Just(Framing::VeDirect),
         Just(Framing::Chunk),
     ]
 }
@@ -393,6 +395,11 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
         1 => Just(PMS5003.to_vec()),
         1 => Just(MODBUS.to_vec()),
         1 => Just(b"\x01\x83\x02\xc0\xf1".to_vec()),
+        1 => proptest::sample::select(vec![
+            &b"\x1b\x1b\x1b\x1b"[..], b"\x1b\x1b\x1b\x1b\x01\x01\x01\x01", b"\x1a\x03",
+            b"\r\nV\t1", b"\r\nChecksum\t", b":7F\n",
+        ])
+        .prop_map(<[u8]>::to_vec),
     ];
     proptest::collection::vec(piece, 0..60).prop_map(|pieces| pieces.concat())
 }

@@ -25,6 +25,8 @@ pub(super) fn check(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
         | Frame::Slip(_)
         | Frame::Hdlc(_)
         | Frame::ModbusRtu(_)
+        | Frame::Sml(_)
+        | Frame::VeDirect(_)
         | Frame::Chunk(_) => {}
     }
 }

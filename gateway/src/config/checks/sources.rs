@@ -33,7 +33,22 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
             Some(Decode::Link(_)) => check_link_protocol(checks, &path, source),
-            Some(Decode::Senml(_) | Decode::Keyvalue(_) | Decode::Value(_)) | None => {}
+            Some(
+                Decode::Senml(_)
+                | Decode::Keyvalue(_)
+                | Decode::Value(_)
+                | Decode::Influx(_)
+                | Decode::Statsd(_)
+                | Decode::Nmea(_)
+                | Decode::Dsmr(_)
+                | Decode::Sml(_)
+                | Decode::MBus(_)
+                | Decode::VeDirect(_)
+                | Decode::Coiot(_)
+                | Decode::Gwmp(_)
+                | Decode::Rtl433(_),
+            )
+            | None => {}
         }
         let link = path.key("link");
         match &source.link {

@@ -66,6 +66,101 @@ pub(crate) enum Decode {
     /// decode = { type = "link" }
     /// ```
     Link(LinkDecode),
+    /// InfluxDB's line protocol, several lines a frame. A field is named by measurement, tags and its
+    /// key: `weather.us-midwest.temperature`.
+    ///
+    /// ```toml
+    /// # weather,host=pi,room=attic temperature=21.5 1465839830100400200
+    /// [sources.telegraf]
+    /// link = { type = "udp", bind = "0.0.0.0:8089" }
+    /// decode = { type = "influx", device = "host" }
+    /// ```
+    Influx(InfluxDecode),
+    /// StatsD, several metrics a frame, with DogStatsD's tags. Nothing is added up.
+    ///
+    /// ```toml
+    /// # door.opened:1|c
+    /// [sources.metrics]
+    /// device = "doors"
+    /// link = { type = "udp", bind = "0.0.0.0:8125" }
+    /// decode = { type = "statsd" }
+    /// ```
+    Statsd(NoKeys),
+    /// NMEA 0183: GPS, wind and weather instruments, several sentences a frame.
+    ///
+    /// ```toml
+    /// # $GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47
+    /// [sources.gps]
+    /// device = "boat"
+    /// link = { type = "serial", path = "/dev/ttyACM1", baud = 4800 }
+    /// decode = { type = "nmea" }
+    /// ```
+    Nmea(NoKeys),
+    /// A P1 telegram of a smart meter: DSMR 2.2 to 5, ESMR, e-MUCS.
+    ///
+    /// ```toml
+    /// # before DSMR 4: baud = 9600, data_bits = 7, parity = "even", and tail = 2
+    /// [sources.p1]
+    /// link = { type = "serial", path = "/dev/ttyUSB4", baud = 115200 }
+    /// frame = { type = "delimited", start = "2f", end = "21", tail = 6, max = "8KiB" }
+    /// decode = { type = "dsmr" }
+    /// ```
+    Dsmr(NoKeys),
+    /// An SML file of a German meter.
+    ///
+    /// ```toml
+    /// [sources.ehz]
+    /// link = { type = "serial", path = "/dev/ttyUSB5", baud = 9600 }
+    /// frame = { type = "sml" }
+    /// decode = { type = "sml" }
+    /// ```
+    Sml(NoKeys),
+    /// A long frame of wired M-Bus.
+    ///
+    /// ```toml
+    /// [sources.heat]
+    /// link = { type = "serial", path = "/dev/ttyUSB6", baud = 2400, parity = "even" }
+    /// frame = { type = "template", start = "68", length = { at = 1, bytes = 1, header = 4, adjust = 2 }, check = { type = "sum8", from = 4, to = -2, at = -2 }, end = "16" }
+    /// decode = { type = "m-bus" }
+    /// ```
+    MBus(NoKeys),
+    /// A block of VE.Direct: Victron's battery monitors, solar chargers and inverters.
+    ///
+    /// ```toml
+    /// [sources.battery]
+    /// device = "bmv"
+    /// link = { type = "serial", path = "/dev/ttyUSB7", baud = 19200 }
+    /// frame = { type = "ve-direct" }
+    /// decode = { type = "ve-direct" }
+    /// ```
+    VeDirect(NoKeys),
+    /// A status message of a Shelly device of the first generation.
+    ///
+    /// ```toml
+    /// # port 5683 for multicast, where no coap source has it; or what the device is told to send to
+    /// [sources.shelly]
+    /// link = { type = "udp", bind = "0.0.0.0:5690", groups = ["224.0.1.187"] }
+    /// decode = { type = "coiot" }
+    /// ```
+    Coiot(NoKeys),
+    /// A datagram of a LoRa gateway with Semtech's packet forwarder; it is acknowledged when its
+    /// readings are on disk.
+    ///
+    /// ```toml
+    /// [sources.lora]
+    /// link = { type = "udp", bind = "0.0.0.0:1700" }
+    /// decode = { type = "gwmp" }
+    /// ```
+    Gwmp(NoKeys),
+    /// A message of rtl_433: JSON, as it is or in syslog (RFC 5424).
+    ///
+    /// ```toml
+    /// # rtl_433 -F syslog:192.0.2.10:1433
+    /// [sources.radio]
+    /// link = { type = "udp", bind = "0.0.0.0:1433" }
+    /// decode = { type = "rtl433" }
+    /// ```
+    Rtl433(NoKeys),
 }
 
 /// A JSON object.
@@ -168,6 +263,24 @@ pub(crate) struct LinkDecode {
     pub(crate) keys_file: Option<NamedFile>,
 }
 
+/// InfluxDB's line protocol.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct InfluxDecode {
+    /// Tag whose value is the device's name. Without it the names of readings have all tags, and the
+    /// device is that of the source.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) device: Option<String>,
+    /// Unit of the time behind the fields.
+    #[serde(default = "nanoseconds")]
+    pub(crate) time_unit: TimeUnit,
+}
+
+/// A format that needs no description.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct NoKeys {}
+
 /// Unit of a time that is a number since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -181,6 +294,10 @@ pub(crate) enum TimeUnit {
     Us,
     /// Nanoseconds.
     Ns,
+}
+
+const fn nanoseconds() -> TimeUnit {
+    TimeUnit::Ns
 }
 
 const fn default_separator() -> char {

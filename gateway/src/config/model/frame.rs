@@ -88,6 +88,10 @@ pub(crate) enum Frame {
     /// Requests and responses that pass on a Modbus line, with address and CRC: to listen in on a
     /// bus that has a master already. Function codes 1 to 8, 15 to 17, 22, 23 and exceptions.
     ModbusRtu(ModbusRtuFrame),
+    /// SML in its transport, escape sequences and CRC; files come without it.
+    Sml(EncodedFrame),
+    /// Blocks of VE.Direct's text mode, whose sum is right. Messages of its HEX mode are left out.
+    VeDirect(EncodedFrame),
     /// What came without a pause: for programs that send no delimiter.
     ///
     /// ```toml

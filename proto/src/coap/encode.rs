@@ -1,9 +1,12 @@
 //! Building datagrams (RFC 7252 §3).
 //!
-//! That values fit their option and that an Empty message is empty follows from the types. A test
-//! holds what is built against what `coap-lite` builds.
+//! Requests are built by `coap-lite`, responses, of which a server sends many, with one allocation by
+//! ourselves; a test holds the one against the other. That values fit their option and that an Empty
+//! message is empty follows from the types.
 
 use alloc::vec::Vec;
+
+use coap_lite::{CoapOption, MessageType as PacketType, Packet};
 
 use super::{Code, MessageType, Options, Response, Token};
 
@@ -17,6 +20,35 @@ const EXTENDED_TOKEN: usize = 13;
 /// The message is larger than the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct TooLarge;
+
+/// A request without its message id.
+pub(super) fn request(
+    confirmable: bool,
+    code: Code,
+    token: Token,
+    options: &Options,
+    payload: &[u8],
+    limit: usize,
+) -> Result<Vec<u8>, TooLarge> {
+    if token.len() > Token::MAX_SHORT {
+        // `coap-lite` knows no extended tokens (RFC 8974).
+        let kind = if confirmable { MessageType::Confirmable } else { MessageType::NonConfirmable };
+        return message(kind, code, 0, token, options, payload, limit);
+    }
+    let mut packet = Packet::new();
+    packet.header.set_version(1);
+    packet.header.set_type(match confirmable {
+        true => PacketType::Confirmable,
+        false => PacketType::NonConfirmable,
+    });
+    packet.header.code = code.as_byte().into();
+    packet.set_token(token.to_vec());
+    for (number, value) in options.iter() {
+        packet.add_option(CoapOption::from(number.0), value.to_vec());
+    }
+    packet.payload = payload.to_vec();
+    packet.to_bytes_with_limit(limit.min(usize::from(u16::MAX))).map_err(|_| TooLarge)
+}
 
 /// A message that carries a request or response.
 pub(super) fn message(

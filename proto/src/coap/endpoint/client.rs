@@ -37,10 +37,10 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         }
         let token = self.requests.unused_token(peer, &mut self.rng);
         let limit = self.config.max_message;
-        let (kind, code) = (kind_of(request.confirmable), request.method.code());
-        let datagram =
-            encode::message(kind, code, 0, token, &request.options, &request.payload, limit)
-                .map_err(|_| RequestError::TooLarge { limit })?;
+        let Request { confirmable, ref options, ref payload, .. } = request;
+        let code = request.method.code();
+        let datagram = encode::request(confirmable, code, token, options, payload, limit)
+            .map_err(|_| RequestError::TooLarge { limit })?;
         let id = self.requests.insert(OwnRequest {
             peer,
             token,

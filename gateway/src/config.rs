@@ -53,8 +53,8 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
-    DatagramFrame, Decode, Endian, Frame, JsonDecode, KeyvalueDecode, LengthBytes,
+    Accept, Broker, Checksum, Clock, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
+    DatagramFrame, Decode, Endian, Frame, Gateway, JsonDecode, KeyvalueDecode, LengthBytes,
     LengthPrefixedFrame, Link, ListedNode, Parity, Payload, PollResource, Protocol, PubSub, Qos,
     Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
     TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,

@@ -4,6 +4,7 @@
 //! what the store still has for the de-duplication. "Last" is the order of the store, whatever
 //! time a reading carries.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -70,9 +71,10 @@ impl Latest {
     }
 
     /// Takes records in their order.
-    pub(super) fn store<'a>(&self, records: impl IntoIterator<Item = &'a Record>) {
+    pub(super) fn store(&self, records: impl IntoIterator<Item = impl Borrow<Record>>) {
         let mut kept = self.kept();
         for record in records {
+            let record = record.borrow();
             if let Some(reading) = record.reading() {
                 kept.insert(record.n, reading);
             }
@@ -201,7 +203,7 @@ mod tests {
         };
         let received = reading.time;
         let content = Content::Reading(reading);
-        Record { n, source: "s".into(), content, received, origin: None }
+        Record { n, source: "s".into(), content, received, origin: None, moment: None }
     }
 
     fn number(value: u64) -> Value {

@@ -5,6 +5,7 @@ mod broker;
 mod causes;
 mod cli;
 mod clock;
+mod clock_watch;
 mod config;
 mod control;
 mod decode;
@@ -18,6 +19,7 @@ mod status;
 mod store;
 mod supervisor;
 mod tally;
+mod time_base;
 
 use std::process::ExitCode;
 

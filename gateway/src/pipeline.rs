@@ -5,6 +5,7 @@
 //! so the configuration in force at the time of publishing decides, and a corrected topic applies
 //! to what still waits. [`Inlet`] and [`Intake`] are the way from the sources to the store.
 
+mod device_clock;
 mod encode;
 mod intake;
 mod pattern;
@@ -12,6 +13,7 @@ mod routes;
 mod topic;
 mod topic_filter;
 
+pub(crate) use device_clock::DeviceClock;
 pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;

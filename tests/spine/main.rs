@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
+mod clock;
 mod coap;
 mod coap_directory;
 mod coap_discovery;

@@ -109,6 +109,8 @@ impl Feed {
     }
 
     fn step(&self, record: &Record, now: Timestamp) -> Step {
+        let (record, now) = self.spool.times().settle(record, now);
+        let record = &*record;
         let mut step = Step { n: record.n, publishes: Vec::new(), expired: Vec::new() };
         if self.received.as_ref().is_some_and(|received| !received.contains(&record.received)) {
             return step;
@@ -128,7 +130,8 @@ impl Feed {
 
     /// The publish of a record with this index.
     pub(super) fn publish_of(&self, record: &Record, index: u8, now: Timestamp) -> Option<Publish> {
-        let publishes = self.routes.publishes(&self.recipient, record, now);
+        let (record, now) = self.spool.times().settle(record, now);
+        let publishes = self.routes.publishes(&self.recipient, &record, now);
         publishes.filter_map(Result::ok).nth(index.into())
     }
 }

@@ -65,6 +65,7 @@ fn table(status: &Value) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(out, "gateway {}, up {} s", text("/gateway"), text("/uptime_seconds"));
+    clock(&mut out, status);
     store(&mut out, status);
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
@@ -147,6 +148,21 @@ fn nodes(out: &mut String, status: &Value, source: &str) {
         let why = node.get("last_failure").and_then(Value::as_str).unwrap_or_default();
         let _ = writeln!(out, "         {name}: {heard}, {why}");
     }
+}
+
+/// The machine's clock, and devices whose own cannot be right.
+fn clock(out: &mut String, status: &Value) {
+    let count = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let since = status.pointer("/clock/since").and_then(Value::as_str);
+    let state = match (status.pointer("/clock/synchronised").and_then(Value::as_bool), since) {
+        (Some(true), Some(since)) => format!("synchronised since {since}"),
+        (Some(true), None) => "synchronised".to_owned(),
+        (Some(false) | None, _) => {
+            format!("not synchronised, {} readings wait for their time", count("/clock/waiting"))
+        }
+    };
+    let _ = writeln!(out, "clock    {state}, was set {} times", count("/clock/steps"));
+    counts(out, status, "/redated", "dated by arrival");
 }
 
 /// The store and its disk.

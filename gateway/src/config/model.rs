@@ -12,11 +12,12 @@ mod tls;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use proto::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
-use crate::pipeline::{Pattern, TopicTemplate};
+use crate::pipeline::{DeviceClock, Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
 pub(crate) use coap_poll::*;
@@ -93,6 +94,32 @@ pub(crate) struct Gateway {
     /// How long a stopping gateway tries to hand the rest to the brokers: 0s to 1h.
     #[serde(deserialize_with = "values::span::<_, 0, 3600>")]
     pub(crate) drain: Interval,
+    /// How it is found out whether the machine's clock is right. See docs/time.md.
+    pub(crate) clock: Clock,
+    /// File that is there once the machine's clock is right, and not after a start before: with it,
+    /// nothing else is asked. It is not looked at with `clock = "trusted"`.
+    #[serde(deserialize_with = "values::path_option")]
+    pub(crate) clock_flag: Option<PathBuf>,
+    /// First year of which a device's time can be, 1970 to 2200: what is earlier counts from the device's
+    /// start, and is dated by its arrival.
+    #[serde(deserialize_with = "values::whole::<_, _, 1970, 2200>")]
+    #[schemars(range(min = 1970, max = 2200))]
+    pub(crate) device_time_from: u16,
+    /// How far a device's time can be ahead of the machine's clock while that is right, 0s to 8760h: what is
+    /// later is dated by its arrival.
+    #[serde(deserialize_with = "values::span::<_, 0, 31_536_000>")]
+    pub(crate) device_time_ahead: Interval,
+}
+
+/// Whether the machine's clock is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clock {
+    /// What systemd-timesyncd or `timedatectl` says; where neither can, every clock that says 2026 or later.
+    #[default]
+    Auto,
+    /// Always, as on a machine whose battery keeps the time.
+    Trusted,
 }
 
 /// How readings are kept until the brokers have them. See docs/store.md.
@@ -200,9 +227,9 @@ pub(crate) struct Broker {
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, { u32::MAX }>")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub(crate) max_lag: Option<u64>,
-    /// How old a reading may get in the store before the broker has it, 10s to 8760h, by the
-    /// machine's clock: what is older is dropped for this broker and counted, acknowledged as it
-    /// is. Without it there is no such limit.
+    /// How old a reading may get in the store before the broker has it, 10s to 8760h: what is older is
+    /// dropped for this broker and counted, acknowledged as it is. A clock that is set late makes nothing
+    /// old. Without it there is no such limit.
     #[serde(default, deserialize_with = "values::span_option::<_, 10, 31_536_000>")]
     pub(crate) max_age: Option<Interval>,
     /// Most publishes a second, 1 to 1000000. Without it there is no such limit.
@@ -325,6 +352,21 @@ impl Config {
     }
 }
 
+impl Gateway {
+    /// Which times of devices can be right.
+    pub(crate) fn device_clock(&self) -> DeviceClock {
+        let year = i16::try_from(self.device_time_from).unwrap_or(i16::MAX);
+        // Every year that the key takes has a first day.
+        let seconds = jiff::civil::Date::new(year, 1, 1)
+            .and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC))
+            .map_or(0, |day| day.timestamp().as_second());
+        DeviceClock {
+            from: Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000)),
+            ahead: self.device_time_ahead.duration(),
+        }
+    }
+}
+
 impl Default for Gateway {
     fn default() -> Self {
         Self {
@@ -332,6 +374,10 @@ impl Default for Gateway {
             state_dir: PathBuf::from("gateway-state"),
             topic_prefix: Id::default(),
             drain: Interval::seconds(5),
+            clock: Clock::default(),
+            clock_flag: None,
+            device_time_from: 2020,
+            device_time_ahead: Interval::seconds(24 * 60 * 60),
         }
     }
 }

@@ -6,8 +6,6 @@ use proto::{Reading, TimeQuality, Timestamp, Value};
 const MAX_NAME: usize = 256;
 /// Most readings of one frame.
 pub(crate) const MAX_READINGS: usize = 1024;
-/// The gateway's own times have milliseconds.
-const MILLI: i64 = 1_000_000;
 
 /// What a decoder found; what it did not find is filled in by the source.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +16,8 @@ pub(crate) struct Draft {
     pub(crate) value: Value,
     /// By the device's clock.
     pub(crate) time: Option<Timestamp>,
+    /// Whether the device said only how long ago that was: then it is by the gateway's clock.
+    pub(crate) is_relative: bool,
     pub(crate) epoch: Option<u32>,
     pub(crate) sequence: Option<u64>,
 }
@@ -77,7 +77,16 @@ impl Draft {
     /// A draft with a name and a value.
     pub(crate) fn new(name: impl Into<String>, value: Value) -> Self {
         let name = name.into();
-        Self { device: None, name, unit: None, value, time: None, epoch: None, sequence: None }
+        Self {
+            device: None,
+            name,
+            unit: None,
+            value,
+            time: None,
+            is_relative: false,
+            epoch: None,
+            sequence: None,
+        }
     }
 
     /// The reading: `device` if it did not name itself, `now` if it had no clock.
@@ -90,8 +99,10 @@ impl Draft {
         check_name("device", &device)?;
         check_name("name", &self.name)?;
         let (time, time_quality) = match self.time {
+            Some(time) if self.is_relative => (time, TimeQuality::Gateway),
             Some(time) => (time, TimeQuality::Device),
-            None => (whole_millis(now), TimeQuality::Gateway),
+            // The gateway's own times have milliseconds.
+            None => (now.whole_millis(), TimeQuality::Gateway),
         };
         Ok(Reading {
             device,
@@ -127,10 +138,6 @@ fn check_name(what: &'static str, name: &str) -> Result<(), DecodeError> {
         return Err(DecodeError::Name { what, name });
     }
     Ok(())
-}
-
-fn whole_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_nanos(time.as_nanos() - time.as_nanos().rem_euclid(MILLI))
 }
 
 /// What identifies a frame, as text in it says.

@@ -13,6 +13,7 @@ use super::lane::{self, Lane, Limits, Standing, broker_of, standings};
 use super::log::Log;
 use super::skips::Skips;
 use super::space::Room;
+use super::times::Times;
 use super::wear::{Wear, WearReport, written};
 use super::{Chunk, Progress};
 
@@ -68,6 +69,7 @@ pub(super) struct Shared {
     stopping: AtomicBool,
     disk: Mutex<Disk>,
     wear: Mutex<Wear>,
+    pub(super) times: Times,
     commits: AtomicU64,
     committed_bytes: AtomicU64,
     full: AtomicU64,
@@ -180,6 +182,7 @@ impl Shared {
             stopping: false.into(),
             disk: Mutex::new(Disk::of(log)),
             wear: Mutex::default(),
+            times: Times::default(),
             commits: 0.into(),
             committed_bytes: 0.into(),
             full: 0.into(),

@@ -11,11 +11,13 @@ use tracing::warn;
 use super::cursor::Cursors;
 use super::job::{Acknowledge, Append, Job, Reply};
 use super::lane::Lane;
+use super::log::Log;
 use super::quarantine::Quarantine;
 use super::shared::{LaneState, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
+use super::times::{ClockStatus, Times};
 use super::worker::Worker;
-use super::{Batch, Chunk, DeadLetter, DeadPage, Policy, Progress, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, Policy, Progress, Record, StoreError};
 use crate::clock;
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
@@ -54,7 +56,9 @@ impl Spool {
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
         let (mut log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
         log.set_keep(policy.keep);
-        let shared = Arc::new(Shared::new(&log, known, lanes));
+        let mut shared = Shared::new(&log, known, lanes);
+        shared.times = Times::open(&directory, newest(&log).as_ref());
+        let shared = Arc::new(shared);
         for (broker, next) in shared.orphans() {
             warn!(
                 broker,
@@ -152,6 +156,23 @@ impl Spool {
     /// The lowest number that any lane of a broker has not acknowledged.
     pub(crate) fn oldest_pending(&self, broker: &str) -> Option<u64> {
         self.shared.oldest_pending(broker)
+    }
+
+    /// When its records happened.
+    pub(crate) fn times(&self) -> &Times {
+        &self.shared.times
+    }
+
+    /// Tells whether the machine's clock is synchronised; to be called before the first batch, and then
+    /// about once a second.
+    pub(crate) fn observe_clock(&self, is_synchronised: bool) {
+        let next = *self.shared.head.borrow();
+        self.shared.times.observe(clock::all(), is_synchronised, next);
+    }
+
+    /// Where the machine's clock stands.
+    pub(crate) fn clock(&self) -> ClockStatus {
+        self.shared.times.status(self.shared.released(), *self.shared.head.borrow())
     }
 
     /// Where the store stands.
@@ -274,4 +295,10 @@ fn request_save(jobs: &mpsc::Sender<Job>, shared: &Shared) {
         // A thread with jobs in front of it needs no other to look.
         let _ = jobs.try_send(Job::Wake);
     }
+}
+
+/// The newest record, where it can be read.
+fn newest(log: &impl Log) -> Option<Record> {
+    let n = log.next().checked_sub(1)?;
+    log.read(n, 1).ok()?.pop()?.records.pop()
 }

@@ -47,6 +47,7 @@ fn record_of(device: &str, value: Value) -> Record {
         }),
         received: now(),
         origin: None,
+        moment: None,
     }
 }
 

@@ -10,11 +10,13 @@ mod intake;
 mod pattern;
 mod routes;
 mod topic;
+mod transform;
 
 pub(crate) use encode::{export_line, rfc3339_text};
 pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
-    Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    NotSent, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
 };
 pub(crate) use topic::TopicTemplate;
+pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, known_units};

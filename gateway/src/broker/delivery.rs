@@ -34,7 +34,7 @@ use super::rate::Rate;
 use super::session::{Event, Rejection, Session, SessionError, SessionOptions, Ticket};
 use super::status::BrokerStatus;
 use crate::config::{Broker, Id, Protocol};
-use crate::pipeline::{Publish, Recipient, Routes, Share};
+use crate::pipeline::{LeftOut, NotSent, Publish, Recipient, Routes, Share};
 use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
 
 /// Bytes to send that are gathered before they are written.
@@ -411,10 +411,15 @@ impl Delivery {
 
     /// Prepares the publishes of a record.
     fn begin(&mut self, id: LaneId, step: Step) {
-        let Step { n, publishes, expired } = step;
-        for example in expired {
-            debug!(broker = %self.name, example, "too old to be published");
-            self.status.refused.count("expired", || example);
+        let Step { n, publishes, not_sent } = step;
+        for (NotSent { why, .. }, example) in not_sent {
+            match why {
+                LeftOut::Meant(reason) => self.status.left_out.count(reason, || example),
+                LeftOut::Failed(reason, why) => {
+                    debug!(broker = %self.name, example, why, "not published");
+                    self.status.refused.count(reason, || format!("{example}: {why}"));
+                }
+            }
         }
         let outcomes = publishes.len();
         let again = self.lane(id).is_some_and(|lane| lane.begin(n, outcomes));
@@ -423,8 +428,7 @@ impl Delivery {
         }
         let record = Ticket { lane: id.number(), part: 0, n };
         self.quarantine.handle_begin(record, outcomes);
-        let parts = publishes.into_iter().zip(0..);
-        self.work.extend(parts.map(|(publish, part)| Work {
+        self.work.extend(publishes.into_iter().map(|(part, publish)| Work {
             ticket: Ticket { part, ..record },
             publish,
             again,

@@ -11,6 +11,7 @@
 mod broker_url;
 mod broker_urls;
 mod byte_size;
+mod decimal;
 mod id;
 mod interval;
 mod json_path;
@@ -29,6 +30,7 @@ use serde::de::{self, Unexpected};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
+pub(crate) use decimal::Decimal;
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;

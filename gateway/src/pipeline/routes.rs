@@ -1,5 +1,6 @@
 //! Which readings go to which broker, and as what.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use rumqttc::mqttbytes::QoS;
 use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
+use super::transform::{LeftOut, Memory, Thin, Transform};
 use crate::config::{Config, Id, Payload, Qos};
 use crate::store::Record;
 
@@ -30,6 +32,8 @@ struct Route {
     from: Vec<Pattern>,
     device: Pattern,
     name: Pattern,
+    transform: Option<Box<Transform>>,
+    thin: Option<Box<Thin>>,
     topic: TopicTemplate,
     payload: Payload,
     qos: QoS,
@@ -104,11 +108,11 @@ pub(crate) struct UserProperties {
     pub(crate) sequence: Option<u64>,
 }
 
-/// A reading is older than its route allows.
+/// Why a route does not publish a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Expired {
-    /// The route.
+pub(crate) struct NotSent {
     pub(crate) route: Id,
+    pub(crate) why: LeftOut,
 }
 
 impl Routes {
@@ -120,6 +124,8 @@ impl Routes {
             from: route.from.clone(),
             device: route.device.clone(),
             name: route.name.clone(),
+            transform: Transform::new(route).map(Box::new),
+            thin: Thin::new(route).map(Box::new),
             topic: route.topic.clone(),
             payload: route.payload,
             qos: match route.qos {
@@ -169,18 +175,44 @@ impl Routes {
         is_any.then(|| fingerprint.finalize().into())
     }
 
-    /// What is published of a record at one broker, `now`.
+    /// What is published of a record at one broker, `now`; in the same order whatever the memory
+    /// is. Without one nothing is left out because of what was sent before.
     pub(crate) fn publishes<'a>(
         &'a self,
         recipient: &'a Recipient,
         record: &'a Record,
         now: Timestamp,
-    ) -> impl Iterator<Item = Result<Publish, Expired>> + 'a {
+        mut memory: Option<&'a mut Memory>,
+    ) -> impl Iterator<Item = Result<Publish, NotSent>> + 'a {
         self.routes
             .iter()
-            .filter(|route| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
-            .filter(|route| route.takes(&record.source, &record.reading))
-            .map(move |route| self.publish(route, recipient, record, now))
+            .enumerate()
+            .filter(|(_, route)| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
+            .filter(|(_, route)| route.takes(&record.source, &record.reading))
+            .map(move |(index, route)| {
+                let memory = memory.as_deref_mut().map(|memory| (memory, index));
+                self.transformed(route, recipient, record, now, memory)
+                    .map_err(|why| NotSent { route: route.id.clone(), why })
+            })
+    }
+
+    fn transformed(
+        &self,
+        route: &Route,
+        recipient: &Recipient,
+        record: &Record,
+        now: Timestamp,
+        memory: Option<(&mut Memory, usize)>,
+    ) -> Result<Publish, LeftOut> {
+        let transformed = match &route.transform {
+            None => Cow::Borrowed(record),
+            Some(transform) => transform.apply(record)?,
+        };
+        let left = route.time_left(transformed.reading.time, now)?;
+        if let (Some(thin), Some((memory, index))) = (&route.thin, memory) {
+            thin.take(memory, index, &transformed.reading)?;
+        }
+        Ok(self.publish(route, recipient, &transformed, left))
     }
 
     fn publish(
@@ -188,16 +220,9 @@ impl Routes {
         route: &Route,
         recipient: &Recipient,
         record: &Record,
-        now: Timestamp,
-    ) -> Result<Publish, Expired> {
+        left: Option<Duration>,
+    ) -> Publish {
         let reading = &record.reading;
-        let left = match route.expiry {
-            None => None,
-            Some(expiry) => match time_left(reading.time, expiry, now) {
-                None => return Err(Expired { route: route.id.clone() }),
-                left => left,
-            },
-        };
         let fields = TopicFields {
             gateway: &self.gateway,
             source: &record.source,
@@ -220,13 +245,13 @@ impl Routes {
                 user,
             })
         });
-        Ok(Publish {
+        Publish {
             topic: route.topic.render(&fields),
             payload: encode(route.payload, &self.gateway, record),
             qos: route.qos,
             retain: route.retain,
             properties,
-        })
+        }
     }
 
     /// How many readings each route has taken.
@@ -246,6 +271,13 @@ impl Route {
 
     fn goes_to(&self, broker: &str) -> bool {
         self.to.iter().any(|to| to.as_str() == broker)
+    }
+
+    /// How long a reading of this time is worth something yet, where that has an end.
+    fn time_left(&self, time: Timestamp, now: Timestamp) -> Result<Option<Duration>, LeftOut> {
+        let Some(expiry) = self.expiry else { return Ok(None) };
+        let failed = || LeftOut::Failed("expired", "too old to be published".to_owned());
+        time_left(time, expiry, now).ok_or_else(failed).map(Some)
     }
 
     fn takes(&self, source: &str, reading: &Reading) -> bool {

@@ -24,12 +24,13 @@ mod status;
 mod taps;
 mod track;
 mod transport;
+mod windows;
 mod wire;
 mod wire_log;
 
 pub(crate) use again::{Resent, What};
 pub(crate) use connection::BrokerTask;
-pub(crate) use delivery::live_key;
+pub(crate) use delivery::{live_key, windows_key};
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use transport::tls_files;

@@ -52,9 +52,9 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    Aggregate, Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode,
+    KeyvalueDecode, Link, Parity, Payload, Protocol, Qos, Route, SerialLink, Source, Statistic,
+    StopBits, TcpLink, TimeUnit, Tls, UdpLink, ValueDecode,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};

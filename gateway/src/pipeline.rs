@@ -19,4 +19,4 @@ pub(crate) use routes::{
     NotSent, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
 };
 pub(crate) use topic::TopicTemplate;
-pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, known_units};
+pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, Windows, known_units};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use proto::Timestamp;
 
+use super::windows::example;
 use crate::pipeline::{Memory, NotSent, Publish, Recipient, Routes};
 use crate::store::{Chunk, ReadAhead, Record, Spool, StoreError};
 
@@ -30,15 +31,22 @@ impl Step {
                 Ok(publish) => {
                     step.publishes.push((u8::try_from(part).unwrap_or(u8::MAX), publish));
                 }
-                Err(not_sent) => {
-                    let (device, name) = (&record.reading.device, &record.reading.name);
-                    let example = format!("{}: {device} {name}, n {}", not_sent.route, record.n);
-                    step.not_sent.push((not_sent, example));
-                }
+                Err(not_sent) => step.not_sent.push(example(not_sent, record)),
             }
         }
         step
     }
+}
+
+/// The chunk that record `n` is in, and its place there; those before are let go.
+fn next_of(chunks: &mut VecDeque<Arc<Chunk>>, n: u64) -> Option<(&Chunk, usize)> {
+    while chunks.front()?.end <= n {
+        chunks.pop_front();
+    }
+    let chunk = chunks.front()?;
+    // A chunk has all its records, or none.
+    let at = usize::try_from(n.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
+    Some((chunk, at))
 }
 
 /// Whether a record was received in a time, where that matters.
@@ -121,15 +129,7 @@ impl Feed {
 
     /// The next record's share, `now`; `None` if more has to be [read](Self::refill) before.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Step> {
-        let chunk = loop {
-            let chunk = self.chunks.front()?;
-            if chunk.end > self.next {
-                break chunk;
-            }
-            self.chunks.pop_front();
-        };
-        // A chunk has all its records, or none.
-        let at = usize::try_from(self.next.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
+        let (chunk, at) = next_of(&mut self.chunks, self.next)?;
         let step = match chunk.records.get(at) {
             Some(record) if is_wanted(&self.received, record) => {
                 let memory = self.memory.as_mut();
@@ -141,6 +141,25 @@ impl Feed {
         };
         self.next = step.n + 1;
         Some(step)
+    }
+
+    /// Whether the next record was read.
+    pub(super) fn has_next(&self) -> bool {
+        self.chunks.back().is_some_and(|chunk| chunk.end > self.next)
+    }
+
+    /// Hands over the next record, or nothing where it was damaged; `false` if more has to be
+    /// [read](Self::refill) before.
+    pub(super) fn next_record(&mut self, take: impl FnOnce(&Record)) -> bool {
+        let Some((chunk, at)) = next_of(&mut self.chunks, self.next) else { return false };
+        match chunk.records.get(at) {
+            Some(record) => {
+                take(record);
+                self.next = record.n + 1;
+            }
+            None => self.next = chunk.end,
+        }
+        true
     }
 
     /// The publish of a record with this number among its routes.

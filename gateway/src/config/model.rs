@@ -296,6 +296,16 @@ pub(crate) struct Route {
     /// first is sent, those that follow in this time are left out.
     #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
     pub(crate) min_interval: Option<Interval>,
+    /// One reading for all of a window of time, of each name of each device. Not with `live_first`, a
+    /// deadband or `min_interval`.
+    ///
+    /// ```toml
+    /// [routes.minutes]
+    /// name = "temp"
+    /// aggregate = { window = "1m", of = ["min", "mean", "max"] }
+    /// ```
+    #[serde(default)]
+    pub(crate) aggregate: Option<Aggregate>,
     /// Topic; `{gateway}`, `{source}`, `{device}` and `{name}` are filled in.
     #[serde(default)]
     pub(crate) topic: TopicTemplate,

@@ -11,7 +11,7 @@ use rumqttc::mqttbytes::QoS;
 use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
-use super::transform::{LeftOut, Memory, Thin, Transform};
+use super::transform::{LeftOut, Memory, NotANumber, Thin, Transform, Window, Windows};
 use crate::config::{Config, Id, Payload, Qos};
 use crate::store::Record;
 
@@ -19,11 +19,16 @@ use crate::store::Record;
 /// length (2) and the packet identifier (2), MQTT 5 §3.3.
 const PUBLISH_OVERHEAD: usize = 7;
 
+/// How long a commit may take before windows do not wait for it.
+const COMMIT: Duration = Duration::from_secs(1);
+
 /// All routes.
 #[derive(Debug)]
 pub(crate) struct Routes {
     gateway: String,
     routes: Vec<Route>,
+    /// How long after it was received a reading may still be on its way to the disk.
+    lateness: Duration,
 }
 
 #[derive(Debug)]
@@ -34,6 +39,7 @@ struct Route {
     name: Pattern,
     transform: Option<Box<Transform>>,
     thin: Option<Box<Thin>>,
+    window: Option<Box<Window>>,
     topic: TopicTemplate,
     payload: Payload,
     qos: QoS,
@@ -66,6 +72,8 @@ pub(crate) enum Share {
     LiveFirst,
     /// Those without.
     Ordered,
+    /// Those that publish windows; no other share has them.
+    Windows,
 }
 
 /// One message for a broker.
@@ -126,6 +134,7 @@ impl Routes {
             name: route.name.clone(),
             transform: Transform::new(route).map(Box::new),
             thin: Thin::new(route).map(Box::new),
+            window: route.aggregate.as_ref().map(|aggregate| Box::new(Window::new(aggregate))),
             topic: route.topic.clone(),
             payload: route.payload,
             qos: match route.qos {
@@ -143,6 +152,7 @@ impl Routes {
         Self {
             gateway: config.gateway.id.to_string(),
             routes: config.routes.iter().map(route).collect(),
+            lateness: config.store.commit_interval.duration() + COMMIT,
         }
     }
 
@@ -164,9 +174,18 @@ impl Routes {
 
     /// A fingerprint of the routes with `live_first` to a broker, if there are any.
     pub(crate) fn live_first(&self, broker: &str) -> Option<u64> {
+        self.fingerprint(broker, Share::LiveFirst)
+    }
+
+    /// A fingerprint of the routes with windows to a broker, if there are any.
+    pub(crate) fn windows(&self, broker: &str) -> Option<u64> {
+        self.fingerprint(broker, Share::Windows)
+    }
+
+    fn fingerprint(&self, broker: &str, share: Share) -> Option<u64> {
         let mut fingerprint = crc32fast::Hasher::new();
         let mut is_any = false;
-        for route in self.routes.iter().filter(|r| r.live_first && r.goes_to(broker)) {
+        for route in self.routes.iter().filter(|r| r.is_of(share) && r.goes_to(broker)) {
             is_any = true;
             fingerprint.update(route.id.as_str().as_bytes());
             // No identifier has it.
@@ -194,6 +213,71 @@ impl Routes {
                 self.transformed(route, recipient, record, now, memory)
                     .map_err(|why| NotSent { route: route.id.clone(), why })
             })
+    }
+
+    /// Takes a record into the windows of a broker's routes; tells what was left out.
+    pub(crate) fn fill(
+        &self,
+        recipient: &Recipient,
+        record: &Record,
+        windows: &mut Windows,
+    ) -> Vec<NotSent> {
+        let mut not_sent = Vec::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            let Some(window) = &route.window else { continue };
+            if !route.goes_to(&recipient.broker) || !route.takes(&record.source, &record.reading) {
+                continue;
+            }
+            let transformed = match &route.transform {
+                None => Ok(Cow::Borrowed(record)),
+                Some(transform) => transform.apply(record),
+            };
+            let taken = transformed.and_then(|record| {
+                let failed = |error: NotANumber| LeftOut::Failed("not_a_number", error.to_string());
+                windows.take(window, index, &record).map_err(failed)
+            });
+            if let Err(why) = taken {
+                not_sent.push(NotSent { route: route.id.clone(), why });
+            }
+        }
+        not_sent
+    }
+
+    /// The windows of the route at this place.
+    pub(crate) fn window(&self, route: usize) -> Option<&Window> {
+        self.routes.get(route)?.window.as_deref()
+    }
+
+    /// A fingerprint of all windows: what is known of one set says nothing about another one.
+    pub(crate) fn windows_version(&self) -> u64 {
+        let mut fingerprint = crc32fast::Hasher::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            if let Some(window) = &route.window {
+                fingerprint.update(
+                    format!("{index} {} {:?} {window:?}/", route.id, route.transform).as_bytes(),
+                );
+            }
+        }
+        fingerprint.finalize().into()
+    }
+
+    /// How long after it was received a reading may still be on its way to the disk.
+    pub(crate) fn lateness(&self) -> Duration {
+        self.lateness
+    }
+
+    /// What is published of a window that is over, `now`.
+    pub(crate) fn publish_window(
+        &self,
+        recipient: &Recipient,
+        route: usize,
+        record: &Record,
+        now: Timestamp,
+    ) -> Option<Result<Publish, NotSent>> {
+        let route = self.routes.get(route)?;
+        let left = route.time_left(record.reading.time, now);
+        let publish = left.map(|left| self.publish(route, recipient, record, left));
+        Some(publish.map_err(|why| NotSent { route: route.id.clone(), why }))
     }
 
     fn transformed(
@@ -262,10 +346,12 @@ impl Routes {
 
 impl Route {
     fn is_of(&self, share: Share) -> bool {
+        let has_windows = self.window.is_some();
         match share {
-            Share::All => true,
-            Share::LiveFirst => self.live_first,
-            Share::Ordered => !self.live_first,
+            Share::All => !has_windows,
+            Share::LiveFirst => self.live_first && !has_windows,
+            Share::Ordered => !self.live_first && !has_windows,
+            Share::Windows => has_windows,
         }
     }
 

@@ -12,6 +12,7 @@
 mod condition;
 mod thin;
 mod unit;
+mod window;
 
 use std::borrow::Cow;
 
@@ -21,6 +22,9 @@ pub(crate) use condition::Condition;
 pub(crate) use thin::Memory;
 pub(super) use thin::Thin;
 pub(crate) use unit::{Conversion, known_units};
+pub(super) use window::NotANumber;
+pub(crate) use window::Window;
+pub(crate) use window::Windows;
 
 use crate::config;
 use crate::store::Record;

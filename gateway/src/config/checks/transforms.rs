@@ -13,6 +13,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             check_convert(checks, &path.key("convert"), convert);
         }
         check_thin(checks, &path, route);
+        check_aggregate(checks, &path, route);
     }
 }
 
@@ -70,6 +71,41 @@ fn check_unit(checks: &mut Checks<'_>, at: &KeyPath, unit: &str) -> bool {
         None => problem.help("with `scale` and `offset`, any unit can be made any other"),
     });
     false
+}
+
+fn check_aggregate(checks: &mut Checks<'_>, path: &KeyPath, route: &Route) {
+    let Some(aggregate) = &route.aggregate else { return };
+    let at = path.key("aggregate");
+    let of = at.key("of");
+    let twice = aggregate
+        .of
+        .iter()
+        .enumerate()
+        .find(|(i, s)| aggregate.of.iter().take(*i).any(|b| b == *s));
+    if aggregate.of.is_empty() && checks.sound([&of]) {
+        let problem = checks
+            .at(&of, "an aggregate of nothing")
+            .expected("expected at least one of min, mean, max, last, count and sum");
+        checks.findings.add(problem);
+    } else if let Some((index, statistic)) = twice {
+        let problem = checks
+            .at(&of.index(index), format!("`{}` is there twice", statistic.name()))
+            .expected("expected each statistic once");
+        checks.findings.add(problem);
+    }
+    let others = [
+        ("live_first", route.live_first),
+        ("deadband", route.deadband.is_some()),
+        ("deadband_percent", route.deadband_percent.is_some()),
+        ("min_interval", route.min_interval.is_some()),
+    ];
+    for (key, _) in others.into_iter().filter(|(_, is_there)| *is_there) {
+        let problem = checks
+            .at_key(&path.key(key), format!("`{key}` beside `aggregate`"))
+            .expected("expected one of the two")
+            .help("a window already publishes once for all of its readings, when it is over");
+        checks.findings.add(problem);
+    }
 }
 
 fn check_thin(checks: &mut Checks<'_>, path: &KeyPath, route: &Route) {

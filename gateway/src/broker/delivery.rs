@@ -20,6 +20,8 @@
 //! A publish that is refused, too large, or that [ends connections](super::quarantine) again and
 //! again becomes a dead letter: only when that is on disk does its record count as settled.
 
+mod changes;
+
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -39,6 +41,8 @@ use super::windows::{Due, WindowLane};
 use crate::config::{Broker, Id, Protocol};
 use crate::pipeline::{LeftOut, NotSent, Publish, Recipient, Routes, Share};
 use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
+
+pub(super) use changes::Changes;
 
 /// Bytes to send that are gathered before they are written.
 const WRITE_AHEAD: usize = 64 * 1024;
@@ -78,12 +82,6 @@ pub(super) struct Delivery {
     status: Arc<BrokerStatus>,
 }
 
-/// Tells when there may be more to publish.
-pub(super) struct Changes {
-    head: watch::Receiver<u64>,
-    cursors: (BrokerCursor, Option<BrokerCursor>, Option<BrokerCursor>),
-}
-
 /// A lane, and the cursor that it moves.
 struct CursorLane {
     cursor: BrokerCursor,
@@ -118,23 +116,6 @@ pub(crate) fn live_key(broker: &str) -> String {
 /// The key of the cursor for a broker's routes that aggregate.
 pub(crate) fn windows_key(broker: &str) -> String {
     format!("{broker}/windows")
-}
-
-impl Changes {
-    /// Waits until something is stored, or more of what is acknowledged is saved.
-    pub(super) async fn next(&mut self) -> Result<(), StoreError> {
-        let (ordered, live, windows) = &mut self.cursors;
-        let saved = async |cursor: &mut Option<BrokerCursor>| match cursor {
-            Some(cursor) => cursor.saved_changed().await,
-            None => std::future::pending().await,
-        };
-        tokio::select! {
-            changed = self.head.changed() => changed.map_err(|_| StoreError::Ended),
-            () = ordered.saved_changed() => Ok(()),
-            () = saved(live) => Ok(()),
-            () = saved(windows) => Ok(()),
-        }
-    }
 }
 
 impl Delivery {

@@ -13,7 +13,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerTask, SubscriberTask, live_key};
+use crate::broker::{BrokerTask, SubscriberTask, live_key, windows_key};
 use crate::clock_watch::ClockWatch;
 use crate::config::{Broker, Config, Id, Interval, Link, PubSub};
 use crate::control;
@@ -238,14 +238,13 @@ fn unexpected<T>(end: Ended<T>) -> String {
 fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
     let limits =
         Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) };
-    let ordered = Lane::only(id.as_str(), limits);
-    match routes.live_first(id.as_str()) {
-        None => vec![ordered],
-        Some(routes) => {
-            let live = Lane { key: live_key(id.as_str()), routes, ..ordered.clone() };
-            vec![Lane { routes, ..ordered }, live]
-        }
-    }
+    let (live, windows) = (routes.live_first(id.as_str()), routes.windows(id.as_str()));
+    // Each lane depends on what the others leave to it.
+    let shared = live.unwrap_or(0) | windows.unwrap_or(0) << 32;
+    let ordered = Lane { routes: shared, ..Lane::only(id.as_str(), limits) };
+    let live = live.map(|_| Lane { key: live_key(id.as_str()), ..ordered.clone() });
+    let windows = windows.map(|_| Lane { key: windows_key(id.as_str()), ..ordered.clone() });
+    [Some(ordered), live, windows].into_iter().flatten().collect()
 }
 
 fn seed() -> Result<u64, AppError> {

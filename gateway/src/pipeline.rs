@@ -12,13 +12,15 @@ mod pattern;
 mod routes;
 mod topic;
 mod topic_filter;
+mod transform;
 
 pub(crate) use device_clock::DeviceClock;
 pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
-    Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    NotSent, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
 };
 pub(crate) use topic::{MAX_TOPIC, TopicTemplate, is_mqtt_text};
 pub(crate) use topic_filter::TopicFilter;
+pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, Windows, known_units};

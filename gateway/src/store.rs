@@ -99,7 +99,7 @@ mod worker;
 
 pub(crate) use archive::Archive;
 pub(crate) use chunk::{Batch, Chunk, Damage};
-pub(crate) use cursor::Dropped;
+pub(crate) use cursor::{Dropped, Mark};
 pub(crate) use dead::{DeadCounts, Page as DeadPage};
 pub(crate) use job::{Acknowledge, NotStored};
 pub(crate) use lane::{Lane, Limits, Standing};

@@ -112,6 +112,7 @@ fn table(status: &Value) -> String {
         );
         dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");
+        counts(&mut out, status, &format!("/brokers/{name}/left_out"), "left out");
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
         subscriber(&mut out, status, name);
     }

@@ -8,6 +8,7 @@ mod decode;
 mod frame;
 mod source;
 mod tls;
+mod transform;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -16,8 +17,8 @@ use proto::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
-use crate::pipeline::{DeviceClock, Pattern, TopicTemplate};
+use super::values::{self, BrokerUrls, ByteSize, Decimal, Id, Interval, Secret};
+use crate::pipeline::{Condition, DeviceClock, Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
 pub(crate) use coap_poll::*;
@@ -25,6 +26,7 @@ pub(crate) use decode::*;
 pub(crate) use frame::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
+pub(crate) use transform::*;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -275,6 +277,66 @@ pub(crate) struct Route {
     /// Readings, by name.
     #[serde(default)]
     pub(crate) name: Pattern,
+    /// Which of these readings: an expression of CEL over `device`, `name`, `value`, `unit`, `time`,
+    /// `source` and `n` as they are stored. One that fails, because a value is of another type, does
+    /// not match and is counted. See docs/routes.md.
+    ///
+    /// ```toml
+    /// [routes.hot]
+    /// when = 'name == "temp" && unit == "Cel" && value > 30'
+    /// ```
+    #[serde(default)]
+    pub(crate) when: Option<Condition>,
+    /// Another unit or scale for the value, exact in decimals.
+    ///
+    /// ```toml
+    /// [routes.american]
+    /// name = "temp"
+    /// convert = { unit = "degF" }
+    ///
+    /// [routes.raw]
+    /// name = "adc"
+    /// convert = { scale = 0.1, offset = -40, unit = "Cel" }
+    /// ```
+    #[serde(default)]
+    pub(crate) convert: Option<Convert>,
+    /// Another name, in which `{name}` stands for the one that the reading has. It is what `topic` and
+    /// `payload` show.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) rename: Option<String>,
+    /// Leaves out what is not further than this from the value that was sent last, of each name of each
+    /// device; a value that is no number only where it is the same.
+    ///
+    /// ```toml
+    /// [routes.changes]
+    /// deadband = 0.2
+    /// max_silence = "10m"
+    /// min_interval = "10s"
+    /// ```
+    #[serde(default)]
+    pub(crate) deadband: Option<Decimal>,
+    /// The same in percent of the value that was sent last. With both, a change has to be beyond each.
+    #[serde(default)]
+    pub(crate) deadband_percent: Option<Decimal>,
+    /// How long nothing may be sent because of a deadband, by the readings' time, 1s to a year: then the
+    /// next reading is sent whatever its value is.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) max_silence: Option<Interval>,
+    /// Shortest time between two readings, by their time, of each name of each device, 1s to a year: the
+    /// first is sent, those that follow in this time are left out.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) min_interval: Option<Interval>,
+    /// One reading for all of a window of time, of each name of each device. Not with `live_first`, a
+    /// deadband or `min_interval`.
+    ///
+    /// ```toml
+    /// [routes.minutes]
+    /// name = "temp"
+    /// aggregate = { window = "1m", of = ["min", "mean", "max"] }
+    /// ```
+    #[serde(default)]
+    pub(crate) aggregate: Option<Aggregate>,
     /// Topic; `{gateway}`, `{source}`, `{device}` and `{name}` are filled in.
     #[serde(default)]
     pub(crate) topic: TopicTemplate,

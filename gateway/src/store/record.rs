@@ -73,6 +73,18 @@ impl Record {
             Content::Message(_) => None,
         }
     }
+
+    /// The record, about another reading.
+    pub(crate) fn with(&self, reading: Reading) -> Self {
+        Self {
+            n: self.n,
+            source: Arc::clone(&self.source),
+            content: Content::Reading(reading),
+            received: self.received,
+            origin: self.origin.clone(),
+            moment: self.moment,
+        }
+    }
 }
 
 /// What identifies a message.

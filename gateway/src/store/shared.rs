@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proto::Instant;
 use tokio::sync::watch;
 
-use super::cursor::{self, Cursor, Cursors, DropReason, Dropped};
+use super::cursor::{self, Cursor, Cursors, DropReason, Dropped, Mark};
 use super::dead::DeadCounts;
 use super::lane::{self, Lane, Limits, Standing, broker_of, standings};
 use super::log::Log;
@@ -149,6 +149,14 @@ impl LaneState {
     pub(super) fn release(&self, by: impl FnOnce(&mut Progress) -> u64) {
         let mut position = self.position();
         position.released += by(&mut position.cursor.progress);
+    }
+
+    /// Changes the progress and the mark together, by so many publishes.
+    pub(super) fn release_windows(&self, n: u64, mark: Mark, publishes: u64) {
+        let mut position = self.position();
+        position.cursor.progress.release_open(n);
+        position.cursor.mark = Some(mark);
+        position.released += publishes;
     }
 
     /// Drops what is pending below `floor`; how many records that were.

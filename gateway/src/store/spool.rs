@@ -17,7 +17,7 @@ use super::shared::{LaneState, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
 use super::times::{ClockStatus, Times};
 use super::worker::Worker;
-use super::{Batch, Chunk, DeadLetter, DeadPage, Policy, Progress, Record, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, Mark, Policy, Progress, Record, StoreError};
 use crate::clock;
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
@@ -266,6 +266,20 @@ impl BrokerCursor {
     /// Releases the records of the open end below `n`.
     pub(crate) fn release_open(&self, n: u64) {
         self.change(|progress| progress.release_open(n));
+    }
+
+    /// What is done of a lane of windows beyond its progress.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.lane().and_then(|lane| lane.position().cursor.mark)
+    }
+
+    /// Releases the records of a lane of windows below `n`, and what is done beyond that, as so many
+    /// publishes, which the counts of this lane are in.
+    pub(crate) fn release_windows(&self, n: u64, mark: Mark, publishes: u64) {
+        if let Some(lane) = self.lane() {
+            lane.release_windows(n, mark, publishes);
+        }
+        self.change(|_| 0);
     }
 
     /// Releases the records below `n` in the gap that reaches up to `n` or holds it.

@@ -28,13 +28,13 @@ mod vedirect;
 
 pub(crate) use content::{decode_readings, decode_resource, decode_value};
 pub(crate) use draft::{DecodeError, Draft, MAX_READINGS, complete};
+pub(crate) use influx::InfluxDecoder;
 
 use json::JsonDecoder;
 use proto::Timestamp;
 use senml::decode_pack;
 
 use self::formats::Format;
-use self::influx::InfluxDecoder;
 use crate::config::{Decode, TimeUnit};
 
 /// A decoder as configured.

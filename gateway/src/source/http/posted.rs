@@ -7,7 +7,9 @@ use proto::{Reading, Timestamp};
 
 use super::media::Media;
 use super::refusal::Refusal;
-use crate::decode::{DecodeError, Draft, MAX_READINGS, decode_readings, decode_value};
+use crate::decode::{
+    DecodeError, Decoder, Draft, InfluxDecoder, MAX_READINGS, decode_readings, decode_value,
+};
 use crate::source::Context;
 
 /// Most readings of one request.
@@ -16,6 +18,9 @@ const MAX_POSTED: usize = 10 * MAX_READINGS;
 const PACKS: &str = "application/json, application/senml+json or application/senml+cbor";
 /// What [`Posted::value`] reads.
 const VALUES: &str = "text/plain, application/json or application/octet-stream";
+
+/// The tag that names the device in lines of InfluxDB, where the source does not say it: Telegraf's.
+const HOST: &str = "host";
 
 /// A body that arrived.
 pub(super) struct Posted<'a> {
@@ -60,6 +65,20 @@ impl Posted<'_> {
         self.finish(value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]))
     }
 
+    /// Lines of InfluxDB, of whatever type they are said to be; `precision` is the unit of their times,
+    /// nanoseconds where it is not told.
+    pub(super) fn lines(&self, precision: Option<&str>) -> Result<Vec<Vec<Reading>>, Refusal> {
+        let decoder = match &self.context.decoder {
+            Some(Decoder::Influx(decoder)) => decoder.clone(),
+            _ => InfluxDecoder::preferring(HOST),
+        };
+        let decoder = match precision {
+            None => decoder,
+            Some(precision) => decoder.with_unit(nanos(precision).ok_or_else(Refusal::precision)?),
+        };
+        self.finish(decoder.decode(self.bytes))
+    }
+
     fn readings(&self, format: Option<u16>) -> Result<Result<Vec<Draft>, DecodeError>, Refusal> {
         let readings = decode_readings(format, self.bytes, self.now);
         readings.ok_or_else(|| Refusal::media_type(PACKS))
@@ -88,4 +107,17 @@ impl Posted<'_> {
         let settle = |part| context.settle(part, now, peer, name, bytes);
         parts.into_iter().map(settle).collect::<Result<_, _>>().map_err(|e| Refusal::decode(&e))
     }
+}
+
+/// Nanoseconds of a unit as InfluxDB 1 and 2 name it.
+fn nanos(precision: &str) -> Option<i64> {
+    Some(match precision {
+        "n" | "ns" => 1,
+        "u" | "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
 }

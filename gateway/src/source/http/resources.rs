@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use proto::Reading;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -78,13 +78,17 @@ impl Resources {
         }
         let path = request.uri().path();
         let target = Target::of(path).ok_or_else(|| {
-            Refusal::not_found("there is /, /r, /r/{device}, /r/{device}/{name} and /events")
+            Refusal::not_found(
+                "there is /, /r, /r/{device}, /r/{device}/{name}, /events, and for clients of \
+                 InfluxDB /write, /api/v2/write and /ping",
+            )
         })?;
         let accept = request.headers().get(header::ACCEPT);
         let accept = accept.map(|accept| accept.to_str().unwrap_or_default());
         match (request.method(), &target) {
             (&Method::OPTIONS, _) => Ok(options(target.methods())),
             (&Method::GET | &Method::HEAD, Target::Page(name)) => Ok(page::part(name)),
+            (&Method::GET | &Method::HEAD, Target::Ping) => Ok(pong()),
             (&Method::GET | &Method::HEAD, Target::Events) => {
                 self.access.check_token(request.headers())?;
                 self.watchers.watch(Arc::clone(&self.latest), self.stop.clone())
@@ -99,7 +103,8 @@ impl Resources {
             (
                 &Method::POST | &Method::PUT,
                 Target::Readings | Target::Device(_) | Target::Value { .. },
-            ) => self.post(peer, request, &target).await,
+            )
+            | (&Method::POST, Target::Write) => self.post(peer, request, &target).await,
             _ => Err(Refusal::not_allowed(target.methods())),
         }
     }
@@ -127,15 +132,16 @@ impl Resources {
             bytes: &body.bytes,
         };
         let parts = match target {
+            Target::Write => posted.lines(precision(&head.uri))?,
             Target::Value { device, name } => posted.value(device, name)?,
             Target::Device(device) => posted.pack(Some(device))?,
-            Target::Readings | Target::Page(_) | Target::Events | Target::Server => {
+            Target::Readings | Target::Page(_) | Target::Events | Target::Ping | Target::Server => {
                 posted.pack(None)?
             }
         };
         let count: usize = parts.iter().map(Vec::len).sum();
         self.store(parts).await?;
-        Ok(accepted(count))
+        Ok(if *target == Target::Write { empty() } else { accepted(count) })
     }
 
     /// Waits until everything is on disk.
@@ -181,11 +187,31 @@ fn accepted(readings: usize) -> Answer {
     answer
 }
 
+/// The answer that says nothing but that it is done.
+fn empty() -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// The answer to a client of InfluxDB that asks who is there; some end without a version.
+fn pong() -> Answer {
+    const VERSION: &str = concat!("gateway ", env!("CARGO_PKG_VERSION"));
+    let mut answer = empty();
+    let version = HeaderName::from_static("x-influxdb-version");
+    answer.headers_mut().insert(version, HeaderValue::from_static(VERSION));
+    answer
+}
+
+/// The parameter `precision` of a query.
+fn precision(uri: &Uri) -> Option<&str> {
+    uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("precision="))
+}
+
 /// What a path has (RFC 9110 §9.3.7). Pages of other servers are allowed nothing, so that nothing is
 /// said of them.
 fn options(methods: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let mut answer = empty();
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }

@@ -18,6 +18,10 @@ pub(super) enum Target {
         /// What was measured.
         name: String,
     },
+    /// `/write` and `/api/v2/write`, as of InfluxDB 1 and 2
+    Write,
+    /// `/ping`, by which clients of InfluxDB ask whether it is there
+    Ping,
     /// `*`: the server itself (RFC 9110 §9.3.7).
     Server,
 }
@@ -25,12 +29,17 @@ pub(super) enum Target {
 impl Target {
     /// What a path names, if anything.
     pub(super) fn of(path: &str) -> Option<Self> {
+        if path == "/api/v2/write" {
+            return Some(Self::Write);
+        }
         let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let path = [segments.next(), segments.next(), segments.next(), segments.next()];
         Some(match path {
             [Some(""), None, None, None] => Self::Page("page.html"),
             [Some("page.css"), None, None, None] => Self::Page("page.css"),
             [Some("page.js"), None, None, None] => Self::Page("page.js"),
+            [Some("write"), None, None, None] => Self::Write,
+            [Some("ping"), None, None, None] => Self::Ping,
             [Some("events"), None, None, None] => Self::Events,
             [Some("r"), None, None, None] => Self::Readings,
             [Some("r"), Some(device), None, None] => Self::Device(decoded(device)?),
@@ -45,7 +54,8 @@ impl Target {
     /// The methods that it has.
     pub(super) const fn methods(&self) -> &'static str {
         match self {
-            Self::Page(_) | Self::Events => "GET, HEAD, OPTIONS",
+            Self::Page(_) | Self::Events | Self::Ping => "GET, HEAD, OPTIONS",
+            Self::Write => "OPTIONS, POST",
             Self::Readings | Self::Device(_) | Self::Value { .. } => {
                 "GET, HEAD, OPTIONS, POST, PUT"
             }
@@ -91,6 +101,10 @@ mod tests {
             ("/r/th-1/temp", value("th-1", "temp")),
             ("/r/hall%201%2Fa/%c3%bc", value("hall 1/a", "ü")),
             ("*", Some(Target::Server)),
+            ("/write", Some(Target::Write)),
+            ("/api/v2/write", Some(Target::Write)),
+            ("/ping", Some(Target::Ping)),
+            ("/api/v2/writes", None),
             ("/r/th-1/temp/x", None),
             ("/r/%", None),
             ("/r/%2", None),

@@ -52,10 +52,11 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, Checksum, CoapLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
-    Frame, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, Parity, Payload,
-    Protocol, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
-    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, Checksum, CoapLink, Config, Counts,
+    CsvDecode, DataBits, DatagramFrame, Decode, Endian, Frame, JsonDecode, KeyvalueDecode,
+    LengthBytes, LengthPrefixedFrame, Link, Parity, Payload, Poll, Protocol, Qos, Route, Rs485,
+    SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit,
+    Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};

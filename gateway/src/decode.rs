@@ -1,5 +1,6 @@
 //! How a frame becomes readings: pure, one format a file.
 
+mod binary;
 mod csv;
 mod draft;
 mod json;
@@ -30,6 +31,8 @@ pub(crate) enum Decoder {
     Csv(csv::CsvDecoder),
     /// One value.
     Value(value::ValueDecoder),
+    /// Fields by their place.
+    Binary(binary::BinaryDecoder),
 }
 
 impl Decoder {
@@ -41,6 +44,7 @@ impl Decoder {
             Decode::Keyvalue(config) => Self::Keyvalue(keyvalue::KeyvalueDecoder::new(config)),
             Decode::Csv(config) => Self::Csv(csv::CsvDecoder::new(config)),
             Decode::Value(config) => Self::Value(value::ValueDecoder::new(config)),
+            Decode::Binary(config) => Self::Binary(binary::BinaryDecoder::new(config)),
         }
     }
 
@@ -52,6 +56,7 @@ impl Decoder {
             Self::Keyvalue(decoder) => decoder.decode(frame),
             Self::Csv(decoder) => decoder.decode(frame),
             Self::Value(decoder) => decoder.decode(frame),
+            Self::Binary(decoder) => decoder.decode(frame),
         }
     }
 }

@@ -51,12 +51,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    for (inner, key) in &variant.keys {
-                        if let Shape::Table(table) = &key.shape {
-                            heading(text, 5, &format!("`{name}.{inner}` in `{tag}`"), &key.doc);
-                            keys(text, table);
-                        }
-                    }
+                    inner_tables(text, name, tag, variant);
                 }
             }
             Shape::Table(inner) => {
@@ -64,6 +59,29 @@ fn parts(text: &mut String, table: &Table) {
                 keys(text, inner);
             }
             Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+        }
+    }
+}
+
+/// The tables in a variant, and those in its arrays.
+fn inner_tables(text: &mut String, path: &str, tag: &str, table: &Table) {
+    for (name, key) in &table.keys {
+        let path = format!("{path}.{name}");
+        let (title, inner) = match &key.shape {
+            Shape::Table(inner) => (format!("`{path}` in `{tag}`"), inner),
+            Shape::List(List { element, .. }) => {
+                let Shape::Table(inner) = &**element else { continue };
+                (format!("Each of `{path}` in `{tag}`"), inner)
+            }
+            Shape::Named(_) | Shape::Tagged(_) | Shape::Leaf(_) => continue,
+        };
+        heading(text, 5, &title, &inner.doc);
+        keys(text, inner);
+        for (name, key) in &inner.keys {
+            if let Shape::Table(table) = &key.shape {
+                heading(text, 5, &format!("`{path}.{name}` in `{tag}`"), &key.doc);
+                keys(text, table);
+            }
         }
     }
 }

@@ -11,6 +11,8 @@
 mod broker_url;
 mod broker_urls;
 mod byte_size;
+mod code;
+mod decimal;
 mod hex_bytes;
 mod host_port;
 mod id;
@@ -32,6 +34,8 @@ use serde::de::{self, Unexpected};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
+pub(crate) use code::Code;
+pub(crate) use decimal::Decimal;
 pub(crate) use hex_bytes::HexBytes;
 pub(crate) use host_port::HostPort;
 pub(crate) use id::Id;

@@ -15,6 +15,7 @@ pub(crate) use encode::{export_line, rfc3339_text};
 pub(crate) use intake::{Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
-    Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    Expired, Explained, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    Verdict,
 };
 pub(crate) use topic::TopicTemplate;

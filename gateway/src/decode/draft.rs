@@ -104,7 +104,7 @@ impl Draft {
 }
 
 /// The readings of a frame that arrived `now` from `device`, if it does not name itself.
-pub(crate) fn complete(
+pub(super) fn complete(
     drafts: Vec<Draft>,
     device: impl Fn() -> String,
     now: Timestamp,

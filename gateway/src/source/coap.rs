@@ -40,6 +40,7 @@ use self::groups::Groups;
 use self::latest::Latest;
 use self::rates::Rates;
 use self::registered::{Registered, expire};
+pub(crate) use self::resources::posted_readings;
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use proto::frame::{FrameError, Framer, Pause};
+use proto::frame::{Framer, Pause};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::interval;
@@ -104,17 +104,13 @@ impl UdpSource {
 
     /// While the pipeline is full the kernel's buffer takes the burst; what it drops is counted.
     async fn handle_datagram(&self, datagram: &[u8], peer: IpAddr, framer: &mut Framer) {
-        let max = self.context.cutting.max();
-        if !self.context.cutting.takes_whole() {
-            framer.handle_bytes(datagram);
-            framer.handle_pause(Pause::Datagram);
-            while let Some(frame) = framer.poll_frame() {
-                self.context.take(frame, peer).await;
-            }
-        } else if datagram.len() > max {
-            self.context.unframed(FrameError::Oversize { max }, peer);
-        } else {
-            self.context.take(Ok(datagram), peer).await;
+        if let Some(frame) = self.context.cutting.whole(datagram) {
+            return self.context.take(frame, peer).await;
+        }
+        framer.handle_bytes(datagram);
+        framer.handle_pause(Pause::Datagram);
+        while let Some(frame) = framer.poll_frame() {
+            self.context.take(frame, peer).await;
         }
     }
 

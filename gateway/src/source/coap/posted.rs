@@ -4,10 +4,8 @@ use std::sync::LazyLock;
 
 use proto::coap::content_format::{JSON, OCTET_STREAM, SENML_CBOR, SENML_JSON, TEXT_PLAIN};
 use proto::coap::{Code, Request, Response};
-use proto::{Reading, Timestamp, Value};
+use proto::{Timestamp, Value};
 
-use super::resources::{Resources, Sender};
-use crate::clock;
 use crate::decode::{DecodeError, Draft, JsonDecoder, decode_pack, parse_value};
 
 /// For JSON that nothing was configured for.
@@ -16,14 +14,12 @@ static PLAIN_JSON: LazyLock<JsonDecoder> = LazyLock::new(JsonDecoder::plain);
 /// `/r`: several readings, by content format, or by the first byte where the node does not say it
 /// (RFC 7252 §5.5.1).
 pub(super) fn pack(
-    resources: &Resources,
-    sender: Sender,
     request: &Request,
-) -> Result<Vec<Reading>, Response> {
-    let now = clock::wall();
+    now: Timestamp,
+) -> Result<Result<Vec<Draft>, DecodeError>, Response> {
     let payload = &request.payload;
     let first = payload.iter().find(|byte| !byte.is_ascii_whitespace());
-    let drafts = match request.options.content_format() {
+    Ok(match request.options.content_format() {
         Some(SENML_JSON | SENML_CBOR) => decode_pack(payload, now),
         Some(JSON) => PLAIN_JSON.decode(payload),
         None if first == Some(&b'{') => PLAIN_JSON.decode(payload),
@@ -32,18 +28,15 @@ pub(super) fn pack(
             let formats = "send application/senml+json (110), senml+cbor (112) or json (50)";
             return Err(Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats));
         }
-    };
-    finish(resources, sender, request, now, drafts)
+    })
 }
 
 /// `/r/{device}/{name}`: one value.
 pub(super) fn value(
-    resources: &Resources,
-    sender: Sender,
     request: &Request,
     device: &str,
     name: &str,
-) -> Result<Vec<Reading>, Response> {
+) -> Result<Result<Vec<Draft>, DecodeError>, Response> {
     let payload = &request.payload;
     let value = match request.options.content_format() {
         Some(OCTET_STREAM) => Ok(Value::Bytes(payload.clone())),
@@ -58,8 +51,7 @@ pub(super) fn value(
         }
     };
     let device = Some(device.to_owned());
-    let drafts = value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]);
-    finish(resources, sender, request, clock::wall(), drafts)
+    Ok(value.map(|value| vec![Draft { device, ..Draft::new(name, value) }]))
 }
 
 fn text(payload: &[u8]) -> Result<&str, DecodeError> {
@@ -67,15 +59,7 @@ fn text(payload: &[u8]) -> Result<&str, DecodeError> {
     if text.is_empty() { Err(DecodeError::Empty) } else { Ok(text) }
 }
 
-fn finish(
-    resources: &Resources,
-    sender: Sender,
-    request: &Request,
-    now: Timestamp,
-    drafts: Result<Vec<Draft>, DecodeError>,
-) -> Result<Vec<Reading>, Response> {
-    let peer = sender.peer.ip().to_canonical();
-    let name = || resources.name_of(sender);
-    let readings = resources.context.complete(drafts, now, peer, name, &request.payload);
-    readings.map_err(|error| Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string()))
+/// The answer to what is no reading.
+pub(super) fn bad_request(error: &DecodeError) -> Response {
+    Response::new(Code::BAD_REQUEST).diagnostic(&error.to_string())
 }

@@ -466,8 +466,9 @@ proptest! {
                 }
             }
             let found = frames(whole(&framing, 200, &stream));
-            if framing == Framing::ModbusRtu {
-                // Garbage may look like an exception, once in 65536 times like a right one.
+            if matches!(framing, Framing::ModbusRtu | Framing::Hdlc) {
+                // Garbage may look like an exception or stand between flags, and has a right check
+                // once in 65536 times.
                 prop_assert!(found.len() >= expected.len());
             } else {
                 prop_assert_eq!(found, expected);
@@ -491,4 +492,41 @@ proptest! {
             prop_assert!(found.len() >= parts.len(), "{found:x?}");
         }
     }
+}
+
+#[test]
+fn every_outcome_says_which_bytes_it_is_about() {
+    let stream = [&[0x60, 0xab], &SDS011[..], &[0xaa, 0xc0, 0x01], &SDS011[..], &[0xaa]].concat();
+    for size in [1, 7, stream.len()] {
+        let mut framer = Framer::new(sds011(), 100);
+        let mut spans = Vec::new();
+        for part in stream.chunks(size) {
+            framer.handle_bytes(part);
+            while let Some(outcome) = framer.poll_frame() {
+                spans.push((outcome.is_ok(), framer.span()));
+            }
+        }
+        framer.handle_pause(Pause::Silence);
+        while let Some(outcome) = framer.poll_frame() {
+            spans.push((outcome.is_ok(), framer.span()));
+        }
+        let expected = [
+            (false, 0..2),
+            (true, 2..12),
+            // A frame that was tried there in vain.
+            (false, 12..12),
+            (false, 12..15),
+            (true, 15..25),
+            (false, 25..25),
+            (false, 25..26),
+        ];
+        assert_eq!(spans, expected, "in parts of {size}");
+    }
+    let mut framer = Framer::new(Framing::Lines, 4);
+    framer.handle_bytes(b"ab\r\n123456\ncd\n");
+    let mut spans = Vec::new();
+    while framer.poll_frame().is_some() {
+        spans.push(framer.span());
+    }
+    assert_eq!(spans, [0..4, 4..11, 11..14]);
 }

@@ -14,6 +14,7 @@ mod bare_durable;
 mod cases;
 mod codec;
 mod far_end;
+mod fields;
 mod figure;
 mod frames;
 mod gateway;

@@ -54,11 +54,12 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
-    DatagramFrame, Decode, Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes,
-    LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource, Protocol,
-    PubSub, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
-    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    Accept, BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, Checksum, CoapLink,
+    CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, Frame,
+    HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
+    ListedNode, Parity, Payload, Poll, PollResource, Protocol, PubSub, Qos, Route, Rs485,
+    SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit,
+    Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

@@ -10,6 +10,7 @@ mod control;
 mod decode;
 mod demo;
 mod exit;
+mod explain;
 mod frame;
 mod nodes;
 mod pipeline;

@@ -33,7 +33,7 @@ use super::quarantine::{Quarantine, Verdict};
 use super::rate::Rate;
 use super::session::{Event, Rejection, Session, SessionError, SessionOptions, Ticket};
 use super::status::BrokerStatus;
-use crate::config::{Broker, Id, Protocol};
+use crate::config::{Broker, Id};
 use crate::pipeline::{Publish, Recipient, Routes, Share};
 use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
 
@@ -153,13 +153,7 @@ impl Delivery {
             status_topic,
         });
         let feed = |share| {
-            let recipient = Recipient {
-                broker: name.to_string(),
-                properties: config.protocol == Protocol::V5,
-                user_properties: config.user_properties,
-                share,
-            };
-            Feed::new(spool.clone(), Arc::clone(routes), recipient)
+            Feed::new(spool.clone(), Arc::clone(routes), Recipient::new(name, config, share))
         };
         let with_cursor = |key: &str, share| {
             Some(CursorLane { cursor: spool.cursor(key)?, lane: Lane::new(feed(share)) })

@@ -1,5 +1,7 @@
 //! What goes to which broker, and as what: readings by the routes, messages as they are.
 
+mod explain;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,8 +14,10 @@ use rumqttc::mqttbytes::QoS;
 use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
-use crate::config::{Config, Id, Payload, Qos};
+use crate::config::{Broker, Config, Id, Payload, Protocol, Qos};
 use crate::store::{Content, Message, Record};
+
+pub(crate) use explain::{Explained, Verdict};
 
 /// What a PUBLISH needs besides topic and payload: the fixed header (2 to 5 bytes), the topic's
 /// length (2) and the packet identifier (2), MQTT 5 §3.3.
@@ -58,6 +62,18 @@ pub(crate) struct Recipient {
     pub(crate) user_properties: bool,
     /// Which of its routes.
     pub(crate) share: Share,
+}
+
+impl Recipient {
+    /// A share of what goes to a broker.
+    pub(crate) fn new(name: &Id, config: &Broker, share: Share) -> Self {
+        Self {
+            broker: name.to_string(),
+            properties: config.protocol == Protocol::V5,
+            user_properties: config.user_properties,
+            share,
+        }
+    }
 }
 
 /// Some of the routes of a broker.
@@ -116,6 +132,14 @@ pub(crate) struct UserProperties {
 pub(crate) struct Expired {
     /// The route.
     pub(crate) route: Id,
+}
+
+/// The key of a route that a reading does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    From,
+    Device,
+    Name,
 }
 
 impl Routes {
@@ -301,9 +325,20 @@ impl Route {
     }
 
     fn takes(&self, source: &str, reading: &Reading) -> bool {
-        self.from.iter().any(|from| from.matches(source))
-            && self.device.matches(&reading.device)
-            && self.name.matches(&reading.name)
+        self.mismatch(source, reading).is_none()
+    }
+
+    /// Why it does not take a reading.
+    fn mismatch(&self, source: &str, reading: &Reading) -> Option<Mismatch> {
+        if !self.from.iter().any(|from| from.matches(source)) {
+            Some(Mismatch::From)
+        } else if !self.device.matches(&reading.device) {
+            Some(Mismatch::Device)
+        } else if !self.name.matches(&reading.name) {
+            Some(Mismatch::Name)
+        } else {
+            None
+        }
     }
 }
 

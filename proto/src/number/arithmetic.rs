@@ -2,6 +2,9 @@
 
 use super::{MAX_DIGITS, Number};
 
+/// With it, and with 38 digits, a number is below the largest double.
+const SAFE_EXPONENT: i32 = 270;
+
 impl Number {
     /// The sum, exact to the last digit while it fits 38 digits, otherwise rounded through `f64`;
     /// `None` where it is beyond the largest double.
@@ -14,8 +17,15 @@ impl Number {
         if other.mantissa == 0 {
             return Some(self);
         }
-        let rounded = Self::from_f64(self.as_f64() + other.as_f64())?;
-        Some(self.exact_sum(other).unwrap_or(rounded))
+        Self::exact_or(self.exact_sum(other), || self.as_f64() + other.as_f64())
+    }
+
+    /// The product, exact to the last digit while it fits 38 digits, otherwise rounded through
+    /// `f64`; `None` where it is beyond the largest double.
+    ///
+    /// It has as many decimal places as both have together: `4860 × 0.005` is `24.300`.
+    pub fn checked_mul(self, other: Self) -> Option<Self> {
+        Self::exact_or(self.exact_product(other), || self.as_f64() * other.as_f64())
     }
 
     /// The value if it is an integer, however it is written (`21`, `21.00`, `2.1e1`), and fits.
@@ -58,6 +68,22 @@ impl Number {
             number.exponent += 1;
         }
         number
+    }
+
+    /// The exact number, unless it is too long or beyond the largest double.
+    fn exact_or(exact: Option<Self>, rounded: impl FnOnce() -> f64) -> Option<Self> {
+        if exact.is_some_and(|exact| exact.exponent <= SAFE_EXPONENT) {
+            return exact;
+        }
+        let rounded = Self::from_f64(rounded())?;
+        Some(exact.unwrap_or(rounded))
+    }
+
+    fn exact_product(self, other: Self) -> Option<Self> {
+        let mantissa = self.mantissa.checked_mul(other.mantissa)?;
+        let is_short = mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS);
+        let product = Self::from_decimal(mantissa, self.exponent.checked_add(other.exponent)?);
+        product.filter(|_| is_short)
     }
 
     fn exact_sum(self, other: Self) -> Option<Self> {
@@ -111,6 +137,25 @@ mod tests {
         assert_eq!(sum("1e30", "1e-30").to_string(), "1e30");
         let nines = "99999999999999999999999999999999999999";
         assert_eq!(sum(nines, "1").to_string(), "1e38");
+    }
+
+    #[test]
+    fn products_are_exact_where_doubles_are_not() {
+        let product = |left: &str, right: &str| number(left).checked_mul(number(right));
+        for (left, right, expected) in [
+            ("1236", "0.1", "123.6"),
+            ("3", "0.1", "0.3"),
+            ("4860", "0.005", "24.300"),
+            ("-7", "1e3", "-7000"),
+            ("0", "0.1", "0.0"),
+        ] {
+            let product = product(left, right).map(|product| product.to_string());
+            assert_eq!(product.as_deref(), Some(expected), "{left} {right}");
+        }
+        let long = product("12345678901234567890", "12345678901234567890").unwrap();
+        assert_eq!(long.as_f64(), 12345678901234567890_f64.powi(2), "rounded");
+        assert_eq!(product("1e200", "1e200"), None);
+        assert_eq!(product("1e-300", "1e-300"), Some(number("0")));
     }
 
     #[test]

@@ -34,12 +34,13 @@ pub(super) struct Posted<'a> {
 impl Posted<'_> {
     /// Several readings. Those that do not name their device are of `device`, if one is given.
     pub(super) fn pack(&self, device: Option<&str>) -> Result<Vec<Vec<Reading>>, Refusal> {
-        let drafts = match (&self.context.decoder, self.media) {
-            (_, Media::Known(format @ (SENML_JSON | SENML_CBOR))) => self.readings(Some(format))?,
-            (Some(decoder), _) => decoder.decode(self.bytes, self.now),
-            (None, Media::Unknown) => self.readings(None)?,
-            (None, Media::Known(format)) => self.readings(Some(format))?,
-            (None, Media::Other) => return Err(Refusal::media_type(PACKS)),
+        let reader = &self.context.reader;
+        let drafts = match self.media {
+            Media::Known(format @ (SENML_JSON | SENML_CBOR)) => self.readings(Some(format))?,
+            _ if reader.has_decoder() => reader.decode(self.bytes, self.now),
+            Media::Unknown => self.readings(None)?,
+            Media::Known(format) => self.readings(Some(format))?,
+            Media::Other => return Err(Refusal::media_type(PACKS)),
         };
         let name = |draft: Draft| Draft {
             device: draft.device.or_else(|| device.map(str::to_owned)),

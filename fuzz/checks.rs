@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::binary::{Bits, Field, FieldError, Kind as FieldKind};
 use proto::checksum::Checksum;
 use proto::coap::{
     Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
@@ -25,7 +26,7 @@ use proto::link::{
     self, Channel, Flags, GatewayEvent, GatewayOutput, Header, Kind, NodeEvent as LinkEvent,
     NodeOutput as LinkOutput,
 };
-use proto::{Instant, Timestamp, senml};
+use proto::{Instant, Number, Timestamp, senml};
 
 /// A view that accepts a datagram shows what `coap-lite` reads in it.
 pub fn coap_message(data: &[u8]) {
@@ -369,6 +370,46 @@ pub fn frames(data: &[u8]) {
     for frame in at_once.iter().flatten() {
         assert!(frame.len() <= max.max(MAX_ADU), "a frame of {} bytes", frame.len());
     }
+}
+
+/// A field of a frame is a value or an error; it is short exactly where its bytes are not all there,
+/// and reading it again says the same.
+pub fn fields(data: &[u8]) {
+    let Some((&[choice, at, first, count, absent, scale], frame)) = data.split_first_chunk::<6>()
+    else {
+        return;
+    };
+    let width = u16::from(choice >> 4);
+    let bytes = Some(width).filter(|&width| width > 0);
+    let small = (choice >> 4) % 8 + 1;
+    let kind = match choice % 9 {
+        0 => FieldKind::Unsigned(small),
+        1 => FieldKind::Signed(small),
+        2 => FieldKind::Float32,
+        3 => FieldKind::Float64,
+        4 => FieldKind::Boolean(small),
+        5 => FieldKind::Bcd(small),
+        6 => FieldKind::Text(bytes),
+        7 => FieldKind::Hex(bytes),
+        _ => FieldKind::Bytes(bytes),
+    };
+    let at = i32::from(at.cast_signed() / 4);
+    let endian = if count & 128 == 0 { Endian::Big } else { Endian::Little };
+    let number = Number::from_decimal(i128::from(scale) * 1_000_003, i32::from(absent) - 128);
+    let field = Field {
+        bits: (count & 64 != 0).then_some(Bits { first, count: count & 63 }),
+        scale: number.filter(|_| scale > 100),
+        offset: number.filter(|_| scale > 200),
+        absent: vec![absent.cast_signed().into()],
+        ..Field::new(at, kind, endian)
+    };
+    let value = field.read(frame);
+    assert_eq!(value, field.read(frame));
+    let len = i32::try_from(frame.len()).expect("a short input");
+    let start = if at < 0 { len + at } else { at };
+    let end = start + kind.width().map_or(0, |width| i32::try_from(width).expect("small"));
+    let is_short = start < 0 || end > len;
+    assert_eq!(is_short, value == Err(FieldError::Short { len: frame.len() }));
 }
 
 fn framing(choice: u8, max: usize) -> (Framing, usize) {

@@ -54,12 +54,12 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, Aggregate, Broker, Checksum, Clock, CoapLink, CoapPollLink, Config, Counts, CsvDecode,
-    DataBits, DatagramFrame, Decode, Endian, Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode,
-    LengthBytes, LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource,
-    Protocol, PubSub, Qos, Route, Rs485, SerialLink, Source, Statistic, StopBits, TcpClientLink,
-    TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode,
-    default_idle,
+    Accept, Aggregate, BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, Checksum, Clock,
+    CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
+    Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
+    LinkDecode, ListedNode, Parity, Payload, Poll, PollResource, Protocol, PubSub, Qos, Route,
+    Rs485, SerialLink, Source, Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck,
+    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

@@ -11,6 +11,7 @@ mod control;
 mod decode;
 mod demo;
 mod exit;
+mod explain;
 mod frame;
 mod nodes;
 mod pipeline;

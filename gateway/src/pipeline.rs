@@ -19,7 +19,8 @@ pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
-    NotSent, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    Explained, Gathered, NotSent, Publish, PublishProperties, Recipient, Routes, Share,
+    UserProperties, Verdict,
 };
 pub(crate) use topic::{MAX_TOPIC, TopicTemplate, is_mqtt_text};
 pub(crate) use topic_filter::TopicFilter;

@@ -20,7 +20,7 @@ mod udp;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,12 +31,13 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(crate) use self::coap::posted_readings;
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
 use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Decode, Id, Link, Network};
-use crate::decode::{DecodeError, Decoder, Draft, complete};
+use crate::decode::{DecodeError, Draft, Reader};
 use crate::frame::{Cutting, Unframed};
 use crate::nodes::Nodes;
 use crate::pipeline::Inlet;
@@ -111,17 +112,8 @@ impl Source {
     ) -> Result<Self, SourceError> {
         let context = Context {
             name: name.clone(),
-            device: config.device.clone(),
-            decoder: config.decode.as_ref().and_then(Decoder::new),
-            cutting: match &config.link {
-                Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
-                Link::Serial(_)
-                | Link::Tcp(_)
-                | Link::TcpClient(_)
-                | Link::Coap(_)
-                | Link::CoapPoll(_)
-                | Link::Http(_) => Cutting::of_stream(config.frame.as_ref()),
-            },
+            reader: Reader::new(config),
+            cutting: Cutting::of_source(config),
             allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
@@ -177,11 +169,18 @@ impl Source {
     }
 }
 
+/// Why a sender is not listened to.
+pub(crate) const NOT_ALLOWED: &str = "not in `link.allow`";
+
+/// Whether a sender is listened to by a link that allows these; everybody is where there are none.
+pub(crate) fn is_allowed(allow: &[Network], sender: IpAddr) -> bool {
+    allow.is_empty() || allow.iter().any(|network| network.contains(sender))
+}
+
 /// What every source has.
 struct Context {
     name: Id,
-    device: Option<String>,
-    decoder: Option<Decoder>,
+    reader: Reader,
     cutting: Cutting,
     /// Whom it listens to; everybody where it is empty.
     allow: Vec<Network>,
@@ -193,16 +192,8 @@ impl Context {
     /// The readings of a frame from `peer`; what it cannot read is counted.
     fn decode(&self, frame: &[u8], peer: impl Display) -> Result<Vec<Reading>, DecodeError> {
         let now = clock::wall();
-        let drafts = match &self.decoder {
-            Some(decoder) => decoder.decode(frame, now),
-            None => Err(DecodeError::Empty),
-        };
+        let drafts = self.reader.decode(frame, now);
         self.complete(drafts, now, &peer, || peer.to_string(), frame)
-    }
-
-    /// What a datagram is answered with, once its readings are on disk.
-    fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
-        self.decoder.as_ref()?.answer(datagram)
     }
 
     /// The readings of what was decoded `now` from a message of `peer`, whose device has a `name`
@@ -228,10 +219,7 @@ impl Context {
         name: impl Fn() -> String,
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
-        let readings = drafts.and_then(|drafts| match &self.device {
-            Some(device) => complete(drafts, || device.clone(), now),
-            None => complete(drafts, name, now),
-        });
+        let readings = drafts.and_then(|drafts| self.reader.complete(drafts, name, now));
         match &readings {
             Ok(readings) => self.status.decoded(readings, &peer, now),
             Err(error) if error.is_routine() => {}
@@ -270,10 +258,9 @@ impl Context {
 
     /// Whether `peer` is listened to; else it is counted.
     fn allows(&self, peer: SocketAddr) -> bool {
-        let is_allowed =
-            self.allow.is_empty() || self.allow.iter().any(|network| network.contains(peer.ip()));
+        let is_allowed = is_allowed(&self.allow, peer.ip());
         if !is_allowed {
-            self.refuse("not_allowed", peer.ip().to_canonical(), "not in `link.allow`", b"");
+            self.refuse("not_allowed", peer.ip().to_canonical(), NOT_ALLOWED, b"");
         }
         is_allowed
     }

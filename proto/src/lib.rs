@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod base64;
+pub mod binary;
 pub mod checksum;
 pub mod coap;
 pub mod frame;

@@ -17,7 +17,7 @@ use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
 use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
 use super::peers::{self, Client};
-use super::{appends, backlog, codec, decoders, frames, mosquitto, wear};
+use super::{appends, backlog, codec, decoders, fields, frames, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -236,14 +236,17 @@ fn peers() -> Vec<Case> {
     ]
 }
 
-/// Frames in a stream, without a link.
+/// Frames in a stream, without a link, and the fields of one.
 fn framings() -> Vec<Case> {
     let case = |kind: frames::Kind| {
         case(kind.0, "frames of 64 bytes of content, in reads of 4 KiB", move |plan| {
             frames::cut(kind, plan.duration())
         })
     };
-    frames::KINDS.into_iter().map(case).collect()
+    let fields = self::case("fields", "frames of 24 bytes with eleven fields by place", |plan| {
+        fields::read(plan.duration())
+    });
+    frames::KINDS.into_iter().map(case).chain([fields]).collect()
 }
 
 /// Messages of devices, without a link.

@@ -15,6 +15,7 @@ mod cases;
 mod codec;
 mod decoders;
 mod far_end;
+mod fields;
 mod figure;
 mod frames;
 mod gateway;

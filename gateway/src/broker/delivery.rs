@@ -38,7 +38,7 @@ use super::rate::Rate;
 use super::session::{Event, Rejection, Session, SessionError, SessionOptions, Ticket};
 use super::status::BrokerStatus;
 use super::windows::{Due, WindowLane};
-use crate::config::{Broker, Id, Protocol};
+use crate::config::{Broker, Id};
 use crate::pipeline::{LeftOut, NotSent, Publish, Recipient, Routes, Share};
 use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
 
@@ -143,12 +143,7 @@ impl Delivery {
             qos,
             status_topic,
         });
-        let recipient = |share| Recipient {
-            broker: name.to_string(),
-            properties: config.protocol == Protocol::V5,
-            user_properties: config.user_properties,
-            share,
-        };
+        let recipient = |share| Recipient::new(name, config, share);
         let feed = |share| Feed::new(spool.clone(), Arc::clone(routes), recipient(share));
         let with_cursor = |key: &str, share| {
             Some(CursorLane { cursor: spool.cursor(key)?, lane: Lane::new(feed(share)) })

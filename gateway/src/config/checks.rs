@@ -2,6 +2,7 @@
 //!
 //! Each rule stays silent where a value that it looks at already was told to be wrong.
 
+mod binary;
 mod brokers;
 mod frames;
 mod routes;

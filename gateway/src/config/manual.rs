@@ -51,7 +51,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    inner_parts(text, name, tag, variant);
+                    inner_tables(text, name, tag, variant);
                 }
             }
             Shape::Table(inner) => {
@@ -63,21 +63,29 @@ fn parts(text: &mut String, table: &Table) {
     }
 }
 
-/// The tables inside a part: one, or as many as the operator names.
-fn inner_parts(text: &mut String, part: &str, tag: &str, table: &Table) {
+/// The tables in a variant: one, as many as the operator names, and those in its arrays.
+fn inner_tables(text: &mut String, path: &str, tag: &str, table: &Table) {
     for (name, key) in &table.keys {
-        match &key.shape {
-            Shape::Table(inner) => {
-                heading(text, 5, &format!("`{part}.{name}` in `{tag}`"), &key.doc);
-                keys(text, inner);
-            }
+        let path = format!("{path}.{name}");
+        let (title, doc, inner) = match &key.shape {
+            Shape::Table(inner) => (format!("`{path}` in `{tag}`"), &key.doc, inner),
             Shape::Named(inner) => {
-                if let Shape::Table(inner) = &**inner {
-                    heading(text, 5, &format!("`{part}.{name}.NAME` in `{tag}`"), &inner.doc);
-                    keys(text, inner);
-                }
+                let Shape::Table(inner) = &**inner else { continue };
+                (format!("`{path}.NAME` in `{tag}`"), &inner.doc, inner)
             }
-            Shape::Tagged(_) | Shape::List(_) | Shape::Leaf(_) => {}
+            Shape::List(List { element, .. }) => {
+                let Shape::Table(inner) = &**element else { continue };
+                (format!("Each of `{path}` in `{tag}`"), &inner.doc, inner)
+            }
+            Shape::Tagged(_) | Shape::Leaf(_) => continue,
+        };
+        heading(text, 5, &title, doc);
+        keys(text, inner);
+        for (name, key) in &inner.keys {
+            if let Shape::Table(table) = &key.shape {
+                heading(text, 5, &format!("`{path}.{name}` in `{tag}`"), &key.doc);
+                keys(text, table);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The doc comments here are the manual: the schema, `docs/configuration.md` and the hints of error
 //! messages are made from them.
 
+mod binary;
 mod coap_poll;
 mod decode;
 mod frame;
@@ -21,6 +22,7 @@ use super::values::{self, BrokerUrls, ByteSize, Decimal, Id, Interval, Secret};
 use crate::pipeline::{Condition, DeviceClock, Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
+pub(crate) use binary::*;
 pub(crate) use coap_poll::*;
 pub(crate) use decode::*;
 pub(crate) use frame::*;

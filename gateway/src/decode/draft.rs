@@ -1,5 +1,6 @@
 //! A reading before its device and time are settled.
 
+use proto::binary::FieldError;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
 /// The longest name of a device or a reading, in bytes.
@@ -35,6 +36,10 @@ pub(crate) enum DecodeError {
     Field { field: String, found: String, expected: &'static str },
     #[error("{found} columns, expected {expected}")]
     Columns { found: usize, expected: usize },
+    #[error("`{field}` is {problem}")]
+    Place { field: String, problem: FieldError },
+    #[error("none of `decode.messages` fits it")]
+    Message,
     #[error("nothing in it is a reading")]
     Empty,
     #[error("the checksum in it is {found:x}, that of its bytes {expected:x}")]
@@ -63,6 +68,12 @@ impl DecodeError {
             Self::Missing { .. } => "missing",
             Self::Field { .. } => "field",
             Self::Columns { .. } => "columns",
+            Self::Place { problem, .. } => match problem {
+                FieldError::Short { .. } => "short",
+                FieldError::NotText => "not_text",
+                FieldError::Digits(_) | FieldError::TooLarge => "field",
+            },
+            Self::Message => "unknown_message",
             Self::Empty => "empty",
             Self::Check { .. } => "bad_check",
             Self::Unsupported { .. } => "unsupported",
@@ -118,7 +129,7 @@ impl Draft {
 }
 
 /// The readings of a frame that arrived `now` from `device`, if it does not name itself.
-pub(crate) fn complete(
+pub(super) fn complete(
     drafts: Vec<Draft>,
     device: impl Fn() -> String,
     now: Timestamp,

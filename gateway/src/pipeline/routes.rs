@@ -1,5 +1,7 @@
 //! What goes to which broker, and as what: readings by the routes, messages as they are.
 
+mod explain;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +14,11 @@ use rumqttc::mqttbytes::QoS;
 use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
-use super::transform::{LeftOut, Memory, NotANumber, Thin, Transform, Window, Windows};
-use crate::config::{Config, Id, Payload, Qos};
+use super::transform::{LeftOut, Memory, Thin, Transform, Window, Windows};
+use crate::config::{Broker, Config, Id, Payload, Protocol, Qos};
 use crate::store::{Content, Message, Record};
+
+pub(crate) use explain::{Explained, Gathered, Verdict};
 
 /// What a PUBLISH needs besides topic and payload: the fixed header (2 to 5 bytes), the topic's
 /// length (2) and the packet identifier (2), MQTT 5 §3.3.
@@ -67,6 +71,18 @@ pub(crate) struct Recipient {
     pub(crate) user_properties: bool,
     /// Which of its routes.
     pub(crate) share: Share,
+}
+
+impl Recipient {
+    /// A share of what goes to a broker.
+    pub(crate) fn new(name: &Id, config: &Broker, share: Share) -> Self {
+        Self {
+            broker: name.to_string(),
+            properties: config.protocol == Protocol::V5,
+            user_properties: config.user_properties,
+            share,
+        }
+    }
 }
 
 /// Some of the routes of a broker.
@@ -127,6 +143,14 @@ pub(crate) struct UserProperties {
 pub(crate) struct NotSent {
     pub(crate) route: Id,
     pub(crate) why: LeftOut,
+}
+
+/// The key of a route that a reading does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    From,
+    Device,
+    Name,
 }
 
 impl Routes {
@@ -257,13 +281,9 @@ impl Routes {
             if !route.goes_to(&recipient.broker) || !route.takes(&record.source, reading) {
                 continue;
             }
-            let transformed = match &route.transform {
-                None => Ok(Cow::Borrowed(reading)),
-                Some(transform) => transform.apply(record, reading),
-            };
-            let taken = transformed.and_then(|reading| {
-                let failed = |error: NotANumber| LeftOut::Failed("not_a_number", error.to_string());
-                windows.take(window, index, record, &reading).map_err(failed)
+            let reading = route.transform(record, reading);
+            let taken = reading.and_then(|reading| {
+                windows.take(window, index, record, &reading).map_err(LeftOut::from)
             });
             if let Err(why) = taken {
                 not_sent.push(NotSent { route: route.id.clone(), why });
@@ -318,10 +338,7 @@ impl Routes {
         now: Timestamp,
         memory: Option<(&mut Memory, usize)>,
     ) -> Result<Publish, LeftOut> {
-        let reading = match &route.transform {
-            None => Cow::Borrowed(reading),
-            Some(transform) => transform.apply(record, reading)?,
-        };
+        let reading = route.transform(record, reading)?;
         let left = route.time_left(reading.time, now)?;
         if let (Some(thin), Some((memory, index))) = (&route.thin, memory) {
             thin.take(memory, index, &reading)?;
@@ -422,10 +439,33 @@ impl Route {
         time_left(time, expiry, now).ok_or_else(failed).map(Some)
     }
 
+    /// What it makes of the reading of a record.
+    fn transform<'a>(
+        &self,
+        record: &Record,
+        reading: &'a Reading,
+    ) -> Result<Cow<'a, Reading>, LeftOut> {
+        match &self.transform {
+            None => Ok(Cow::Borrowed(reading)),
+            Some(transform) => transform.apply(record, reading),
+        }
+    }
+
     fn takes(&self, source: &str, reading: &Reading) -> bool {
-        self.from.iter().any(|from| from.matches(source))
-            && self.device.matches(&reading.device)
-            && self.name.matches(&reading.name)
+        self.mismatch(source, reading).is_none()
+    }
+
+    /// Why it does not take a reading.
+    fn mismatch(&self, source: &str, reading: &Reading) -> Option<Mismatch> {
+        if !self.from.iter().any(|from| from.matches(source)) {
+            Some(Mismatch::From)
+        } else if !self.device.matches(&reading.device) {
+            Some(Mismatch::Device)
+        } else if !self.name.matches(&reading.name) {
+            Some(Mismatch::Name)
+        } else {
+            None
+        }
     }
 }
 

@@ -22,10 +22,10 @@ pub(crate) use condition::Condition;
 pub(crate) use thin::Memory;
 pub(super) use thin::Thin;
 pub(crate) use unit::{Conversion, known_units};
-pub(super) use window::NotANumber;
 pub(crate) use window::Window;
 pub(crate) use window::Windows;
 
+use self::window::NotANumber;
 use crate::config;
 use crate::store::Record;
 
@@ -56,6 +56,12 @@ pub(crate) enum LeftOut {
     Meant(&'static str),
     /// It cannot be done: reason, and what is wrong.
     Failed(&'static str, String),
+}
+
+impl From<NotANumber> for LeftOut {
+    fn from(error: NotANumber) -> Self {
+        Self::Failed("not_a_number", error.to_string())
+    }
 }
 
 impl Transform {

@@ -41,6 +41,7 @@ use self::files::Files;
 use self::groups::Groups;
 use self::rates::Rates;
 use self::registered::{Registered, expire};
+pub(crate) use self::resources::posted_readings;
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};

@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use proto::frame::{FrameError, Framer, Pause};
+use proto::frame::{Framer, Pause};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::interval;
@@ -119,19 +119,20 @@ impl UdpSource {
         framer: &mut Framer,
         answers: &mut Answers,
     ) {
-        let (max, ip) = (self.context.cutting.max(), peer.ip().to_canonical());
-        if !self.context.cutting.takes_whole() {
-            framer.handle_bytes(datagram);
-            framer.handle_pause(Pause::Datagram);
-            while let Some(frame) = framer.poll_frame() {
-                self.context.take(frame, ip).await;
+        let ip = peer.ip().to_canonical();
+        match self.context.cutting.whole(datagram) {
+            Some(Ok(datagram)) => match self.context.reader.answer(datagram) {
+                Some(answer) => self.take_answered(datagram, (peer, answer), answers).await,
+                None => self.context.take(Ok(datagram), ip).await,
+            },
+            Some(Err(error)) => self.context.unframed(error, ip),
+            None => {
+                framer.handle_bytes(datagram);
+                framer.handle_pause(Pause::Datagram);
+                while let Some(frame) = framer.poll_frame() {
+                    self.context.take(frame, ip).await;
+                }
             }
-        } else if datagram.len() > max {
-            self.context.unframed(FrameError::Oversize { max }, ip);
-        } else if let Some(answer) = self.context.answer(datagram) {
-            self.take_answered(datagram, (peer, answer), answers).await;
-        } else {
-            self.context.take(Ok(datagram), ip).await;
         }
     }
 

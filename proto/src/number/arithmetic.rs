@@ -6,6 +6,8 @@ use super::{MAX_DIGITS, Number};
 
 /// Digits of a quotient that has no end: as many as a double always keeps.
 const QUOTIENT_DIGITS: u32 = 15;
+/// With it, and with 38 digits, a number is below the largest double.
+const SAFE_EXPONENT: i32 = 270;
 
 impl Number {
     /// The sum, exact to the last digit while it fits 38 digits, otherwise rounded through `f64`;
@@ -19,19 +21,15 @@ impl Number {
         if other.mantissa == 0 {
             return Some(self);
         }
-        let rounded = Self::from_f64(self.as_f64() + other.as_f64())?;
-        Some(self.exact_sum(other).unwrap_or(rounded))
+        Self::exact_or(self.exact_sum(other), || self.as_f64() + other.as_f64())
     }
 
-    /// The product, exact to the last digit while it fits 38 digits, otherwise rounded through `f64`;
-    /// `None` where it is beyond the largest double.
+    /// The product, exact to the last digit while it fits 38 digits, otherwise rounded through
+    /// `f64`; `None` where it is beyond the largest double.
+    ///
+    /// It has as many decimal places as both have together: `4860 × 0.005` is `24.300`.
     pub fn checked_mul(self, other: Self) -> Option<Self> {
-        let exact = || {
-            let mantissa = self.mantissa.checked_mul(other.mantissa)?;
-            let exponent = self.exponent.checked_add(other.exponent)?;
-            fits(mantissa).then(|| Self::from_decimal(mantissa, exponent)).flatten()
-        };
-        exact().or_else(|| Self::from_f64(self.as_f64() * other.as_f64()))
+        Self::exact_or(self.exact_product(other), || self.as_f64() * other.as_f64())
     }
 
     /// The quotient without zeros at its end: exact where it has an end within 38 digits, otherwise
@@ -137,6 +135,22 @@ impl Number {
         number
     }
 
+    /// The exact number, unless it is too long or beyond the largest double.
+    fn exact_or(exact: Option<Self>, rounded: impl FnOnce() -> f64) -> Option<Self> {
+        if exact.is_some_and(|exact| exact.exponent <= SAFE_EXPONENT) {
+            return exact;
+        }
+        let rounded = Self::from_f64(rounded())?;
+        Some(exact.unwrap_or(rounded))
+    }
+
+    fn exact_product(self, other: Self) -> Option<Self> {
+        let mantissa = self.mantissa.checked_mul(other.mantissa)?;
+        let is_short = mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS);
+        let product = Self::from_decimal(mantissa, self.exponent.checked_add(other.exponent)?);
+        product.filter(|_| is_short)
+    }
+
     fn exact_sum(self, other: Self) -> Option<Self> {
         let exponent = self.exponent.min(other.exponent);
         let mantissa = self.mantissa_at(exponent)?.checked_add(other.mantissa_at(exponent)?)?;
@@ -196,18 +210,30 @@ mod tests {
     }
 
     #[test]
-    fn a_sum_beyond_the_largest_double_is_none() {
-        let large = number("1.7e308");
-        assert_eq!(large.checked_add(large), None);
+    fn products_are_exact_where_doubles_are_not() {
+        let product = |left: &str, right: &str| number(left).checked_mul(number(right));
+        for (left, right, expected) in [
+            ("1236", "0.1", "123.6"),
+            ("3", "0.1", "0.3"),
+            ("4860", "0.005", "24.300"),
+            ("-7", "1e3", "-7000"),
+            ("0", "0.1", "0.0"),
+            ("1013.25", "1e2", "101325"),
+            ("-12345678901234567890", "10.5", "-129629628462962962845.0"),
+        ] {
+            let product = product(left, right).map(|product| product.to_string());
+            assert_eq!(product.as_deref(), Some(expected), "{left} {right}");
+        }
+        let long = product("12345678901234567890", "12345678901234567890").unwrap();
+        assert_eq!(long.as_f64(), 12345678901234567890_f64.powi(2), "rounded");
+        assert_eq!(product("1e200", "1e200"), None);
+        assert_eq!(product("1e-300", "1e-300"), Some(number("0")));
     }
 
     #[test]
-    fn products_are_exact_where_doubles_are_not() {
-        let product = |a, b| number(a).checked_mul(number(b)).unwrap().to_string();
-        assert_eq!(product("0.1", "3"), "0.3");
-        assert_eq!(product("1013.25", "1e2"), "101325");
-        assert_eq!(product("-12345678901234567890", "10.5"), "-129629628462962962845.0");
-        assert_eq!(number("1e300").checked_mul(number("1e300")), None);
+    fn a_sum_beyond_the_largest_double_is_none() {
+        let large = number("1.7e308");
+        assert_eq!(large.checked_add(large), None);
     }
 
     #[test]

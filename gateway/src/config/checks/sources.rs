@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::super::model::{CsvDecode, Decode, HttpLink, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
-use super::{Checks, Problem, frames};
+use super::{Checks, Problem, binary, frames};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,9 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
             Some(Decode::Link(_)) => check_link_protocol(checks, &path, source),
+            Some(Decode::Binary(decode)) => {
+                binary::check(checks, &path.key("decode"), source, decode);
+            }
             Some(
                 Decode::Senml(_)
                 | Decode::Keyvalue(_)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network, Secret};
+use super::super::values::{self, ByteSize, HexBytes, HostPort, Id, Interval, Network, Secret};
 use super::{CoapPollLink, Decode, Frame};
 use crate::pipeline::TopicFilter;
 
@@ -140,6 +140,19 @@ pub(crate) struct SerialLink {
     /// usual timing. An adapter that switches by itself, as most USB ones do, needs none.
     #[serde(default)]
     pub(crate) rs485: Option<Rs485>,
+    /// What is sent to a device that only answers; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<Poll>,
+}
+
+/// A request that is sent again and again, to a device that only answers.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Poll {
+    /// The request, 1 to 16 bytes.
+    pub(crate) send: HexBytes,
+    /// How often it is sent, 1s to 1h; the first time when the link is open.
+    #[serde(default = "default_every", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) every: Interval,
 }
 
 /// Half-duplex RS-485.
@@ -223,6 +236,9 @@ pub(crate) struct TcpClientLink {
     /// thrown away and counted. False for a server that begins with a frame.
     #[serde(default = "default_mid_stream")]
     pub(crate) mid_stream: bool,
+    /// What is sent to a device that only answers; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<Poll>,
 }
 
 /// A CoAP server.
@@ -426,6 +442,10 @@ const fn default_receive_buffer() -> ByteSize {
 
 const fn default_max_backoff() -> Interval {
     Interval::seconds(30)
+}
+
+const fn default_every() -> Interval {
+    Interval::seconds(10)
 }
 
 const fn default_mid_stream() -> bool {

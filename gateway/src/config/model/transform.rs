@@ -69,6 +69,11 @@ impl Statistic {
             Self::Sum => "sum",
         }
     }
+
+    /// What the name of a reading becomes.
+    pub(crate) fn name_of(self, reading: &str) -> String {
+        format!("{reading}.{}", self.name())
+    }
 }
 
 const fn default_grace() -> Interval {

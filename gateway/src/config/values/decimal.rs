@@ -1,4 +1,4 @@
-//! Numbers that are meant to the last digit.
+//! Decimal numbers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,20 +8,19 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A decimal: `0.1` is a tenth, not the double that is near to it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Decimal(f64);
+/// A number with the digits that were written, but for zeros at its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decimal(Number);
 
 impl Decimal {
-    /// The number with the digits that were written, as far as a double has them.
-    pub(crate) fn number(self) -> Number {
-        // It is finite.
-        Number::from_f64(self.0).unwrap_or(Number::from(0_u8))
+    /// The number.
+    pub(crate) const fn number(self) -> Number {
+        self.0
     }
 
     /// Whether it is less than zero.
     pub(crate) fn is_negative(self) -> bool {
-        self.0 < 0.0
+        self.0.compare(Number::from(0_u8)).is_lt()
     }
 }
 
@@ -31,20 +30,14 @@ impl<'de> Deserialize<'de> for Decimal {
         impl de::Visitor<'_> for Visitor {
             type Value = Decimal;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("expected a number such as 0.5 or -40")
+                f.write_str("expected a number, such as 0.1")
             }
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Decimal, E> {
-                // Exact up to 2^53.
-                match i32::try_from(number) {
-                    Ok(number) => Ok(Decimal(number.into())),
-                    Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-                }
+                Ok(Decimal(number.into()))
             }
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Decimal, E> {
-                match number.is_finite() {
-                    true => Ok(Decimal(number)),
-                    false => Err(E::invalid_value(Unexpected::Float(number), &self)),
-                }
+                let decimal = Number::from_f64(number).map(Decimal);
+                decimal.ok_or_else(|| E::invalid_value(Unexpected::Float(number), &self))
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -53,9 +46,9 @@ impl<'de> Deserialize<'de> for Decimal {
 
 impl Serialize for Decimal {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.number().as_integer().map(i64::try_from) {
-            Some(Ok(whole)) => serializer.serialize_i64(whole),
-            _ => serializer.serialize_f64(self.0),
+        match self.0.as_integer().and_then(|integer| i64::try_from(integer).ok()) {
+            Some(integer) => serializer.serialize_i64(integer),
+            None => serializer.serialize_f64(self.0.as_f64()),
         }
     }
 }
@@ -68,6 +61,6 @@ impl JsonSchema for Decimal {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "number", "title": "number" })
+        json_schema!({ "title": "number", "type": "number" })
     }
 }

@@ -141,6 +141,17 @@ impl Window {
         }
     }
 
+    /// When what the reading of a record is in is published.
+    pub(crate) fn due(&self, record: &Record, reading: &Reading) -> Result<Timestamp, NotANumber> {
+        let Value::Number(_) = reading.value else { return Err(NotANumber) };
+        Ok(Timestamp::from_nanos(self.key(0, record, reading).due))
+    }
+
+    /// What readings of this name become.
+    pub(crate) fn names(&self, name: &str) -> impl Iterator<Item = String> {
+        self.statistics.iter().map(move |statistic| statistic.name_of(name))
+    }
+
     /// Where the window of a time begins.
     fn start_of(&self, time: i64) -> i64 {
         time.saturating_sub(time.rem_euclid(self.length))
@@ -373,7 +384,7 @@ impl Group {
         let Reading { device, name, unit, .. } = last;
         let reading = Reading {
             device: device.clone(),
-            name: format!("{name}.{}", statistic.name()),
+            name: statistic.name_of(name),
             unit: unit.clone().filter(|_| statistic != Statistic::Count),
             value: Value::Number(value),
             time: Timestamp::from_nanos(self.end),

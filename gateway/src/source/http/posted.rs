@@ -8,7 +8,7 @@ use proto::{Reading, Timestamp};
 use super::media::Media;
 use super::refusal::Refusal;
 use crate::decode::{
-    DecodeError, Decoder, Draft, InfluxDecoder, MAX_READINGS, decode_readings, decode_value,
+    DecodeError, Draft, InfluxDecoder, MAX_READINGS, decode_readings, decode_value,
 };
 use crate::source::Context;
 
@@ -39,12 +39,13 @@ pub(super) struct Posted<'a> {
 impl Posted<'_> {
     /// Several readings. Those that do not name their device are of `device`, if one is given.
     pub(super) fn pack(&self, device: Option<&str>) -> Result<Vec<Vec<Reading>>, Refusal> {
-        let drafts = match (&self.context.decoder, self.media) {
-            (_, Media::Known(format @ (SENML_JSON | SENML_CBOR))) => self.readings(Some(format))?,
-            (Some(decoder), _) => decoder.decode(self.bytes, self.now),
-            (None, Media::Unknown) => self.readings(None)?,
-            (None, Media::Known(format)) => self.readings(Some(format))?,
-            (None, Media::Other) => return Err(Refusal::media_type(PACKS)),
+        let reader = &self.context.reader;
+        let drafts = match self.media {
+            Media::Known(format @ (SENML_JSON | SENML_CBOR)) => self.readings(Some(format))?,
+            _ if reader.has_decoder() => reader.decode(self.bytes, self.now),
+            Media::Unknown => self.readings(None)?,
+            Media::Known(format) => self.readings(Some(format))?,
+            Media::Other => return Err(Refusal::media_type(PACKS)),
         };
         let name = |draft: Draft| Draft {
             device: draft.device.or_else(|| device.map(str::to_owned)),
@@ -68,10 +69,8 @@ impl Posted<'_> {
     /// Lines of InfluxDB, of whatever type they are said to be; `precision` is the unit of their times,
     /// nanoseconds where it is not told.
     pub(super) fn lines(&self, precision: Option<&str>) -> Result<Vec<Vec<Reading>>, Refusal> {
-        let decoder = match &self.context.decoder {
-            Some(Decoder::Influx(decoder)) => decoder.clone(),
-            _ => InfluxDecoder::preferring(HOST),
-        };
+        let decoder = self.context.reader.influx().cloned();
+        let decoder = decoder.unwrap_or_else(|| InfluxDecoder::preferring(HOST));
         let decoder = match precision {
             None => decoder,
             Some(precision) => decoder.with_unit(nanos(precision).ok_or_else(Refusal::precision)?),

@@ -227,8 +227,8 @@ impl Hub {
 
     /// By the key file, else by the source, else by its number.
     fn name(&self, device: u32) -> String {
-        let named = self.names.get(&device).or(self.context.device.as_ref());
-        named.cloned().unwrap_or_else(|| format!("{device}"))
+        let named = self.names.get(&device).map(String::as_str).or(self.context.reader.device());
+        named.map_or_else(|| format!("{device}"), str::to_owned)
     }
 
     async fn save(&mut self) {

@@ -12,9 +12,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::checksum::Checksum;
 use proto::coap::{
     Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
     NodeEvent, NodeOutput, Output, Request, ResourceId, Response, link_format,
+};
+use proto::frame::{
+    Check, Counts, Delimited, Endian, FrameError, Framer, Framing, LengthField, LengthPrefixed,
+    MAX_ADU, Pause, Template, TemplateLength,
 };
 use proto::{Instant, Timestamp, senml};
 
@@ -232,4 +237,75 @@ pub fn senml(data: &[u8]) {
         assert_eq!(again.len(), records.len());
         assert_eq!(cbor(&again), again);
     }
+}
+
+/// However a stream is split, the frames and the errors are the same; no frame is longer than it may
+/// be, and a pause decides everything.
+pub fn frames(data: &[u8]) {
+    let Some((&[choice, size], stream)) = data.split_first_chunk::<2>() else { return };
+    let (framing, max) = framing(choice, usize::from(size % 40) + 1);
+    let at_once = cut(&framing, max, std::iter::once(stream));
+    let size = usize::from(choice / 16) + 1;
+    assert_eq!(cut(&framing, max, stream.chunks(size)), at_once);
+    for frame in at_once.iter().flatten() {
+        assert!(frame.len() <= max.max(MAX_ADU), "a frame of {} bytes", frame.len());
+    }
+}
+
+fn framing(choice: u8, max: usize) -> (Framing, usize) {
+    let length = LengthField {
+        at: usize::from(choice >> 7),
+        width: if choice & 64 == 0 { 1 } else { 2 },
+        endian: if choice & 32 == 0 { Endian::Big } else { Endian::Little },
+        header: 3,
+        counts: if choice & 16 == 0 { Counts::Rest } else { Counts::Whole },
+        adjust: 0,
+    };
+    let delimited = |start: &[u8]| {
+        let (start, strip) = (start.to_vec(), choice & 16 == 0);
+        let tail = usize::from(choice >> 6);
+        Framing::Delimited(Delimited { start, end: b"!\n".to_vec(), tail, strip })
+    };
+    let template = |length| {
+        let checksum = if choice & 16 == 0 { Checksum::Sum8 } else { Checksum::Crc16Arc };
+        let check = Check { checksum, from: 1, to: -3, at: -3, endian: Endian::Little };
+        let (start, end) = (b"/".to_vec(), b"!".to_vec());
+        Framing::Template(Template { start, length, check: Some(check), end, strip: false })
+    };
+    let framing = match choice % 12 {
+        0 => Framing::Lines,
+        1 => delimited(b""),
+        2 => delimited(b"/"),
+        3 => delimited(b"//!"),
+        4 => Framing::Fixed(max),
+        5 => Framing::LengthPrefixed(LengthPrefixed { length, strip: choice & 16 == 0 }),
+        6 => template(TemplateLength::Fixed(max)),
+        7 => template(TemplateLength::Coded(LengthField { at: 1, ..length })),
+        8 => Framing::Cobs,
+        9 => Framing::Slip,
+        10 => Framing::Hdlc,
+        _ => Framing::ModbusRtu,
+    };
+    (framing, max)
+}
+
+fn cut<'a>(
+    framing: &Framing,
+    max: usize,
+    parts: impl Iterator<Item = &'a [u8]>,
+) -> Vec<Result<Vec<u8>, FrameError>> {
+    let mut framer = Framer::new(framing.clone(), max);
+    let mut outcomes = Vec::new();
+    for part in parts {
+        framer.handle_bytes(part);
+        while let Some(outcome) = framer.poll_frame() {
+            outcomes.push(outcome.map(<[u8]>::to_vec));
+        }
+    }
+    framer.handle_pause(Pause::Silence);
+    while let Some(outcome) = framer.poll_frame() {
+        outcomes.push(outcome.map(<[u8]>::to_vec));
+    }
+    assert!(!framer.awaits_pause(), "a pause decides everything");
+    outcomes
 }

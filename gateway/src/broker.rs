@@ -28,9 +28,10 @@ mod wire;
 mod wire_log;
 
 pub(crate) use again::{Resent, What};
+pub(crate) use backoff::Backoff;
 pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::live_key;
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
-pub(crate) use transport::tls_files;
+pub(crate) use transport::{connect_tcp, tls_files};
 pub(crate) use wire_log::WireEntry;

@@ -52,14 +52,18 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, CoapLink, Config, CsvDecode, DataBits, Decode, Frame, JsonDecode, KeyvalueDecode, Link,
-    Parity, Payload, Protocol, Qos, Route, SerialLink, Source, StopBits, TcpLink, TimeUnit, Tls,
-    UdpLink, ValueDecode,
+    Broker, Checksum, CoapLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
+    Frame, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, Parity, Payload,
+    Protocol, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
+    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, ValueDecode, default_idle,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
-pub(crate) use values::{BrokerUrl, BrokerUrls, FrameSize, Id, Interval, JsonPath, ServerName};
+pub(crate) use values::{
+    BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, Network,
+    ServerName,
+};
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug, Default)]

@@ -1,174 +1,234 @@
-//! How bytes become frames: pure, bounded, and in step again after anything.
+//! How a configuration cuts bytes: the framers are those of [`proto::frame`].
 
-use bytes::{Bytes, BytesMut};
+use std::fmt;
+use std::time::Duration;
 
-use crate::config::Frame;
+use proto::checksum::Checksum;
+use proto::frame::{
+    self, Check, Delimited, FrameError, Framer, Framing, LengthField, LengthPrefixed, MAX_ADU,
+    Template, TemplateLength,
+};
 
-/// Cuts a stream of bytes into frames.
-///
-/// Give it bytes with [`handle_bytes`](Self::handle_bytes), then take frames with
-/// [`poll_frame`](Self::poll_frame) until there is none. However the stream is split into calls,
-/// the frames are the same.
-#[derive(Debug)]
-pub(crate) struct LineFramer {
-    buffer: BytesMut,
-    /// Bytes at the front that hold no line feed.
-    searched: usize,
+use crate::config::{self, Frame, HexBytes, Interval};
+
+/// How the frames of a source are cut.
+#[derive(Clone, Debug)]
+pub(crate) struct Cutting {
+    framing: Framing,
     max: usize,
-    /// Within a line that is too long, up to its end.
-    discarding: bool,
+    idle: Duration,
 }
 
-/// Why bytes are no frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum FrameError {
-    #[error("longer than {0} bytes; see `frame.max`")]
-    Oversize(usize),
-    #[error("the link ended within a line")]
-    Unterminated,
+impl Cutting {
+    /// As configured; lines where nothing is.
+    pub(crate) fn of_stream(frame: Option<&Frame>) -> Self {
+        frame.map_or_else(
+            || {
+                Self::new(
+                    Framing::Lines,
+                    config::FrameSize::default().bytes(),
+                    config::default_idle(),
+                )
+            },
+            Self::of,
+        )
+    }
+
+    /// As configured; whole datagrams where nothing is.
+    pub(crate) fn of_datagrams(frame: Option<&Frame>) -> Self {
+        let whole = config::DatagramFrame::default();
+        Self::of(frame.unwrap_or(&Frame::Datagram(whole)))
+    }
+
+    fn of(frame: &Frame) -> Self {
+        match frame {
+            Frame::Lines(lines) => Self::new(Framing::Lines, lines.max.bytes(), lines.idle),
+            Frame::Datagram(datagram) => {
+                Self::new(Framing::Chunk, datagram.max.bytes(), Interval::default())
+            }
+            Frame::Delimited(delimited) => {
+                let framing = Framing::Delimited(Delimited {
+                    start: bytes(delimited.start.as_ref()),
+                    end: delimited.end.bytes().to_vec(),
+                    tail: delimited.tail.into(),
+                    strip: delimited.strip,
+                });
+                Self::new(framing, delimited.max.bytes(), delimited.idle)
+            }
+            Frame::Fixed(fixed) => {
+                let size = fixed.size.bytes();
+                Self::new(Framing::Fixed(size), size, fixed.idle)
+            }
+            Frame::LengthPrefixed(prefixed) => {
+                let (length, strip) = (prefixed.length(), prefixed.strip);
+                let framing = Framing::LengthPrefixed(LengthPrefixed { length, strip });
+                Self::new(framing, prefixed.max.bytes(), prefixed.idle)
+            }
+            Frame::Template(template) => {
+                let max = usize::try_from(template.max.bytes()).unwrap_or(usize::MAX);
+                let framing = Framing::Template(Template {
+                    start: template.start.bytes().to_vec(),
+                    // A configuration without any length is refused by its checks.
+                    length: template.length.length().unwrap_or(TemplateLength::Fixed(max)),
+                    check: template.check.as_ref().map(config::TemplateCheck::check),
+                    end: bytes(template.end.as_ref()),
+                    strip: template.strip,
+                });
+                Self::new(framing, max, template.idle)
+            }
+            Frame::Cobs(encoded) => Self::new(Framing::Cobs, encoded.max.bytes(), encoded.idle),
+            Frame::Slip(encoded) => Self::new(Framing::Slip, encoded.max.bytes(), encoded.idle),
+            Frame::Hdlc(encoded) => Self::new(Framing::Hdlc, encoded.max.bytes(), encoded.idle),
+            Frame::ModbusRtu(modbus) => Self::new(Framing::ModbusRtu, MAX_ADU, modbus.idle),
+            Frame::Chunk(chunk) => Self::new(Framing::Chunk, chunk.max.bytes(), chunk.idle),
+        }
+    }
+
+    fn new(framing: Framing, max: usize, idle: Interval) -> Self {
+        Self { framing, max, idle: idle.duration() }
+    }
+
+    /// For a stream that begins with a frame, or for one datagram.
+    pub(crate) fn framer(&self) -> Framer {
+        Framer::new(self.framing.clone(), self.max)
+    }
+
+    /// For a stream that may have begun earlier.
+    pub(crate) fn opening_framer(&self) -> Framer {
+        Framer::opening(self.framing.clone(), self.max)
+    }
+
+    /// The longest frame there may be.
+    pub(crate) const fn max(&self) -> usize {
+        self.max
+    }
+
+    /// The silence after which what has begun is given up, or whole.
+    pub(crate) const fn idle(&self) -> Duration {
+        self.idle
+    }
+
+    /// Whether a datagram is a frame as it is.
+    pub(crate) const fn takes_whole(&self) -> bool {
+        matches!(self.framing, Framing::Chunk)
+    }
 }
 
-impl FrameError {
-    /// A short name to count by.
-    pub(crate) const fn reason(self) -> &'static str {
+/// An error of framing, with what to do about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unframed(pub(crate) FrameError);
+
+impl fmt::Display for Unframed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match self.0 {
+            FrameError::Oversize { .. } => "; see `frame.max`",
+            FrameError::Unterminated => "; see `frame.idle`",
+            FrameError::Check { .. } => "; if it always is, see `frame.check`",
+            FrameError::End | FrameError::Length(_) => "; if it always is so, see `frame.length`",
+            FrameError::Encoding(_) => "",
+            FrameError::Resync { .. } => {
+                "; if it goes on, is `frame` right, and `link.baud` on a serial port?"
+            }
+        };
+        write!(f, "{}{hint}", self.0)
+    }
+}
+
+fn bytes(marked: Option<&HexBytes>) -> Vec<u8> {
+    marked.map(|marked| marked.bytes().to_vec()).unwrap_or_default()
+}
+
+impl config::LengthPrefixedFrame {
+    /// Where the length stands and what it means.
+    pub(crate) fn length(&self) -> LengthField {
+        let end = u16::from(self.at) + self.bytes.count();
+        LengthField {
+            at: self.at.into(),
+            width: self.bytes.count().into(),
+            endian: self.endian.into(),
+            header: self.header.map_or(end, u16::from).into(),
+            counts: self.counts.into(),
+            adjust: self.adjust.into(),
+        }
+    }
+}
+
+impl config::TemplateLength {
+    /// The length; `None` where the keys do not say it.
+    pub(crate) fn length(&self) -> Option<TemplateLength> {
+        match (self.fixed, self.at, self.bytes) {
+            (Some(fixed), None, None) => Some(TemplateLength::Fixed(fixed.into())),
+            (None, Some(at), Some(bytes)) => {
+                let end = u16::from(at) + bytes.count();
+                Some(TemplateLength::Coded(LengthField {
+                    at: at.into(),
+                    width: bytes.count().into(),
+                    endian: self.endian.into(),
+                    header: self.header.map_or(end, u16::from).into(),
+                    counts: self.counts.into(),
+                    adjust: self.adjust.into(),
+                }))
+            }
+            (_, _, _) => None,
+        }
+    }
+}
+
+impl config::TemplateCheck {
+    /// As a framer takes it.
+    pub(crate) fn check(&self) -> Check {
+        Check {
+            checksum: self.checksum.into(),
+            from: self.from.into(),
+            to: self.to.into(),
+            at: self.at.into(),
+            endian: self.endian.into(),
+        }
+    }
+}
+
+impl config::LengthBytes {
+    const fn count(self) -> u16 {
         match self {
-            Self::Oversize(_) => "oversize",
-            Self::Unterminated => "unterminated",
+            Self::One => 1,
+            Self::Two => 2,
+            Self::Four => 4,
         }
     }
 }
 
-/// The longest frame of a source, in bytes.
-pub(crate) fn max_frame(frame: Option<&Frame>) -> usize {
-    match frame {
-        Some(Frame::Lines(lines)) => lines.max.bytes(),
-        Some(Frame::Datagram(datagram)) => datagram.max.bytes(),
-        None => crate::config::FrameSize::default().bytes(),
-    }
-}
-
-impl LineFramer {
-    /// For lines of at most `max` bytes.
-    pub(crate) fn new(max: usize) -> Self {
-        Self { buffer: BytesMut::new(), searched: 0, max, discarding: false }
-    }
-
-    /// Takes bytes.
-    pub(crate) fn handle_bytes(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-    }
-
-    /// Forgets the line that has begun: what follows does not belong to it.
-    pub(crate) fn handle_gap(&mut self) -> Option<FrameError> {
-        let begun = !self.buffer.is_empty() && !self.discarding;
-        self.buffer.clear();
-        self.searched = 0;
-        self.discarding = false;
-        begun.then_some(FrameError::Unterminated)
-    }
-
-    /// The next line without its end; empty lines are left out.
-    pub(crate) fn poll_frame(&mut self) -> Option<Result<Bytes, FrameError>> {
-        loop {
-            let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-            let Some(at) = unsearched.iter().position(|&byte| byte == b'\n') else {
-                self.searched = self.buffer.len();
-                // One more, because a carriage return may still turn out to be the line's end.
-                if self.buffer.len() > self.max + 1 {
-                    let first = !self.discarding;
-                    self.discarding = true;
-                    self.buffer.clear();
-                    self.searched = 0;
-                    if first {
-                        return Some(Err(FrameError::Oversize(self.max)));
-                    }
-                }
-                return None;
-            };
-            let mut line = self.buffer.split_to(self.searched + at + 1).freeze();
-            self.searched = 0;
-            line.truncate(line.len() - 1);
-            if line.last() == Some(&b'\r') {
-                line.truncate(line.len() - 1);
-            }
-            if std::mem::take(&mut self.discarding) || line.is_empty() {
-                continue;
-            }
-            if line.len() > self.max {
-                return Some(Err(FrameError::Oversize(self.max)));
-            }
-            return Some(Ok(line));
+impl From<config::Endian> for frame::Endian {
+    fn from(endian: config::Endian) -> Self {
+        match endian {
+            config::Endian::Big => Self::Big,
+            config::Endian::Little => Self::Little,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn frames(max: usize, parts: &[&[u8]]) -> Vec<Result<Bytes, FrameError>> {
-        let mut framer = LineFramer::new(max);
-        let mut frames = Vec::new();
-        for part in parts {
-            framer.handle_bytes(part);
-            frames.extend(std::iter::from_fn(|| framer.poll_frame()));
-        }
-        frames
-    }
-
-    fn line(text: &'static str) -> Result<Bytes, FrameError> {
-        Ok(Bytes::from_static(text.as_bytes()))
-    }
-
-    #[test]
-    fn lines_end_with_a_line_feed_and_empty_ones_are_left_out() {
-        let stream = b"a\r\n\n\r\nb c\nrest";
-        assert_eq!(frames(10, &[stream]), [line("a"), line("b c")]);
-    }
-
-    #[test]
-    fn a_long_line_is_one_error_and_the_next_one_is_read() {
-        let oversize = Err(FrameError::Oversize(4));
-        let stream = b"1234\r\n12345\n123456789\nok\n";
-        let expected = [line("1234"), oversize.clone(), oversize, line("ok")];
-        assert_eq!(frames(4, &[stream]), expected);
-        let parts: [&[u8]; 4] = [b"123456789", b"123456789", b"1\n", b"ok\n"];
-        assert_eq!(frames(4, &parts), [Err(FrameError::Oversize(4)), line("ok")]);
-    }
-
-    #[test]
-    fn memory_is_bounded_without_a_line_end() {
-        let mut framer = LineFramer::new(100);
-        for _ in 0..10_000 {
-            framer.handle_bytes(&[b'x'; 1000]);
-            while framer.poll_frame().is_some() {}
-            assert!(framer.buffer.len() <= 1101);
+impl From<config::Counts> for frame::Counts {
+    fn from(counts: config::Counts) -> Self {
+        match counts {
+            config::Counts::Rest => Self::Rest,
+            config::Counts::Whole => Self::Whole,
         }
     }
+}
 
-    #[test]
-    fn a_gap_ends_the_line_that_has_begun() {
-        let mut framer = LineFramer::new(10);
-        framer.handle_bytes(b"t=2");
-        assert_eq!(framer.poll_frame(), None);
-        assert_eq!(framer.handle_gap(), Some(FrameError::Unterminated));
-        assert_eq!(framer.handle_gap(), None);
-        framer.handle_bytes(b"t=3\n");
-        assert_eq!(framer.poll_frame(), Some(line("t=3")));
-    }
-
-    proptest! {
-        #[test]
-        fn any_split_gives_the_same_frames(
-            stream in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..200),
-            cuts in proptest::collection::vec(0..200usize, 0..10),
-        ) {
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(stream.len())).collect();
-            cuts.extend([0, stream.len()]);
-            cuts.sort_unstable();
-            let parts: Vec<&[u8]> = cuts.windows(2).map(|w| &stream[w[0]..w[1]]).collect();
-            prop_assert_eq!(frames(8, &parts), frames(8, &[&stream]));
+impl From<config::Checksum> for Checksum {
+    fn from(checksum: config::Checksum) -> Self {
+        match checksum {
+            config::Checksum::Sum8 => Self::Sum8,
+            config::Checksum::Sum8Negated => Self::Sum8Negated,
+            config::Checksum::Sum8Inverted => Self::Sum8Inverted,
+            config::Checksum::Sum16 => Self::Sum16,
+            config::Checksum::Xor8 => Self::Xor8,
+            config::Checksum::Crc16Modbus => Self::Crc16Modbus,
+            config::Checksum::Crc16Ccitt => Self::Crc16Ccitt,
+            config::Checksum::Crc16Xmodem => Self::Crc16Xmodem,
+            config::Checksum::Crc16X25 => Self::Crc16X25,
+            config::Checksum::Crc16Arc => Self::Crc16Arc,
+            config::Checksum::Crc32 => Self::Crc32,
         }
     }
 }

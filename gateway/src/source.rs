@@ -5,9 +5,11 @@
 
 mod clients;
 mod coap;
+mod framed;
 mod heard;
 mod serial;
 mod tcp;
+mod tcp_client;
 mod udp;
 
 use std::fmt::Display;
@@ -17,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
+use proto::frame::FrameError;
 use proto::{Reading, Timestamp};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -26,9 +28,9 @@ use tracing::debug;
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
 use crate::clock;
-use crate::config::{self, Id, Link};
+use crate::config::{self, Id, Link, Network};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
-use crate::frame::{FrameError, max_frame};
+use crate::frame::{Cutting, Unframed};
 use crate::nodes::Nodes;
 use crate::pipeline::Inlet;
 use crate::store::{NotStored, Spool};
@@ -45,6 +47,8 @@ pub(crate) enum Source {
     Udp(udp::UdpSource),
     /// Clients that connect.
     Tcp(tcp::TcpSource),
+    /// A server that it connects to.
+    TcpClient(tcp_client::TcpClientSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
 }
@@ -59,6 +63,8 @@ pub(crate) enum SourceError {
         path.display()
     )]
     Folder { name: String, path: PathBuf, source: io::Error },
+    #[error("source `{name}` cannot join the group {group}: {hint}")]
+    Group { name: String, group: std::net::IpAddr, hint: String, source: io::Error },
 }
 
 impl Source {
@@ -75,16 +81,23 @@ impl Source {
             name: name.clone(),
             device: config.device.clone(),
             decoder: config.decode.as_ref().map(Decoder::new),
-            max_frame: max_frame(config.frame.as_ref()),
+            cutting: match &config.link {
+                Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
+                Link::Serial(_) | Link::Tcp(_) | Link::TcpClient(_) | Link::Coap(_) => {
+                    Cutting::of_stream(config.frame.as_ref())
+                }
+            },
+            allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
         Ok(match &config.link {
             Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
-            Link::Udp(link) => {
-                Self::Udp(udp::UdpSource::open(context, link, config.frame.as_ref())?)
-            }
+            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link)?),
             Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
+            Link::TcpClient(link) => {
+                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
+            }
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
             }
@@ -97,6 +110,7 @@ impl Source {
             Self::Serial(source) => source.context(),
             Self::Udp(source) => source.context(),
             Self::Tcp(source) => source.context(),
+            Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
         };
         Arc::clone(&context.status)
@@ -108,6 +122,7 @@ impl Source {
             Self::Serial(source) => source.run(stop).await,
             Self::Udp(source) => source.run(stop).await,
             Self::Tcp(source) => source.run(stop).await,
+            Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
         }
     }
@@ -118,7 +133,9 @@ struct Context {
     name: Id,
     device: Option<String>,
     decoder: Option<Decoder>,
-    max_frame: usize,
+    cutting: Cutting,
+    /// Whom it listens to; everybody where it is empty.
+    allow: Vec<Network>,
     inlet: Inlet,
     status: Arc<SourceStatus>,
 }
@@ -165,9 +182,33 @@ impl Context {
         self.status.refused.count(reason, example);
     }
 
-    /// The frame, or `None` if it was refused and counted.
-    fn checked(&self, frame: Result<Bytes, FrameError>, peer: impl Display) -> Option<Bytes> {
-        frame.inspect_err(|error| self.refuse(error.reason(), peer, error, b"")).ok()
+    /// Hands in the readings of a frame that nobody waits for an answer to, or counts why there are
+    /// none. Waits while the pipeline is full.
+    async fn take(&self, frame: Result<&[u8], FrameError>, peer: impl Display) {
+        match frame {
+            Ok(frame) => {
+                if let Ok(readings) = self.decode(frame, peer) {
+                    // It fails only when the gateway is stopping.
+                    let _ = self.inlet.submit_unacknowledged(readings).await;
+                }
+            }
+            Err(error) => self.unframed(error, peer),
+        }
+    }
+
+    /// Counts bytes of `peer` that are no frame.
+    fn unframed(&self, error: FrameError, peer: impl Display) {
+        self.refuse(error.reason(), peer, Unframed(error), b"");
+    }
+
+    /// Whether `peer` is listened to; else it is counted.
+    fn allows(&self, peer: SocketAddr) -> bool {
+        let is_allowed =
+            self.allow.is_empty() || self.allow.iter().any(|network| network.contains(peer.ip()));
+        if !is_allowed {
+            self.refuse("not_allowed", peer.ip().to_canonical(), "not in `link.allow`", b"");
+        }
+        is_allowed
     }
 
     /// Counts a submission that the store did not take.
@@ -178,7 +219,10 @@ impl Context {
     fn bind_error(&self, key: &str, address: SocketAddr, source: io::Error) -> SourceError {
         let kind = source.kind();
         let hint = if kind == io::ErrorKind::AddrInUse {
-            format!("another program has it; stop that, or choose another port in `{key}`")
+            let port = address.port();
+            format!(
+                "another program has it (`ss -lnp 'sport = {port}'` says which); stop that, or choose another port in `{key}`"
+            )
         } else if kind == io::ErrorKind::PermissionDenied {
             format!("ports below 1024 need a privilege; choose a higher port in `{key}`")
         } else if kind == io::ErrorKind::AddrNotAvailable {

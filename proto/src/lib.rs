@@ -7,7 +7,9 @@
 extern crate alloc;
 
 pub mod base64;
+pub mod checksum;
 pub mod coap;
+pub mod frame;
 pub mod impair;
 mod number;
 mod reading;

@@ -38,3 +38,8 @@ fn coap_nodes() {
 fn links() {
     replay(include_str!("../../fuzz/corpora/link_format.hex"), checks::link_format);
 }
+
+#[test]
+fn frames() {
+    replay(include_str!("../../fuzz/corpora/frames.hex"), checks::frames);
+}

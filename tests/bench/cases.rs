@@ -16,7 +16,7 @@ use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
 use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
 use super::peers::{self, Client};
-use super::{appends, backlog, codec, mosquitto, wear};
+use super::{appends, backlog, codec, frames, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -109,6 +109,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.push(case("udp-echo", "a datagram in and one out; processor time of the echo", |plan| {
         echo(if plan.quick { FAST / 10 } else { FAST })
     }));
+    cases.extend(framings());
     cases.extend(stores());
     cases.extend(wears());
     cases
@@ -231,6 +232,16 @@ fn peers() -> Vec<Case> {
             })
         },
     ]
+}
+
+/// Frames in a stream, without a link.
+fn framings() -> Vec<Case> {
+    let case = |kind: frames::Kind| {
+        case(kind.0, "frames of 64 bytes of content, in reads of 4 KiB", move |plan| {
+            frames::cut(kind, plan.duration())
+        })
+    };
+    frames::KINDS.into_iter().map(case).collect()
 }
 
 /// The disk alone.

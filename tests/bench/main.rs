@@ -16,6 +16,7 @@ mod codec;
 mod echo;
 mod far_end;
 mod figure;
+mod frames;
 mod gateway;
 mod ledger;
 mod load;

@@ -92,6 +92,47 @@ fn a_state_directory_that_cannot_be_used_is_told() {
 }
 
 #[test]
+fn an_address_of_another_machine_is_told() {
+    // RFC 5737: an address for documentation, which no machine has.
+    for link in
+        ["type = \"udp\", bind = \"192.0.2.1:7000\"", "type = \"tcp\", bind = \"192.0.2.1:7000\""]
+    {
+        let source = format!("[sources.x]\nlink = {{ {link} }}\ndecode = {{ type = \"json\" }}\n");
+        let output = Gateway::new(&format!("{source}{NOWHERE}")).run_to_end();
+        let expected = ["192.0.2.1:7000", "this machine does not have that address", "ip address"];
+        expect_failure(&output, &expected);
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_joined_is_told() {
+    let link =
+        "type = \"udp\", bind = \"0.0.0.0:0\", groups = [\"239.1.2.3\"], interface = \"no0\"";
+    let source = format!("[sources.x]\nlink = {{ {link} }}\ndecode = {{ type = \"json\" }}\n");
+    let output = Gateway::new(&format!("{source}{NOWHERE}")).run_to_end();
+    expect_failure(&output, &["source `x`", "239.1.2.3", "no0 is not there", "link.interface"]);
+}
+
+/// Everybody may use ports below 1024 where the system's sysctl `ip_unprivileged_port_start` says so.
+#[test]
+fn a_port_that_needs_a_privilege_is_told() {
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if first.trim().parse::<u16>().unwrap() <= 79 {
+        return;
+    }
+    let source = "[sources.x]\nlink = { type = \"tcp\", bind = \"127.0.0.1:79\" }\ndecode = { type = \"json\" }\n";
+    let gateway = Gateway::new(&format!("{source}{NOWHERE}"));
+    fs::set_permissions(gateway.dir().path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+    command.arg("run").arg("-c").arg(gateway.config());
+    if fs::metadata(gateway.dir().path()).unwrap().uid() == 0 {
+        command.uid(65_534);
+    }
+    let output = command.output().unwrap();
+    expect_failure(&output, &["127.0.0.1:79", "below 1024 need a privilege", "link.bind"]);
+}
+
+#[test]
 fn a_serial_port_that_is_not_there_yet_is_waited_for() {
     let mut cable = Cable::new();
     cable.unplug();
@@ -112,6 +153,6 @@ fn a_serial_port_that_is_not_there_yet_is_waited_for() {
     assert_eq!(gateway.status()["sources"]["x"]["up"], false);
     cable.plug();
     wait_until("the port to be open", || gateway.status()["sources"]["x"]["up"] == true);
-    cable.send(b"21.5\n");
+    cable.send(b"\n21.5\n");
     wait_until("the reading", || broker.readings().iter().any(|reading| reading.value == 21.5));
 }

@@ -10,9 +10,11 @@ mod coap_directory;
 mod coap_discovery;
 mod coap_resources;
 mod coap_tcp;
+mod frames;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
 mod mqtt5;
 mod publishing;
 mod serial;
+mod sockets;

@@ -88,6 +88,10 @@ impl SerialUplink {
         stop: CancellationToken,
     ) -> SerialPort {
         let clock = surroundings.clock;
+        // Who opens a port may come in the middle of a line, and waits for the next one to begin.
+        if let Err(error) = self.port.master.write_all(b"\n").await {
+            tracing::debug!(device = device.id(), %error, "cannot write");
+        }
         while stop.run_until_cancelled(clock.sleep_until(device.poll_timeout())).await.is_some() {
             while let Some(readings) = surroundings.take_due(&mut device, Via::Serial) {
                 let mut line = self.payload.encode(&readings);

@@ -12,29 +12,29 @@ const STABLE: Duration = Duration::from_secs(10);
 /// Pauses that double up to a limit, each between half and the whole of it, so that gateways
 /// which lost the same broker do not come back together.
 #[derive(Debug)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     limit: Duration,
     next: Duration,
     rng: Rng,
 }
 
 impl Backoff {
-    pub(super) fn new(limit: Duration, seed: u64) -> Self {
+    pub(crate) fn new(limit: Duration, seed: u64) -> Self {
         Self { limit, next: FIRST.min(limit), rng: Rng::new(seed) }
     }
 
     /// Whether a connection that lasted from `connected` on, if there was one, lasted.
-    pub(super) fn is_stable(connected: Option<Instant>, now: Instant) -> bool {
+    pub(crate) fn is_stable(connected: Option<Instant>, now: Instant) -> bool {
         connected.is_some_and(|since| now - since >= STABLE)
     }
 
     /// Starts over.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.next = FIRST.min(self.limit);
     }
 
     /// The pause to make now.
-    pub(super) fn pause(&mut self) -> Duration {
+    pub(crate) fn pause(&mut self) -> Duration {
         let pause = self.rng.duration(self.next / 2, self.next);
         self.next = (self.next * 2).min(self.limit);
         pause

@@ -31,6 +31,7 @@ use failover::Failover;
 use tls::{Connector, Tls, TlsError};
 use websocket::WebSocketError;
 
+pub(crate) use tcp::connect as connect_tcp;
 pub(crate) use tls::files as tls_files;
 
 /// A connection: bytes in order, both ways.

@@ -3,6 +3,7 @@
 //! Each rule stays silent where a value that it looks at already was told to be wrong.
 
 mod brokers;
+mod frames;
 mod routes;
 mod sources;
 

@@ -51,6 +51,12 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
+                    for (name, key) in &variant.keys {
+                        if let Shape::Table(inner) = &key.shape {
+                            heading(text, 5, &format!("`{name}` in `{tag}`"), &key.doc);
+                            keys(text, inner);
+                        }
+                    }
                 }
             }
             Shape::Table(inner) => {
@@ -72,7 +78,10 @@ fn heading(text: &mut String, level: usize, title: &str, doc: &Doc) {
 }
 
 fn keys(text: &mut String, table: &Table) {
-    let mut keys: Vec<_> = table.keys.iter().filter(|(name, _)| *name != TAG).collect();
+    // The tag of a variant stands in its title; a `type` with choices is a key like others.
+    let is_key = |key: &Key| matches!(&key.shape, Shape::Leaf(leaf) if !leaf.choices.is_empty());
+    let keys = table.keys.iter().filter(|(name, key)| *name != TAG || is_key(key));
+    let mut keys: Vec<_> = keys.collect();
     if keys.is_empty() {
         text.push_str("\nIt has no keys.\n");
         return;

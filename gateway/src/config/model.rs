@@ -4,6 +4,7 @@
 //! messages are made from them.
 
 mod decode;
+mod frame;
 mod source;
 mod tls;
 
@@ -18,6 +19,7 @@ use crate::pipeline::{Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
 pub(crate) use decode::*;
+pub(crate) use frame::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
 

@@ -292,7 +292,7 @@ mod tests {
         assert!(shape.is_secret(&at("brokers.x.password"), &tree));
         assert!(!shape.is_secret(&at("brokers.x.password_file"), &tree));
         assert!(
-            matches!(shape.at(&at("sources.x.link"), &tree), Some(Shape::Tagged(v)) if v.len() == 4)
+            matches!(shape.at(&at("sources.x.link"), &tree), Some(Shape::Tagged(v)) if v.len() == 5)
         );
         assert!(matches!(shape.at(&at("sources.x.decode"), &tree), Some(Shape::Tagged(_))));
         assert!(

@@ -49,6 +49,7 @@ impl Clients {
                 () = stop.cancelled() => break,
                 _ = clients.next_end(), if !clients.is_empty() => count -= 1,
                 accepted = self.accept() => match accepted {
+                    Ok((_, peer)) if !context.allows(peer) => {}
                     Ok((_, peer)) if count >= self.max => {
                         let why = "too many clients at a time; see `link.max_clients`";
                         context.refuse("too_many_clients", peer, why, b"");

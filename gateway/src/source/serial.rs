@@ -1,29 +1,31 @@
-//! A serial port with lines on it; opened again whenever it is gone.
+//! A serial port; opened again, by its name, whenever it is gone.
 //!
 //! A port that is unplugged reads as ended or fails. Either way its descriptor is dropped at once,
 //! because while it is held the kernel gives the device another name when it comes back.
 
+mod port;
+
 use std::io;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
-use tokio_serial::{SerialPortBuilderExt as _, SerialStream};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use crate::config::{DataBits, Parity, SerialLink, StopBits};
-use crate::frame::LineFramer;
+use super::framed::Framed;
+use crate::causes::chain;
+use crate::config::SerialLink;
+use port::Port;
 
 /// The pause before the first attempt to open a port again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-/// Bytes read at a time.
-const READ_BYTES: usize = 4096;
+/// Bytes thrown away at a time.
+const SETTLING_BYTES: usize = 4096;
 
 /// A serial port.
 pub(crate) struct SerialSource {
@@ -46,23 +48,26 @@ impl SerialSource {
     }
 
     async fn read_forever(&self) {
+        let (name, path) = (&self.context.name, self.link.path.display());
         let mut pause = FIRST_PAUSE;
-        let mut known_gone = false;
+        let mut is_known = false;
         loop {
-            match open(&self.link) {
+            match Port::open(&self.link) {
                 Ok(port) => {
-                    info!(source = %self.context.name, path = %self.link.path.display(), "opened");
+                    info!(source = %name, %path, "opened");
                     self.context.status.set_up(true);
                     pause = FIRST_PAUSE;
-                    known_gone = false;
+                    is_known = false;
                     let end = self.read(port).await;
                     self.context.status.set_up(false);
                     self.context.status.reconnects.fetch_add(1, Ordering::Relaxed);
-                    warn!(source = %self.context.name, path = %self.link.path.display(), reason = %end, "the port is gone; waiting for it");
+                    warn!(source = %name, %path, reason = %end, "the port is gone; waiting for it");
                 }
-                Err(error) if !known_gone => {
-                    known_gone = true;
-                    warn!(source = %self.context.name, path = %self.link.path.display(), "{}", explain(&error, &self.link.path));
+                Err(error) if !is_known => {
+                    is_known = true;
+                    let why = chain(&error);
+                    warn!(source = %name, "cannot open {path}: {why}; waiting for it");
+                    self.context.refuse("not_opened", &path, why, b"");
                 }
                 Err(_) => {}
             }
@@ -72,78 +77,35 @@ impl SerialSource {
     }
 
     /// Reads until the port is gone.
-    async fn read(&self, mut port: SerialStream) -> io::Error {
+    async fn read(&self, mut port: Port) -> io::Error {
         let settle = self.link.open_delay.duration();
         if !settle.is_zero() {
             // A device that resets when its port is opened says something else first.
-            let mut buffer = [0; READ_BYTES];
+            let mut buffer = [0; SETTLING_BYTES];
             let _ = timeout(settle, async { while let Ok(1..) = port.read(&mut buffer).await {} })
                 .await;
         }
-        let mut framer = LineFramer::new(self.context.max_frame);
-        let end = self.read_frames(&mut port, &mut framer).await;
-        if let Some(error) = framer.handle_gap() {
-            self.context.refuse(error.reason(), &self.context.name, error, b"");
-        }
+        let framer = self.context.cutting.opening_framer();
+        let mut framed = Framed::new(framer, &self.context.cutting);
+        let end = loop {
+            match framed.fill(&mut port).await {
+                Ok(true) => self.take_frames(&mut framed).await,
+                Ok(false) => {
+                    break io::Error::new(io::ErrorKind::UnexpectedEof, "it was unplugged");
+                }
+                Err(error) => break error,
+            }
+        };
+        // Before anything that may wait: see [`Port`].
+        drop(port);
+        framed.end();
+        self.take_frames(&mut framed).await;
         end
     }
 
-    async fn read_frames(&self, port: &mut SerialStream, framer: &mut LineFramer) -> io::Error {
-        let mut buffer = [0; READ_BYTES];
-        loop {
-            let count = match port.read(&mut buffer).await {
-                Ok(0) => return io::Error::new(io::ErrorKind::UnexpectedEof, "it was unplugged"),
-                Ok(count) => count,
-                Err(error) => return error,
-            };
-            framer.handle_bytes(buffer.get(..count).unwrap_or_default());
-            while let Some(frame) = framer.poll_frame() {
-                let Some(frame) = self.context.checked(frame, &self.context.name) else { continue };
-                let Ok(readings) = self.context.decode(&frame, &self.context.name) else {
-                    continue;
-                };
-                if self.context.inlet.submit_unacknowledged(readings).await.is_err() {
-                    return io::Error::other("the gateway is stopping");
-                }
-            }
+    async fn take_frames(&self, framed: &mut Framed) {
+        while let Some(frame) = framed.poll_frame() {
+            self.context.take(frame, &self.context.name).await;
         }
     }
-}
-
-fn open(link: &SerialLink) -> Result<SerialStream, tokio_serial::Error> {
-    let path = link.path.to_string_lossy();
-    let mut port = tokio_serial::new(path, link.baud)
-        .data_bits(match link.data_bits {
-            DataBits::Five => tokio_serial::DataBits::Five,
-            DataBits::Six => tokio_serial::DataBits::Six,
-            DataBits::Seven => tokio_serial::DataBits::Seven,
-            DataBits::Eight => tokio_serial::DataBits::Eight,
-        })
-        .parity(match link.parity {
-            Parity::None => tokio_serial::Parity::None,
-            Parity::Even => tokio_serial::Parity::Even,
-            Parity::Odd => tokio_serial::Parity::Odd,
-        })
-        .stop_bits(match link.stop_bits {
-            StopBits::One => tokio_serial::StopBits::One,
-            StopBits::Two => tokio_serial::StopBits::Two,
-        })
-        .open_native_async()?;
-    port.set_exclusive(true)?;
-    Ok(port)
-}
-
-/// What an operator can do about it.
-fn explain(error: &tokio_serial::Error, path: &Path) -> String {
-    use tokio_serial::ErrorKind::{Io, NoDevice};
-    let hint = if error.to_string().contains("busy") {
-        "another program has it open"
-    } else if error.kind() == Io(io::ErrorKind::PermissionDenied) {
-        "the gateway may not open it; add its user to the group `dialout`"
-    } else if matches!(error.kind(), NoDevice | Io(io::ErrorKind::NotFound)) {
-        "it is not plugged in, or has another name; see /dev/serial/by-id"
-    } else {
-        "see the cause"
-    };
-    format!("cannot open {}: {error}: {hint}; waiting for it", path.display())
 }

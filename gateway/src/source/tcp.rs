@@ -1,4 +1,4 @@
-//! Clients that connect and send lines.
+//! Clients that connect and send frames.
 
 use std::collections::VecDeque;
 use std::fmt::Display;
@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use proto::frame::FrameError;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::timeout;
@@ -16,15 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use super::clients::{Clients, listen};
+use super::framed::Framed;
 use super::{Context, SourceError};
 use crate::config::TcpLink;
-use crate::frame::{FrameError, LineFramer};
+use crate::frame::Unframed;
 use crate::pipeline::Receipt;
 use crate::store::NotStored;
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 8192;
-/// Lines of one client that wait for their reply; then it is not read until one is settled.
+/// Frames of one client that wait for their reply; then it is not read until one is settled.
 const PENDING_REPLIES: usize = 512;
 /// A client that takes no replies for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +67,7 @@ struct Client {
     reply: bool,
 }
 
-/// A reply in the order of the lines.
+/// A reply in the order of the frames.
 enum Reply {
     Waiting(Receipt),
     Ready(String),
@@ -77,14 +76,15 @@ enum Reply {
 impl Client {
     async fn run(self, mut stream: TcpStream, stop: CancellationToken) {
         debug!(source = %self.context.name, peer = %self.peer, "connected");
-        let mut framer = LineFramer::new(self.context.max_frame);
+        let mut framed = Framed::new(self.context.cutting.framer(), &self.context.cutting);
         let (reader, writer) = stream.split();
-        if let Err(error) = self.serve(reader, writer, &mut framer, stop).await {
+        if let Err(error) = self.serve(reader, writer, &mut framed, stop).await {
             debug!(source = %self.context.name, peer = %self.peer, %error, "disconnected");
         }
-        if let Some(error) = framer.handle_gap() {
-            // Half a line may be half a number: better no reading than a wrong one.
-            self.context.refuse(error.reason(), self.peer, error, b"");
+        // Without an end half a number is a wrong one; what needs no end is whole now.
+        framed.end();
+        while let Some(frame) = framed.poll_frame() {
+            self.context.take(frame, self.peer.ip().to_canonical()).await;
         }
     }
 
@@ -92,20 +92,20 @@ impl Client {
         &self,
         mut reader: ReadHalf<'_>,
         mut writer: WriteHalf<'_>,
-        framer: &mut LineFramer,
+        framed: &mut Framed,
         stop: CancellationToken,
     ) -> io::Result<()> {
-        let mut buffer = vec![0; READ_BYTES];
         let mut replies: VecDeque<Reply> = VecDeque::new();
         let mut open = true;
         while open || !replies.is_empty() {
             tokio::select! {
                 () = stop.cancelled(), if open => open = false,
-                read = reader.read(&mut buffer), if open && replies.len() < PENDING_REPLIES => {
-                    let count = read?;
-                    open = count > 0;
-                    framer.handle_bytes(buffer.get(..count).unwrap_or_default());
-                    while let Some(frame) = framer.poll_frame() {
+                read = framed.fill(&mut reader), if open && replies.len() < PENDING_REPLIES => {
+                    open = read?;
+                    if !open {
+                        framed.end();
+                    }
+                    while let Some(frame) = framed.poll_frame() {
                         let reply = self.handle_frame(frame).await;
                         replies.extend(reply.filter(|_| self.reply));
                     }
@@ -120,16 +120,18 @@ impl Client {
         Ok(())
     }
 
-    async fn handle_frame(&self, frame: Result<Bytes, FrameError>) -> Option<Reply> {
+    async fn handle_frame(&self, frame: Result<&[u8], FrameError>) -> Option<Reply> {
         let refused = |why: &dyn Display| Some(Reply::Ready(format!("error: {why}\n")));
         let frame = match frame {
             Ok(frame) => frame,
             Err(error) => {
-                self.context.refuse(error.reason(), self.peer, error, b"");
-                return refused(&error);
+                self.context.unframed(error, self.peer);
+                // Bytes between frames were not meant to be one.
+                let is_frame = !matches!(error, FrameError::Resync { .. });
+                return refused(&Unframed(error)).filter(|_| is_frame);
             }
         };
-        let readings = match self.context.decode(&frame, self.peer.ip().to_canonical()) {
+        let readings = match self.context.decode(frame, self.peer.ip().to_canonical()) {
             Ok(readings) => readings,
             Err(error) => return refused(&error),
         };

@@ -1,17 +1,19 @@
 //! Datagrams.
 
-use std::net::SocketAddr;
+use std::fs;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use proto::frame::{FrameError, Framer, Pause};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::{Context, SourceError};
-use crate::config::{Frame, UdpLink};
-use crate::frame::{FrameError, LineFramer};
+use crate::config::UdpLink;
 
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
@@ -27,23 +29,25 @@ pub(crate) struct UdpSource {
     context: Context,
     socket: UdpSocket,
     address: SocketAddr,
-    lines: bool,
 }
 
 impl UdpSource {
-    pub(super) fn open(
-        context: Context,
-        link: &UdpLink,
-        frame: Option<&Frame>,
-    ) -> Result<Self, SourceError> {
+    pub(super) fn open(context: Context, link: &UdpLink) -> Result<Self, SourceError> {
         let receive_buffer = usize::try_from(link.receive_buffer.bytes()).unwrap_or(usize::MAX);
-        let socket = bind_udp(link.bind, receive_buffer);
+        let sharing = if link.groups.is_empty() { Sharing::No } else { Sharing::Groups };
+        let socket = bind_shared(link.bind, receive_buffer, sharing);
         let socket = socket.map_err(|source| context.bind_error("link.bind", link.bind, source))?;
+        for group in &link.groups {
+            join(&socket, *group, link.interface.as_deref()).map_err(|source| {
+                let hint = group_hint(&source, link.interface.as_deref());
+                SourceError::Group { name: context.name.to_string(), group: *group, hint, source }
+            })?;
+            info!(source = %context.name, %group, "joined the group");
+        }
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
         context.status.set_listening(vec![address]);
-        let lines = matches!(frame, Some(Frame::Lines(_)));
-        Ok(Self { context, socket, address, lines })
+        Ok(Self { context, socket, address })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -52,6 +56,7 @@ impl UdpSource {
 
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut buffer = vec![0; MAX_DATAGRAM];
+        let mut framer = self.context.cutting.framer();
         let mut drop_check = interval(DROP_CHECK);
         let mut dropped = 0;
         loop {
@@ -60,14 +65,14 @@ impl UdpSource {
                 () = stop.cancelled() => break,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
                 ready = self.socket.readable() => match ready {
-                    Ok(()) => drop(self.receive(&mut buffer).await),
+                    Ok(()) => drop(self.receive(&mut buffer, &mut framer).await),
                     Err(error) => self.warn_of(&error),
                 },
             }
         }
         // What has arrived before the stop is not lost with the socket.
         for _ in 0..LAST_TURNS {
-            if !self.receive(&mut buffer).await {
+            if !self.receive(&mut buffer, &mut framer).await {
                 break;
             }
         }
@@ -75,12 +80,13 @@ impl UdpSource {
     }
 
     /// Takes what has arrived, for one turn; whether there may be more.
-    async fn receive(&self, buffer: &mut [u8]) -> bool {
+    async fn receive(&self, buffer: &mut [u8], framer: &mut Framer) -> bool {
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
+                Ok((_, peer)) if !self.context.allows(peer) => {}
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
-                    self.handle_datagram(datagram, peer).await;
+                    self.handle_datagram(datagram, peer.ip().to_canonical(), framer).await;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
@@ -96,30 +102,19 @@ impl UdpSource {
         warn!(source = %self.context.name, %error, "cannot receive");
     }
 
-    async fn handle_datagram(&self, datagram: &[u8], peer: SocketAddr) {
-        let peer = peer.ip().to_canonical();
-        if datagram.len() > self.context.max_frame {
-            let error = FrameError::Oversize(self.context.max_frame);
-            self.context.refuse(error.reason(), peer, error, b"");
-        } else if self.lines {
-            let mut framer = LineFramer::new(self.context.max_frame);
+    /// While the pipeline is full the kernel's buffer takes the burst; what it drops is counted.
+    async fn handle_datagram(&self, datagram: &[u8], peer: IpAddr, framer: &mut Framer) {
+        let max = self.context.cutting.max();
+        if !self.context.cutting.takes_whole() {
             framer.handle_bytes(datagram);
-            // The end of a datagram is the end of its last line.
-            framer.handle_bytes(b"\n");
+            framer.handle_pause(Pause::Datagram);
             while let Some(frame) = framer.poll_frame() {
-                if let Some(line) = self.context.checked(frame, peer) {
-                    self.handle_frame(&line, peer).await;
-                }
+                self.context.take(frame, peer).await;
             }
+        } else if datagram.len() > max {
+            self.context.unframed(FrameError::Oversize { max }, peer);
         } else {
-            self.handle_frame(datagram, peer).await;
-        }
-    }
-
-    async fn handle_frame(&self, frame: &[u8], peer: std::net::IpAddr) {
-        // While the pipeline is full the kernel's buffer takes the burst; what it drops is counted.
-        if let Ok(readings) = self.context.decode(frame, peer) {
-            let _ = self.context.inlet.submit_unacknowledged(readings).await;
+            self.context.take(Ok(datagram), peer).await;
         }
     }
 
@@ -135,18 +130,75 @@ impl UdpSource {
     }
 }
 
+/// Whether other programs may have a socket at the same port.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    No,
+    /// Each of them gets what is sent to a group.
+    Groups,
+}
+
 /// A UDP socket with a receive buffer of at least that many bytes, where the system allows it.
-pub(super) fn bind_udp(address: SocketAddr, receive_buffer: usize) -> std::io::Result<UdpSocket> {
+pub(super) fn bind_udp(address: SocketAddr, receive_buffer: usize) -> io::Result<UdpSocket> {
+    bind_shared(address, receive_buffer, Sharing::No)
+}
+
+fn bind_shared(
+    address: SocketAddr,
+    receive_buffer: usize,
+    sharing: Sharing,
+) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         // `[::]` takes IPv4 too, whatever the system's default.
         socket.set_only_v6(false)?;
     }
+    socket.set_reuse_address(sharing == Sharing::Groups)?;
     // The kernel caps it at net.core.rmem_max; less is no reason not to start.
     let _ = socket.set_recv_buffer_size(receive_buffer);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     UdpSocket::from_std(socket.into())
+}
+
+/// Joins a multicast group, on an interface or on the one that the system chooses.
+fn join(socket: &UdpSocket, group: IpAddr, interface: Option<&str>) -> io::Result<()> {
+    let index = interface.map_or(Ok(0), interface_index)?;
+    let socket = SockRef::from(socket);
+    match group {
+        IpAddr::V4(group) => {
+            // Else it would hear groups that other programs have joined.
+            socket.set_multicast_all_v4(false)?;
+            socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index))
+        }
+        IpAddr::V6(group) => {
+            socket.set_multicast_all_v6(false)?;
+            socket.join_multicast_v6(&group, index)
+        }
+    }
+}
+
+/// The number of a network interface (netdevice(7)), from sysfs.
+fn interface_index(name: &str) -> io::Result<u32> {
+    let not_found = || io::Error::new(io::ErrorKind::NotFound, "there is no such interface");
+    if name.contains(['/', '.']) {
+        return Err(not_found());
+    }
+    let text = fs::read_to_string(format!("/sys/class/net/{name}/ifindex"));
+    text.map_err(|_| not_found())?.trim().parse().map_err(|_| not_found())
+}
+
+/// What to do when a group cannot be joined.
+fn group_hint(error: &io::Error, interface: Option<&str>) -> String {
+    match (error.kind(), interface) {
+        (io::ErrorKind::NotFound, Some(name)) => {
+            format!(
+                "the interface {name} is not there; see `ip link`, and correct `link.interface`"
+            )
+        }
+        (_, None) => "no interface has a route for it; name one in `link.interface`".to_owned(),
+        (_, Some(name)) => format!("is {name} up, and can it do multicast? see `ip link`"),
+    }
 }
 
 /// Datagrams that the kernel dropped at the socket bound to `address`, from /proc/net/udp.

@@ -23,7 +23,7 @@ pub(super) async fn resolve(url: &BrokerUrl) -> io::Result<Vec<SocketAddr>> {
 
 /// Opens a connection that ends when bytes stay unconfirmed for `user_timeout`, also those of a
 /// keep-alive question (RFC 5482, tcp(7)).
-pub(super) async fn connect(address: SocketAddr, user_timeout: Duration) -> io::Result<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr, user_timeout: Duration) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);

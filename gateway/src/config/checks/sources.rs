@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use super::super::model::{CsvDecode, Decode, Frame, JsonDecode, Link, Source};
+use super::super::model::{CsvDecode, Decode, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
-use super::{Checks, Problem};
+use super::{Checks, Problem, frames};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
     for (id, source) in &checks.config.sources {
         let path = KeyPath::of(["sources", id.as_str()]);
         check_parts(checks, &path, source);
+        frames::check(checks, &path, source);
         match &source.decode {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
@@ -35,11 +36,13 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         match &source.link {
             Link::Serial(serial) => claims.push((link.key("path"), Claim::Port(&serial.path))),
             Link::Udp(udp) => {
+                check_groups(checks, &link, udp);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Udp, udp.bind)));
             }
             Link::Tcp(tcp) => {
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
             }
+            Link::TcpClient(_) => {}
             Link::Coap(coap) => {
                 let written = checks.whole.get(&link.key("bind")).is_some();
                 for (index, address) in coap.bind.iter().enumerate() {
@@ -102,11 +105,31 @@ fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
             .help("say what a frame holds, such as `decode = { type = \"json\" }`");
         checks.findings.add(problem);
     }
-    let streams = matches!(source.link, Link::Serial(_) | Link::Tcp(_));
-    if streams && matches!(source.frame, Some(Frame::Datagram(_))) {
+}
+
+/// Groups need a socket of their family, and an interface needs groups.
+fn check_groups(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
+    let (groups, interface) = (link.key("groups"), link.key("interface"));
+    if !checks.sound([&groups, &interface, &link.key("bind")]) {
+        return;
+    }
+    for (index, group) in udp.groups.iter().enumerate() {
+        // `[::]` takes IPv4 too.
+        let fits = group.is_ipv4() == udp.bind.is_ipv4()
+            || (udp.bind.is_ipv6() && udp.bind.ip().is_unspecified());
+        if !fits {
+            let family = if group.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            let problem = checks
+                .at(&groups.index(index), "this group is not of the family of `bind`")
+                .expected(format!("expected `bind = \"{family}:{}\"` for it", udp.bind.port()));
+            checks.findings.add(problem);
+        }
+    }
+    if udp.groups.is_empty() && udp.interface.is_some() {
         let problem = checks
-            .at(&frame.key("type"), "frames of type `datagram` need a udp link")
-            .expected("expected `lines`: a stream of bytes has no datagrams");
+            .at_key(&interface, "`interface` needs the key `groups`")
+            .expected("expected `groups` beside it: an interface is chosen for multicast alone")
+            .help("to listen on one address alone, put it into `bind`");
         checks.findings.add(problem);
     }
 }

@@ -1,13 +1,13 @@
 //! Sources: a link, and how its bytes become frames.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, FrameSize, Interval};
-use super::Decode;
+use super::super::values::{self, ByteSize, HostPort, Interval, Network};
+use super::{Decode, Frame};
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub(crate) struct Source {
     pub(crate) device: Option<String>,
     /// What the devices are connected to.
     pub(crate) link: Link,
-    /// How bytes become frames; by default lines for serial and tcp, datagrams for udp.
+    /// How bytes become frames; by default lines, and datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
     /// How a frame becomes readings; required but for coap, where the content format says it.
@@ -57,6 +57,15 @@ pub(crate) enum Link {
     /// decode = { type = "json", device = "device" }
     /// ```
     Tcp(TcpLink),
+    /// A server that the gateway connects to: a device, or a converter with a serial line behind it.
+    /// It is connected to again whenever the connection ends.
+    ///
+    /// ```toml
+    /// [sources.converter]
+    /// link = { type = "tcp-client", connect = "192.0.2.7:4001" }
+    /// decode = { type = "json", device = "device" }
+    /// ```
+    TcpClient(TcpClientLink),
     /// A CoAP server (RFC 7252, RFC 8323): `/r` takes packs, `/r/{device}/{name}` takes plain values.
     ///
     /// ```toml
@@ -64,6 +73,18 @@ pub(crate) enum Link {
     /// link = { type = "coap", bind = ["192.0.2.10:5684"], tcp = ["192.0.2.10:5684"] }
     /// ```
     Coap(CoapLink),
+}
+
+impl Link {
+    /// Who is listened to; everybody where it is empty.
+    pub(crate) fn allow(&self) -> &[Network] {
+        match self {
+            Self::Udp(link) => &link.allow,
+            Self::Tcp(link) => &link.allow,
+            Self::Coap(link) => &link.allow,
+            Self::Serial(_) | Self::TcpClient(_) => &[],
+        }
+    }
 }
 
 /// A serial port.
@@ -89,6 +110,26 @@ pub(crate) struct SerialLink {
     /// opened.
     #[serde(default, deserialize_with = "values::span::<_, 0, 60>")]
     pub(crate) open_delay: Interval,
+    /// Half-duplex RS-485 on a port whose driver switches the transmitter by RTS: `{}` with the
+    /// usual timing. An adapter that switches by itself, as most USB ones do, needs none.
+    #[serde(default)]
+    pub(crate) rs485: Option<Rs485>,
+}
+
+/// Half-duplex RS-485.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct Rs485 {
+    /// RTS is low while the port sends.
+    pub(crate) invert_rts: bool,
+    /// Time between RTS and the first bit, 0ms to 100ms.
+    #[serde(deserialize_with = "values::span_ms::<_, 0, 100>")]
+    pub(crate) delay_before: Interval,
+    /// Time between the last bit and RTS, 0ms to 100ms.
+    #[serde(deserialize_with = "values::span_ms::<_, 0, 100>")]
+    pub(crate) delay_after: Interval,
+    /// Switch a terminating resistor on, where the driver can.
+    pub(crate) terminate: bool,
 }
 
 /// Datagrams.
@@ -104,6 +145,20 @@ pub(crate) struct UdpLink {
         deserialize_with = "values::size::<_, 0x1000, 0x4000_0000>"
     )]
     pub(crate) receive_buffer: ByteSize,
+    /// Multicast groups to join, such as `["224.0.1.187"]`. Broadcasts are heard without it, on
+    /// `0.0.0.0` as well as on the broadcast address.
+    #[serde(default, deserialize_with = "values::groups")]
+    #[schemars(with = "Vec<values::Group>")]
+    pub(crate) groups: Vec<IpAddr>,
+    /// Network interface on which to join them, such as `"eth0"`; by default the system chooses one
+    /// by its routes.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) interface: Option<String>,
+    /// Senders that are listened to, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody is.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
 }
 
 /// Clients that connect and send.
@@ -123,6 +178,25 @@ pub(crate) struct TcpLink {
     )]
     #[schemars(range(min = 1))]
     pub(crate) max_clients: u16,
+    /// Clients that may connect, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody may.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
+}
+
+/// A server that the gateway connects to.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct TcpClientLink {
+    /// Host and port.
+    pub(crate) connect: HostPort,
+    /// Longest pause between two attempts to connect, 1s to 1h; the first is 200 ms.
+    #[serde(default = "default_max_backoff", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) max_backoff: Interval,
+    /// Whether the server may be within a frame when it is connected to, as a converter with a
+    /// serial line behind it is: then what comes before the first delimiter, or before a pause, is
+    /// thrown away and counted. False for a server that begins with a frame.
+    #[serde(default = "default_mid_stream")]
+    pub(crate) mid_stream: bool,
 }
 
 /// A CoAP server.
@@ -172,6 +246,10 @@ pub(crate) struct CoapLink {
     )]
     #[schemars(range(min = 1))]
     pub(crate) amplification: u16,
+    /// Senders that are listened to, such as `["192.0.2.0/24", "2001:db8::7"]`; others are refused
+    /// and counted. Without it, everybody is.
+    #[serde(default)]
+    pub(crate) allow: Vec<Network>,
 }
 
 /// Bits of a character.
@@ -211,54 +289,20 @@ pub(crate) enum StopBits {
     Two,
 }
 
-/// How bytes become frames.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(tag = "type")]
-pub(crate) enum Frame {
-    /// Text up to a line feed; a carriage return before it is dropped.
-    ///
-    /// ```toml
-    /// [sources.short-lines]
-    /// link = { type = "tcp", bind = "127.0.0.1:7001" }
-    /// frame = { type = "lines", max = "4KiB" }
-    /// decode = { type = "senml" }
-    /// ```
-    Lines(LinesFrame),
-    /// What arrived together: one UDP datagram.
-    ///
-    /// ```toml
-    /// [sources.packs]
-    /// link = { type = "udp", bind = "0.0.0.0:7001" }
-    /// frame = { type = "datagram", max = 1280 }
-    /// decode = { type = "senml" }
-    /// ```
-    Datagram(DatagramFrame),
-}
-
-/// Text up to a line feed.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct LinesFrame {
-    /// Longest line, 1B to 1MiB; a longer one is thrown away up to its end and counted.
-    pub(crate) max: FrameSize,
-}
-
-/// One UDP datagram.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(default)]
-pub(crate) struct DatagramFrame {
-    /// Longest datagram, 1B to 1MiB; a longer one is refused and counted. The default takes every
-    /// datagram that UDP can carry.
-    pub(crate) max: FrameSize,
-}
-
 const fn default_baud() -> u32 {
     9_600
 }
 
 const fn default_receive_buffer() -> ByteSize {
     ByteSize::mib(4)
+}
+
+const fn default_max_backoff() -> Interval {
+    Interval::seconds(30)
+}
+
+const fn default_mid_stream() -> bool {
+    true
 }
 
 const fn default_max_clients() -> u16 {

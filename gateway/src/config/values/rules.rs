@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -186,6 +186,11 @@ pub(crate) fn any_addresses<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<Sock
     de.deserialize_seq(ListOf { rule: ADDRESS, least: 0 })
 }
 
+/// Any number of multicast groups.
+pub(crate) fn groups<'de, D: Deserializer<'de>>(de: D) -> Result<Vec<IpAddr>, D::Error> {
+    de.deserialize_seq(ListOf { rule: GROUP, least: 0 })
+}
+
 /// An MQTT client identifier in which `{gateway}` is the only field.
 pub(crate) fn client_id<'de, D: Deserializer<'de>>(de: D) -> Result<String, D::Error> {
     CLIENT_ID.deserialize(de)
@@ -221,6 +226,17 @@ const ADDRESS: Rule<SocketAddr> = Rule {
         text.parse().map_err(
             |_| "expected an IP address and a port, such as \"0.0.0.0:7000\" or \"[::]:7000\"",
         )
+    },
+};
+
+const GROUP: Rule<IpAddr> = Rule {
+    expected: "expected a multicast address, such as \"224.0.1.187\"",
+    parse: |text| match text.parse::<IpAddr>() {
+        Ok(address) if address.is_multicast() => Ok(address),
+        Ok(_) => Err(
+            "expected a multicast address: 224.0.0.0 to 239.255.255.255, or one that begins with ff",
+        ),
+        Err(_) => Err("expected a multicast address, such as \"224.0.1.187\" or \"ff02::fb\""),
     },
 };
 
@@ -327,6 +343,25 @@ impl JsonSchema for Address {
             "title": "address and port",
             "type": "string",
             "pattern": r"^([0-9.]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$",
+        })
+    }
+}
+
+/// The schema of a multicast group.
+pub(crate) struct Group;
+
+impl JsonSchema for Group {
+    fn schema_name() -> Cow<'static, str> {
+        "group".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "multicast address",
+            "type": "string",
+            "pattern": r"^(2[0-9.]+|[fF]{2}[0-9A-Fa-f:.]+)$",
         })
     }
 }

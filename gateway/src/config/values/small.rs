@@ -9,7 +9,7 @@ use serde::de::{self, Unexpected};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text_value;
-use crate::config::model::{DataBits, Qos, StopBits};
+use crate::config::model::{DataBits, LengthBytes, Qos, StopBits};
 use crate::pipeline::{Pattern, TopicTemplate};
 
 text_value!(Pattern, "pattern", "expected a name, in which `*` stands for any characters", {});
@@ -62,5 +62,7 @@ macro_rules! integer_choice {
 integer_choice!(DataBits, "data bits", "expected 5, 6, 7 or 8",
     5 => DataBits::Five, 6 => DataBits::Six, 7 => DataBits::Seven, 8 => DataBits::Eight);
 integer_choice!(StopBits, "stop bits", "expected 1 or 2", 1 => StopBits::One, 2 => StopBits::Two);
+integer_choice!(LengthBytes, "length bytes", "expected 1, 2 or 4",
+    1 => LengthBytes::One, 2 => LengthBytes::Two, 4 => LengthBytes::Four);
 integer_choice!(Qos, "qos", "expected 0, 1 or 2",
     0 => Qos::AtMostOnce, 1 => Qos::AtLeastOnce, 2 => Qos::ExactlyOnce);

@@ -159,6 +159,7 @@ impl Server {
         let now = clock::now();
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
+                Ok((_, peer)) if !self.resources.context.allows(peer) => {}
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
                     self.node.handle_datagram(now, peer, datagram, Delivery::Unicast);

@@ -11,6 +11,7 @@ pub mod checksum;
 pub mod coap;
 pub mod frame;
 pub mod impair;
+pub mod modbus;
 mod number;
 mod reading;
 mod rng;

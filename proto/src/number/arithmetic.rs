@@ -18,6 +18,19 @@ impl Number {
         Some(self.exact_sum(other).unwrap_or(rounded))
     }
 
+    /// The product, exact to the last digit while it fits 38 digits, otherwise rounded through
+    /// `f64`; `None` where it is beyond the largest double.
+    ///
+    /// Digits add up as in a calculation by hand: `230 × 0.1` is `23.0`.
+    pub fn checked_mul(self, other: Self) -> Option<Self> {
+        let exact = self.mantissa.checked_mul(other.mantissa);
+        let exact = exact.filter(|mantissa| mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS));
+        let exponent = self.exponent.checked_add(other.exponent)?;
+        let exact = exact.and_then(|mantissa| Self::from_decimal(mantissa, exponent));
+        let product = exact.or_else(|| Self::from_f64(self.as_f64() * other.as_f64()))?;
+        product.as_f64().is_finite().then_some(product)
+    }
+
     /// The value if it is an integer, however it is written (`21`, `21.00`, `2.1e1`), and fits.
     pub fn as_whole(self) -> Option<i128> {
         if self.mantissa == 0 {
@@ -120,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn products_are_exact_and_keep_their_digits() {
+        let product = |a, b| number(a).checked_mul(number(b)).unwrap().to_string();
+        assert_eq!(product("2301", "0.1"), "230.1");
+        assert_eq!(product("230", "0.10"), "23.00");
+        assert_eq!(product("-7", "0.001"), "-0.007");
+        assert_eq!(product("18446744073709551615", "0.01"), "184467440737095516.15");
+        assert_eq!(product("99999999999999999999", "99999999999999999999"), "1e40");
+        assert_eq!(number("1e300").checked_mul(number("1e300")), None);
+    }
+
+    #[test]
     fn integers_are_found_however_they_are_written() {
         for text in ["21", "21.00", "2.1e1", "0.21e2"] {
             assert_eq!(number(text).as_whole(), Some(21), "{text}");
@@ -162,6 +186,10 @@ mod tests {
             if let Some(sum) = left.checked_add(right) && expected.is_finite() {
                 let tolerance = (left.as_f64().abs() + right.as_f64().abs()) * 1e-15;
                 prop_assert!((sum.as_f64() - expected).abs() <= tolerance);
+            }
+            if let Some(product) = left.checked_mul(right) {
+                let expected = left.as_f64() * right.as_f64();
+                prop_assert!((product.as_f64() - expected).abs() <= expected.abs() * 1e-15);
             }
             let _ = (left.as_whole(), left.scaled_to_integer(9), left.trimmed());
         }

@@ -52,17 +52,18 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Broker, Checksum, CoapLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
-    Frame, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, Parity, Payload,
-    Protocol, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
-    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, ValueDecode, default_idle,
+    Broker, BusPlace, Checksum, CoapLink, Config, Counts, CsvDecode, DataBits, DatagramFrame,
+    Decode, Endian, Frame, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
+    ModbusLink, ModbusUnit, Parity, Payload, Protocol, Qos, Register, Route, Rs485, SerialLink,
+    Source, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
+    UdpLink, ValueDecode, default_idle,
 };
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
 pub(crate) use shape::schema;
 pub(crate) use values::{
     BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, Network,
-    ServerName,
+    ServerName, UnitAddress,
 };
 
 /// Where a configuration comes from.

@@ -7,6 +7,7 @@ mod clients;
 mod coap;
 mod framed;
 mod heard;
+mod modbus;
 mod serial;
 mod tcp;
 mod tcp_client;
@@ -27,6 +28,7 @@ use tracing::debug;
 
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+use self::modbus::{BusReport, BusStatus};
 use crate::clock;
 use crate::config::{self, Id, Link, Network};
 use crate::decode::{DecodeError, Decoder, Draft, complete};
@@ -51,6 +53,8 @@ pub(crate) enum Source {
     TcpClient(tcp_client::TcpClientSource),
     /// A CoAP server.
     Coap(coap::CoapSource),
+    /// A Modbus master.
+    Modbus(Box<modbus::ModbusSource>),
 }
 
 /// Why a source cannot start.
@@ -83,9 +87,11 @@ impl Source {
             decoder: config.decode.as_ref().map(Decoder::new),
             cutting: match &config.link {
                 Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
-                Link::Serial(_) | Link::Tcp(_) | Link::TcpClient(_) | Link::Coap(_) => {
-                    Cutting::of_stream(config.frame.as_ref())
-                }
+                Link::Serial(_)
+                | Link::Tcp(_)
+                | Link::TcpClient(_)
+                | Link::Coap(_)
+                | Link::Modbus(_) => Cutting::of_stream(config.frame.as_ref()),
             },
             allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
@@ -101,6 +107,9 @@ impl Source {
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, spool.clone(), nodes, seed)?)
             }
+            Link::Modbus(link) => {
+                Self::Modbus(modbus::ModbusSource::new(context, link, config, seed).into())
+            }
         })
     }
 
@@ -112,6 +121,7 @@ impl Source {
             Self::Tcp(source) => source.context(),
             Self::TcpClient(source) => source.context(),
             Self::Coap(source) => source.context(),
+            Self::Modbus(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -124,6 +134,7 @@ impl Source {
             Self::Tcp(source) => source.run(stop).await,
             Self::TcpClient(source) => source.run(stop).await,
             Self::Coap(source) => source.run(stop).await,
+            Self::Modbus(source) => source.run(stop).await,
         }
     }
 }
@@ -242,6 +253,7 @@ pub(crate) struct SourceStatus {
     addresses: OnceLock<Vec<SocketAddr>>,
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
+    bus: OnceLock<Arc<BusStatus>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -262,7 +274,9 @@ pub(crate) struct SourceReport {
     pub(crate) tcp_addresses: Vec<SocketAddr>,
     /// Clients that are connected now; none where they do not connect.
     pub(crate) clients: Option<usize>,
-    /// Frames, datagrams or requests.
+    /// The units of a Modbus master; none for others.
+    pub(crate) bus: Option<BusReport>,
+    /// Frames, datagrams, requests or answers.
     pub(crate) messages: u64,
     /// Bytes in them.
     pub(crate) bytes: u64,
@@ -282,6 +296,7 @@ impl SourceStatus {
             addresses: self.addresses.get().cloned().unwrap_or_default(),
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
+            bus: self.bus.get().map(|bus| bus.report()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -300,6 +315,12 @@ impl SourceStatus {
     /// The same for the TCP side of a source that has one beside its UDP side.
     fn set_listening_for_tcp(&self, addresses: Vec<SocketAddr>) {
         let _ = self.tcp_addresses.set(addresses);
+    }
+
+    /// It is the master of a bus.
+    fn set_bus(&self, bus: Arc<BusStatus>) {
+        // A source is made once, so nothing was set before.
+        let _ = self.bus.set(bus);
     }
 
     /// So many clients are connected.

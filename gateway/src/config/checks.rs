@@ -4,6 +4,7 @@
 
 mod brokers;
 mod frames;
+mod modbus;
 mod routes;
 mod sources;
 

@@ -5,6 +5,7 @@
 
 mod decode;
 mod frame;
+mod modbus;
 mod source;
 mod tls;
 
@@ -20,6 +21,7 @@ use crate::store::WhenFull;
 
 pub(crate) use decode::*;
 pub(crate) use frame::*;
+pub(crate) use modbus::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
 

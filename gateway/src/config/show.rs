@@ -97,7 +97,7 @@ impl Loaded {
 
 fn write_table(text: &mut String, header: &str, table: &Shown, origin: bool) {
     // Writing to a string cannot fail.
-    if !table.is_named {
+    if !table.is_named || !table.values.is_empty() {
         let gap = if text.is_empty() { "" } else { "\n" };
         let _ = writeln!(text, "{gap}[{header}]");
     }

@@ -11,11 +11,13 @@
 mod broker_url;
 mod broker_urls;
 mod byte_size;
+mod decimal;
 mod hex_bytes;
 mod host_port;
 mod id;
 mod interval;
 mod json_path;
+mod modbus;
 mod named_file;
 mod network;
 mod rules;
@@ -32,17 +34,19 @@ use serde::de::{self, Unexpected};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
+pub(crate) use decimal::Decimal;
 pub(crate) use hex_bytes::HexBytes;
 pub(crate) use host_port::HostPort;
 pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
+pub(crate) use modbus::{Code, UnitAddress};
 pub(crate) use named_file::NamedFile;
 pub(crate) use network::Network;
 pub(crate) use rules::{
     Address, Group, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
     filled_option, groups, path, path_option, separator, size, size_option, span, span_ms,
-    span_option, whole, whole_option,
+    span_ms_option, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

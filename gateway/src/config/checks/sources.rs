@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::super::model::{CsvDecode, Decode, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
-use super::{Checks, Problem, frames};
+use super::{Checks, Problem, frames, modbus};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         let path = KeyPath::of(["sources", id.as_str()]);
         check_parts(checks, &path, source);
         frames::check(checks, &path, source);
+        modbus::check(checks, id, &path, source);
         match &source.decode {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
@@ -43,6 +44,10 @@ pub(super) fn check(checks: &mut Checks<'_>) {
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, tcp.bind)));
             }
             Link::TcpClient(_) => {}
+            Link::Modbus(modbus) => {
+                let port = modbus.serial.as_deref().map(Claim::Port);
+                claims.extend(port.map(|port| (link.key("serial"), port)));
+            }
             Link::Coap(coap) => {
                 let written = checks.whole.get(&link.key("bind")).is_some();
                 for (index, address) in coap.bind.iter().enumerate() {
@@ -83,19 +88,23 @@ fn is_link(path: &KeyPath) -> bool {
 /// What is wrong with the parts of one source.
 fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
-    let is_coap = matches!(source.link, Link::Coap(_));
+    let foreign = match source.link {
+        Link::Coap(_) => Some(("coap", "the content format of a message says what it holds")),
+        Link::Modbus(_) => Some(("modbus", "`units` say what registers hold")),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => None,
+    };
     for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, source.decode.is_some())] {
-        if is_coap && is_there {
+        if let Some((link, instead)) = foreign
+            && is_there
+        {
             let problem = checks
-                .at_key(part, format!("`{part}` does not fit a coap link"))
-                .expected(
-                    "expected no such key: the content format of a message says what it holds",
-                )
+                .at_key(part, format!("`{part}` does not fit a {link} link"))
+                .expected(format!("expected no such key: {instead}"))
                 .help("remove the key");
             checks.findings.add(problem);
         }
     }
-    if !is_coap
+    if foreign.is_none()
         && source.decode.is_none()
         && checks.findings.is_complete()
         && checks.sound([&decode])

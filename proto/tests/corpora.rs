@@ -43,3 +43,8 @@ fn links() {
 fn frames() {
     replay(include_str!("../../fuzz/corpora/frames.hex"), checks::frames);
 }
+
+#[test]
+fn modbus_frames() {
+    replay(include_str!("../../fuzz/corpora/modbus.hex"), checks::modbus);
+}

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::modbus::{Transport, rtu};
+
 use super::Outcome;
 use super::bare::Bare;
 use super::bare_durable::BareDurable;
@@ -16,7 +18,7 @@ use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
 use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
 use super::peers::{self, Client};
-use super::{appends, backlog, codec, frames, mosquitto, wear};
+use super::{appends, backlog, codec, frames, modbus, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -110,6 +112,7 @@ pub(crate) fn cases() -> Vec<Case> {
         echo(if plan.quick { FAST / 10 } else { FAST })
     }));
     cases.extend(framings());
+    cases.extend(buses());
     cases.extend(stores());
     cases.extend(wears());
     cases
@@ -242,6 +245,22 @@ fn framings() -> Vec<Case> {
         })
     };
     frames::KINDS.into_iter().map(case).collect()
+}
+
+/// Polls of a bus, without a link.
+fn buses() -> Vec<Case> {
+    let line = Transport::Line {
+        character: rtu::character(115_200, 10),
+        silence: rtu::silence(115_200, 10),
+    };
+    let case = |(name, transport)| {
+        case(
+            name,
+            "a poll of 40 values, its answer included, of a master without a link",
+            move |plan| modbus::poll(transport, plan.duration()),
+        )
+    };
+    [("modbus-tcp", Transport::Tcp), ("modbus-rtu", line)].into_iter().map(case).collect()
 }
 
 /// The disk alone.

@@ -340,7 +340,9 @@ fn an_answer_of_another_unit_is_discarded_and_the_right_one_is_taken() {
 
 #[test]
 fn an_answer_after_noise_is_found() {
-    for noise in [&[0][..], &[1, 3], &[1, 3, 2, 0, 0, 0, 0], &[0xff; 100]] {
+    // The last one is the request: an adapter that echoes.
+    let echo = rtu::encode(1, &[3, 0, 0, 0, 1]);
+    for noise in [&[0][..], &[1, 3], &[1, 3, 2, 0, 0, 0, 0], &[0xff; 100], &echo] {
         let bytes = [noise, &answer(1, 7)].concat();
         let (first, second) = bytes.split_at(bytes.len() - 3);
         let frames = vec![(millis(10), first.to_vec()), (millis(20), second.to_vec())];

@@ -35,8 +35,6 @@ struct Scheduled {
     due: Instant,
     /// Requests in a row that failed or were refused.
     failures: u32,
-    /// Whether it failed since the unit answered last.
-    is_silent: bool,
 }
 
 impl Unit {
@@ -118,7 +116,6 @@ impl Unit {
         let timeout = self.timeout;
         let Some(scheduled) = self.blocks.get_mut(index) else { return };
         scheduled.failures = scheduled.failures.saturating_add(1);
-        scheduled.is_silent = true;
         scheduled.due = now + rest(timeout, scheduled.failures, longest);
     }
 
@@ -137,19 +134,10 @@ impl Unit {
         Some(read)
     }
 
-    /// It is there. After a silence of the whole unit, what rested because of it is due.
+    /// It is there. What rested meanwhile did so for no longer than the unit itself, and is due.
     fn handle_presence(&mut self, now: Instant) {
         self.failures = 0;
         self.rests_until = now;
-        let silent = self.blocks.iter().filter(|scheduled| scheduled.is_silent).count();
-        let was_absent = silent > 1;
-        for scheduled in self.blocks.iter_mut().filter(|scheduled| scheduled.is_silent) {
-            scheduled.is_silent = false;
-            if was_absent {
-                scheduled.failures = 0;
-                scheduled.due = scheduled.due.min(now);
-            }
-        }
     }
 }
 
@@ -158,7 +146,7 @@ fn scheduled(blocks: Vec<Block>, now: Instant) -> Vec<Scheduled> {
 }
 
 fn scheduled_parts(blocks: Vec<Block>, due: Instant) -> impl Iterator<Item = Scheduled> {
-    blocks.into_iter().map(move |block| Scheduled { block, due, failures: 0, is_silent: false })
+    blocks.into_iter().map(move |block| Scheduled { block, due, failures: 0 })
 }
 
 /// The pause after so many failures in a row.

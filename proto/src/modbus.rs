@@ -5,7 +5,7 @@
 //! (TCP).
 //!
 //! - [`Request`] and [`Response`] are protocol data units; [`rtu`] and [`tcp`] put them into frames.
-//! - A [`Point`] is a value in the registers of a unit; [`plan`] reads those that lie together at once.
+//! - A [`Point`] is a value in the registers of a unit; [`plan()`] reads those that lie together at once.
 //! - [`Master`] asks the units of one bus for their points, in virtual time: see there.
 
 mod exception;

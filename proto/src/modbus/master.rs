@@ -2,7 +2,7 @@
 //!
 //! One request is under way at a time, on TCP too, where many devices take no more. Units take turns:
 //! of those that have something due, the one goes next that was asked longest ago. One that does not
-//! answer [rests](unit), so that it costs the others little.
+//! answer [rests](mod@unit), so that it costs the others little.
 //!
 //! Call [`handle_connected`](Master::handle_connected) when the link is open, `handle_bytes` with what
 //! arrives, `handle_timeout` when the time of an [`Output::Wait`] has come; after each, drain

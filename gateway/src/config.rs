@@ -54,12 +54,13 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, Aggregate, BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, Checksum, Clock,
-    CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
-    Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
-    LinkDecode, ListedNode, Parity, Payload, Poll, PollResource, Protocol, PubSub, Qos, Route,
-    Rs485, SerialLink, Source, Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck,
-    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    Accept, Aggregate, BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, BusPlace,
+    Checksum, Clock, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame,
+    Decode, Endian, Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes,
+    LengthPrefixedFrame, Link, LinkDecode, ListedNode, ModbusLink, ModbusUnit, Parity, Payload,
+    Poll, PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SerialLink, Source,
+    Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
+    UdpLink, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
@@ -69,7 +70,7 @@ pub(crate) use shape::schema;
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
     BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
-    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName,
+    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
 };
 
 /// Where a configuration comes from.

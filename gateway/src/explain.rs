@@ -85,13 +85,14 @@ pub(crate) fn explain(config: &Config, name: &Id, source: &Source, sample: &Samp
         | Link::Tcp(_)
         | Link::TcpClient(_)
         | Link::CoapPoll(_)
-        | Link::Http(_) => way.cut(sample),
+        | Link::Http(_)
+        | Link::Modbus(_) => way.cut(sample),
     }
 }
 
 /// Whether what a device sends on its own is all that a source needs.
 pub(crate) const fn takes_samples(source: &Source) -> bool {
-    !matches!(source.link, Link::CoapPoll(_) | Link::Http(_))
+    !matches!(source.link, Link::CoapPoll(_) | Link::Http(_) | Link::Modbus(_))
         && !matches!(source.decode, Some(Decode::Link(_)))
 }
 
@@ -99,7 +100,7 @@ pub(crate) const fn takes_samples(source: &Source) -> bool {
 pub(crate) const fn has_senders(link: &Link) -> bool {
     match link {
         Link::Udp(_) | Link::Tcp(_) | Link::Coap(_) | Link::Http(_) => true,
-        Link::Serial(_) | Link::TcpClient(_) | Link::CoapPoll(_) => false,
+        Link::Serial(_) | Link::TcpClient(_) | Link::CoapPoll(_) | Link::Modbus(_) => false,
     }
 }
 
@@ -148,9 +149,12 @@ impl Way<'_> {
         let name = || match &self.source.link {
             Link::Serial(_) => self.name.to_string(),
             Link::TcpClient(link) => link.connect.to_string(),
-            Link::Udp(_) | Link::Tcp(_) | Link::Coap(_) | Link::CoapPoll(_) | Link::Http(_) => {
-                from.to_canonical().to_string()
-            }
+            Link::Udp(_)
+            | Link::Tcp(_)
+            | Link::Coap(_)
+            | Link::CoapPoll(_)
+            | Link::Http(_)
+            | Link::Modbus(_) => from.to_canonical().to_string(),
         };
         let drafts = self.reader.decode(frame, self.now);
         let readings = drafts.and_then(|drafts| self.reader.complete(drafts, name, self.now));

@@ -29,7 +29,8 @@ impl Cutting {
             | Link::TcpClient(_)
             | Link::Coap(_)
             | Link::CoapPoll(_)
-            | Link::Http(_) => Self::of_stream(source.frame.as_ref()),
+            | Link::Http(_)
+            | Link::Modbus(_) => Self::of_stream(source.frame.as_ref()),
         }
     }
 

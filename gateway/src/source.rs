@@ -12,6 +12,7 @@ mod http;
 mod latest;
 mod link;
 pub(crate) mod link_keys;
+mod modbus;
 mod serial;
 mod tcp;
 mod tcp_client;
@@ -34,6 +35,7 @@ use tracing::debug;
 pub(crate) use self::coap::posted_readings;
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+use self::modbus::{BusReport, BusStatus};
 use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Decode, Id, Link, Network};
@@ -78,6 +80,8 @@ pub(crate) enum Source {
     CoapPoll(Box<coap_poll::CoapPollSource>),
     /// Nodes that speak the link protocol.
     Link(link::LinkSource),
+    /// A Modbus master.
+    Modbus(Box<modbus::ModbusSource>),
 }
 
 /// What every source has seen, for those that show it. It is there once all of them are open.
@@ -136,6 +140,9 @@ impl Source {
                 coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
             ),
             Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
+            Link::Modbus(link) => {
+                Self::Modbus(modbus::ModbusSource::new(context, link, config, seed).into())
+            }
         })
     }
 
@@ -150,6 +157,7 @@ impl Source {
             Self::Http(source) => source.context(),
             Self::CoapPoll(source) => source.context(),
             Self::Link(source) => source.context(),
+            Self::Modbus(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -165,6 +173,7 @@ impl Source {
             Self::Http(source) => source.run(stop).await,
             Self::CoapPoll(source) => source.run(stop).await,
             Self::Link(source) => source.run(stop).await,
+            Self::Modbus(source) => source.run(stop).await,
         }
     }
 }
@@ -297,6 +306,7 @@ pub(crate) struct SourceStatus {
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
     nodes: OnceLock<Arc<coap_poll::Nodes>>,
+    bus: OnceLock<Arc<BusStatus>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -319,7 +329,9 @@ pub(crate) struct SourceReport {
     pub(crate) clients: Option<usize>,
     /// Nodes that are asked, by name; none where none are.
     pub(crate) nodes: Option<BTreeMap<String, coap_poll::NodeReport>>,
-    /// Frames, datagrams or requests.
+    /// The units of a Modbus master; none for others.
+    pub(crate) bus: Option<BusReport>,
+    /// Frames, datagrams, requests or answers.
     pub(crate) messages: u64,
     /// Bytes in them.
     pub(crate) bytes: u64,
@@ -340,6 +352,7 @@ impl SourceStatus {
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
             nodes: self.nodes.get().map(|nodes| nodes.reports()),
+            bus: self.bus.get().map(|bus| bus.report()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -363,6 +376,12 @@ impl SourceStatus {
     /// It asks these nodes, from now on and until the end.
     fn set_nodes(&self, nodes: Arc<coap_poll::Nodes>) {
         let _ = self.nodes.set(nodes);
+    }
+
+    /// It is the master of a bus.
+    fn set_bus(&self, bus: Arc<BusStatus>) {
+        // A source is made once, so nothing was set before.
+        let _ = self.bus.set(bus);
     }
 
     /// So many clients are connected.

@@ -13,6 +13,7 @@ pub mod coap;
 pub mod frame;
 pub mod impair;
 pub mod link;
+pub mod modbus;
 mod number;
 mod reading;
 mod rng;

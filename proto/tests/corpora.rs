@@ -58,3 +58,8 @@ fn frames() {
 fn fields() {
     replay(include_str!("../../fuzz/corpora/fields.hex"), checks::fields);
 }
+
+#[test]
+fn modbus_frames() {
+    replay(include_str!("../../fuzz/corpora/modbus.hex"), checks::modbus);
+}

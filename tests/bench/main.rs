@@ -22,6 +22,7 @@ mod gateway;
 mod ledger;
 mod load;
 mod machine;
+mod modbus;
 mod mosquitto;
 mod options;
 mod others;

@@ -1,7 +1,7 @@
 //! From the wire to the broker: the built gateway between real devices' tools and Mosquitto.
 //!
-//! Needs Debian's mosquitto, mosquitto-clients, libcoap3-bin and socat, and aiocoap as
-//! `tests/setup` installs it.
+//! Needs Debian's mosquitto, mosquitto-clients, libcoap3-bin and socat, and aiocoap and
+//! pymodbus as `tests/setup` installs them.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
@@ -18,6 +18,7 @@ mod frames;
 #[path = "../harness.rs"]
 mod harness;
 mod links;
+mod modbus;
 mod mqtt5;
 mod publishing;
 mod pubsub;

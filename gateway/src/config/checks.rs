@@ -5,6 +5,7 @@
 mod binary;
 mod brokers;
 mod frames;
+mod modbus;
 mod routes;
 mod sources;
 mod transforms;

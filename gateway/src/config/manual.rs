@@ -41,8 +41,9 @@ fn section(text: &mut String, name: &str, key: &Key) {
 
 /// The tables inside of a table.
 fn parts(text: &mut String, table: &Table) {
-    for (name, key) in
-        ["link", "frame", "decode", "tls"].iter().filter_map(|n| table.keys.get_key_value(*n))
+    for (name, key) in ["link", "frame", "decode", "units", "tls"]
+        .iter()
+        .filter_map(|n| table.keys.get_key_value(*n))
     {
         match &key.shape {
             Shape::Tagged(variants) => {
@@ -58,7 +59,20 @@ fn parts(text: &mut String, table: &Table) {
                 heading(text, 3, &format!("`{name}`"), &key.doc);
                 keys(text, inner);
             }
-            Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+            Shape::Named(inner) => {
+                heading(text, 3, &format!("`{name}.NAME`"), &key.doc);
+                let Shape::Table(inner) = &**inner else { continue };
+                keys(text, inner);
+                for (named, key) in &inner.keys {
+                    if let Shape::Named(part) = &key.shape
+                        && let Shape::Table(part) = &**part
+                    {
+                        heading(text, 4, &format!("`{name}.NAME.{named}.NAME`"), &part.doc);
+                        keys(text, part);
+                    }
+                }
+            }
+            Shape::List(_) | Shape::Leaf(_) => {}
         }
     }
 }

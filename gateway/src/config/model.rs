@@ -7,6 +7,7 @@ mod binary;
 mod coap_poll;
 mod decode;
 mod frame;
+mod modbus;
 mod source;
 mod tls;
 mod transform;
@@ -26,6 +27,7 @@ pub(crate) use binary::*;
 pub(crate) use coap_poll::*;
 pub(crate) use decode::*;
 pub(crate) use frame::*;
+pub(crate) use modbus::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
 pub(crate) use transform::*;
@@ -411,7 +413,8 @@ impl Config {
             | Link::Tcp(_)
             | Link::TcpClient(_)
             | Link::CoapPoll(_)
-            | Link::Http(_) => None,
+            | Link::Http(_)
+            | Link::Modbus(_) => None,
         })
     }
 }

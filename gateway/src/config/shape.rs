@@ -66,6 +66,8 @@ pub(crate) struct Leaf {
     pub(crate) kind: String,
     /// Whether it can be an integer.
     pub(crate) integer: bool,
+    /// Whether it can be a number with a fraction.
+    pub(crate) number: bool,
     /// Whether it can be a boolean.
     pub(crate) boolean: bool,
     /// Whether it never is to be printed.
@@ -258,6 +260,7 @@ fn leaf(schema: &Value) -> Leaf {
     let mut leaf = Leaf {
         kind: "text".to_owned(),
         integer: can_be("integer"),
+        number: can_be("number"),
         boolean: can_be("boolean"),
         secret: schema.get("writeOnly").is_some_and(|value| value == true),
         choices: Vec::new(),

@@ -20,6 +20,7 @@ mod id;
 mod interval;
 mod json_path;
 mod link_filter;
+mod modbus;
 mod named_file;
 mod network;
 mod node_url;
@@ -46,6 +47,7 @@ pub(crate) use id::Id;
 pub(crate) use interval::Interval;
 pub(crate) use json_path::JsonPath;
 pub(crate) use link_filter::LinkFilter;
+pub(crate) use modbus::UnitAddress;
 pub(crate) use named_file::NamedFile;
 pub(crate) use network::Network;
 pub(crate) use node_url::NodeUrl;
@@ -53,7 +55,7 @@ pub(crate) use resource_path::ResourcePath;
 pub(crate) use rules::{
     Address, Group, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
     filled_option, filters, groups, path, path_option, separator, size, size_option, span, span_ms,
-    span_option, whole, whole_option,
+    span_ms_option, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

@@ -106,7 +106,11 @@ fn open(context: &Context, link: &Link) -> Result<Carrier, SourceError> {
             Carrier::Tcp(Clients::new(vec![listener], tcp.max_clients))
         }
         // A configuration that says so is refused before.
-        Link::TcpClient(_) | Link::Coap(_) | Link::CoapPoll(_) | Link::Http(_) => {
+        Link::TcpClient(_)
+        | Link::Coap(_)
+        | Link::CoapPoll(_)
+        | Link::Http(_)
+        | Link::Modbus(_) => {
             return Err(SourceError::Carrier { name: context.name.to_string() });
         }
     })

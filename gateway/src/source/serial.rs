@@ -18,7 +18,7 @@ use super::Context;
 use super::framed::{Framed, Polling};
 use crate::causes::chain;
 use crate::config::SerialLink;
-use port::Port;
+pub(super) use port::{Port, PortError};
 
 /// The pause before the first attempt to open a port again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);

@@ -105,7 +105,7 @@ impl TcpClientSource {
 }
 
 /// Tries one address of the server after the other.
-async fn connect(server: &HostPort) -> io::Result<TcpStream> {
+pub(super) async fn connect(server: &HostPort) -> io::Result<TcpStream> {
     let attempt = async {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host((server.host(), server.port())).await?.take(MAX_ADDRESSES) {
@@ -121,18 +121,18 @@ async fn connect(server: &HostPort) -> io::Result<TcpStream> {
 }
 
 /// What an operator can do about it.
-fn explain(error: &io::Error) -> &'static str {
+pub(super) fn explain(error: &io::Error) -> &'static str {
     let kind = error.kind();
     if kind == io::ErrorKind::ConnectionRefused {
-        "nothing listens there; is the device on, and the port in `link.connect` right?"
+        "nothing listens there; is the device on, and the port in `link` right?"
     } else if matches!(
         kind,
         io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
     ) {
-        "the device does not answer; is it on, and its address in `link.connect` right?"
+        "the device does not answer; is it on, and its address in `link` right?"
     } else {
-        "is the host in `link.connect` right?"
+        "is the host in `link` right?"
     }
 }

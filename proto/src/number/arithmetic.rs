@@ -220,6 +220,9 @@ mod tests {
             ("0", "0.1", "0.0"),
             ("1013.25", "1e2", "101325"),
             ("-12345678901234567890", "10.5", "-129629628462962962845.0"),
+            ("230", "0.10", "23.00"),
+            ("18446744073709551615", "0.01", "184467440737095516.15"),
+            ("99999999999999999999", "99999999999999999999", "1e40"),
         ] {
             let product = product(left, right).map(|product| product.to_string());
             assert_eq!(product.as_deref(), Some(expected), "{left} {right}");
@@ -328,6 +331,10 @@ mod tests {
             if let Some(sum) = left.checked_add(right) && expected.is_finite() {
                 let tolerance = (left.as_f64().abs() + right.as_f64().abs()) * 1e-15;
                 prop_assert!((sum.as_f64() - expected).abs() <= tolerance);
+            }
+            if let Some(product) = left.checked_mul(right) {
+                let expected = left.as_f64() * right.as_f64();
+                prop_assert!((product.as_f64() - expected).abs() <= expected.abs() * 1e-15);
             }
             let _ = (left.as_whole(), left.scaled_to_integer(9), left.trimmed());
         }

@@ -28,10 +28,15 @@ impl FromStr for Code {
         let parsed = match text.strip_prefix("0x") {
             Some(digits) if !digits.starts_with(['+', '-']) => i64::from_str_radix(digits, 16),
             Some(_) => return Err(CodeError),
-            None => text.parse(),
+            None => return canonical(text).map(Self).ok_or(CodeError),
         };
         parsed.map(Self).map_err(|_| CodeError)
     }
+}
+
+/// A number that is written in the one way in which it is shown: `01` would be a second name of `1`.
+pub(super) fn canonical<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
 impl fmt::Display for Code {
@@ -41,7 +46,7 @@ impl fmt::Display for Code {
 }
 
 text_value!(Code, "integer", "expected an integer, such as 3 or 0x1f", {
-    "pattern": "^(-?[0-9]+|0x[0-9A-Fa-f]+)$",
+    "pattern": "^(0|-?[1-9][0-9]*|0x[0-9A-Fa-f]+)$",
 });
 
 #[cfg(test)]
@@ -50,10 +55,10 @@ mod tests {
 
     #[test]
     fn a_key_is_an_integer() {
-        for (text, integer) in [("0", 0), ("-1", -1), ("0x1F", 31), ("007", 7)] {
+        for (text, integer) in [("0", 0), ("-1", -1), ("0x1F", 31)] {
             assert_eq!(text.parse(), Ok(Code(integer)), "{text}");
         }
-        for text in ["", "a", "1.5", "0x", "0x-1", "99999999999999999999"] {
+        for text in ["", "a", "1.5", "007", "-0", "+1", "0x", "0x-1", "99999999999999999999"] {
             assert_eq!(text.parse::<Code>(), Err(CodeError), "{text}");
         }
     }

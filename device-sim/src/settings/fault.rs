@@ -8,16 +8,16 @@ use super::tree::KeyPath;
 
 /// Why a value does not fit its type.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// Where; `None` only until the first container on the way out has set it.
-    pub(crate) path: Option<KeyPath>,
+    pub path: Option<KeyPath>,
     /// What.
-    pub(crate) kind: FaultKind,
+    pub kind: FaultKind,
 }
 
 /// What does not fit.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum FaultKind {
+pub enum FaultKind {
     /// A value of another type, or outside of its type's rule.
     Mismatch {
         /// "invalid type" or "invalid value".
@@ -38,6 +38,8 @@ pub(crate) enum FaultKind {
     },
     /// A key of a table that breaks the rule for names.
     Key(String),
+    /// A key that its table does not have.
+    Unknown,
     /// Keys that must be there: this one, and others of the same table.
     Missing(String),
     /// Anything else.
@@ -46,16 +48,12 @@ pub(crate) enum FaultKind {
 
 impl Fault {
     /// A fault at a place that is not known yet.
-    pub(crate) fn new(kind: FaultKind) -> Self {
+    pub fn new(kind: FaultKind) -> Self {
         Self { path: None, kind }
     }
 
     /// A value that is not what was expected.
-    pub(crate) fn mismatch(
-        what: &'static str,
-        unexpected: Unexpected<'_>,
-        expected: String,
-    ) -> Self {
+    pub fn mismatch(what: &'static str, unexpected: Unexpected<'_>, expected: String) -> Self {
         let (kind, value) = match unexpected {
             Unexpected::Bool(value) => ("boolean", Some(format!("`{value}`"))),
             Unexpected::Unsigned(value) => ("integer", Some(format!("`{value}`"))),
@@ -80,7 +78,7 @@ impl Fault {
     }
 
     /// Sets the path, where none is set yet.
-    pub(crate) fn within(mut self, path: &KeyPath) -> Self {
+    pub fn within(mut self, path: &KeyPath) -> Self {
         self.path.get_or_insert_with(|| path.clone());
         self
     }
@@ -113,6 +111,10 @@ impl de::Error for Fault {
 
     fn unknown_variant(value: &str, choices: &'static [&'static str]) -> Self {
         Self::new(FaultKind::Variant { value: value.to_owned(), choices })
+    }
+
+    fn unknown_field(_: &str, _: &'static [&'static str]) -> Self {
+        Self::new(FaultKind::Unknown)
     }
 
     fn missing_field(field: &'static str) -> Self {

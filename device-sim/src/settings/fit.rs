@@ -1,13 +1,14 @@
-//! The merged tree becomes a [`Config`]; each value that does not fit is told, taken out, and the
+//! The merged tree becomes a type; each value that does not fit is told, taken out, and the
 //! rest is tried again, so that one run tells them all.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
+use serde::de::DeserializeOwned;
+
 use super::fault::{Fault, FaultKind};
 use super::findings::Findings;
 use super::layer::{Aim, Layers};
-use super::model::Config;
 use super::report::Problem;
 use super::shape::{Shape, Table};
 use super::source_file::has_user_info;
@@ -19,20 +20,20 @@ use super::words;
 /// Longer values are not repeated in a title.
 const MAX_SHOWN: usize = 60;
 
-/// Reads `tree` as a configuration. What does not fit is told and left out; `None` where nothing
+/// Reads `tree` as a `T`. What does not fit is told and left out; `None` where nothing
 /// is left, or after too many problems.
-pub(crate) fn fit(
+pub fn fit<T: DeserializeOwned>(
     mut tree: Node,
     layers: &Layers,
     shape: &Shape,
     findings: &mut Findings,
-) -> Option<Config> {
+) -> Option<T> {
     let whole = tree.clone();
     let teller = Teller { whole: &whole, layers, shape };
     let unknown = RefCell::new(BTreeSet::new());
-    let config = loop {
+    let read = loop {
         let fault = match strict::deserialize(&tree, &unknown) {
-            Ok(config) => break Some(config),
+            Ok(read) => break Some(read),
             Err(fault) => fault,
         };
         let path = fault.path.clone().unwrap_or_default();
@@ -44,7 +45,7 @@ pub(crate) fn fit(
     for path in unknown.into_inner() {
         findings.add(teller.unknown_key(&path));
     }
-    config
+    read
 }
 
 /// Removes the value at `path`, and the array that was left with nothing: that it is empty now is no
@@ -71,6 +72,7 @@ impl Teller<'_> {
         let place = self.layers.place(path, Aim::Value);
         let problem = match &fault.kind {
             FaultKind::Missing(key) => return self.missing(key, path, findings),
+            FaultKind::Unknown => return findings.fail(path.clone(), self.unknown_key(path)),
             FaultKind::Mismatch { what, kind, value, expected } => {
                 let shown = value.as_deref().filter(|value| self.can_show(value, path));
                 let title = match shown {

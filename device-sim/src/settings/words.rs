@@ -1,12 +1,12 @@
 //! Lists of names in sentences.
 
 /// "`a`, `b` or `c`".
-pub(crate) fn either(choices: &[&str]) -> String {
+pub fn either(choices: &[&str]) -> String {
     joined(choices, " or ")
 }
 
 /// "`a`, `b` and `c`".
-pub(crate) fn all_of(names: &[&str]) -> String {
+pub fn all_of(names: &[&str]) -> String {
     joined(names, " and ")
 }
 

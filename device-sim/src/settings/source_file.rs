@@ -13,7 +13,7 @@ const WORDS: [&str; 6] = ["pass", "secret", "token", "credential", "apikey", "ap
 
 /// A configuration file that was read.
 #[derive(Clone)]
-pub(crate) struct SourceFile {
+pub struct SourceFile {
     name: String,
     text: String,
     /// Spans of values that never are to be shown.
@@ -22,30 +22,30 @@ pub(crate) struct SourceFile {
 
 /// Lines of a file, ready to be shown.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Excerpt {
+pub struct Excerpt {
     /// The number of the first line.
-    pub(crate) first_line: usize,
+    pub first_line: usize,
     /// The lines.
-    pub(crate) text: String,
+    pub text: String,
     /// Where in `text` the span is.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// Where in `text` the line of context is.
-    pub(crate) context: Option<Range<usize>>,
+    pub context: Option<Range<usize>>,
 }
 
 impl SourceFile {
     /// The file `name` with the spans of its secrets.
-    pub(crate) fn new(name: String, text: String, secrets: Vec<Range<usize>>) -> Self {
+    pub fn new(name: String, text: String, secrets: Vec<Range<usize>>) -> Self {
         Self { name, text, secrets }
     }
 
     /// The name that the operator gave it.
-    pub(crate) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
     /// The line and column of a byte, both from 1; columns count characters.
-    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+    pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = self.text.get(..self.floor(offset)).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = before.matches('\n').count() + 1;
@@ -54,7 +54,7 @@ impl SourceFile {
 
     /// The line of `span`, or with `cut` its part up to the end of `span`, and the lines between it
     /// and that of `context`, a byte before it; `None` where that would show a secret.
-    pub(crate) fn excerpt(
+    pub fn excerpt(
         &self,
         span: &Range<usize>,
         context: Option<usize>,
@@ -142,13 +142,13 @@ impl fmt::Debug for SourceFile {
 }
 
 /// Whether a text looks as if it held a secret. The name of a file that holds one is none.
-pub(crate) fn sounds_secret(text: &str) -> bool {
+pub fn sounds_secret(text: &str) -> bool {
     let text = text.to_ascii_lowercase().replace("password_file", "").replace("token_file", "");
     WORDS.iter().any(|word| text.contains(word)) || has_user_info(&text)
 }
 
 /// Whether a text holds an address with a user name and password: `mqtt://user:password@host`.
-pub(crate) fn has_user_info(text: &str) -> bool {
+pub fn has_user_info(text: &str) -> bool {
     text.split("://").skip(1).any(|rest| rest.contains('@'))
 }
 

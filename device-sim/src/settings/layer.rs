@@ -11,7 +11,6 @@ use std::sync::Arc;
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use super::report::Place;
-use super::setting::STATE_DIRECTORY;
 use super::source_file::SourceFile;
 use super::tree::{KeyPath, Node, Step};
 
@@ -21,9 +20,9 @@ const ROOT: &str = "root";
 
 /// Where the parts of a layer come from.
 #[derive(Clone, Debug)]
-pub(crate) enum Origin {
-    /// The service manager's `STATE_DIRECTORY`.
-    Service,
+pub enum Origin {
+    /// What the service manager handed over, by the name that messages use.
+    Service(String),
     /// A file that was read.
     File(Arc<SourceFile>),
     /// A variable or an argument: the name that messages use, and what it sets.
@@ -37,11 +36,11 @@ pub(crate) enum Origin {
 
 /// The bytes of a key and of its value.
 #[derive(Clone, Debug)]
-pub(crate) struct Spot {
+pub struct Spot {
     /// The key, or the element of an array.
-    pub(crate) key: Range<usize>,
+    pub key: Range<usize>,
     /// The value; the header of a table.
-    pub(crate) value: Range<usize>,
+    pub value: Range<usize>,
 }
 
 impl Spot {
@@ -53,7 +52,7 @@ impl Spot {
 
 /// What a place shall show of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Aim {
+pub enum Aim {
     /// The key.
     Key,
     /// The key of a value that nobody knows: it may be a misspelt secret, so it is not shown.
@@ -64,7 +63,7 @@ pub(crate) enum Aim {
 
 /// One layer.
 #[derive(Clone)]
-pub(crate) struct Layer {
+pub struct Layer {
     origin: Origin,
     spots: BTreeMap<KeyPath, Spot>,
     values: HashMap<String, Value>,
@@ -72,7 +71,7 @@ pub(crate) struct Layer {
 
 impl Layer {
     /// A file's values and where they stand.
-    pub(crate) fn file(
+    pub fn file(
         file: Arc<SourceFile>,
         spots: BTreeMap<KeyPath, Spot>,
         values: HashMap<String, Value>,
@@ -81,7 +80,7 @@ impl Layer {
     }
 
     /// One value at `path`, from `origin`.
-    pub(crate) fn assignment(origin: Origin, path: &KeyPath, value: Value) -> Self {
+    pub fn assignment(origin: Origin, path: &KeyPath, value: Value) -> Self {
         let mut paths = vec![path.clone()];
         inner_paths(&value, path, &mut paths);
         let mut here = path.parent();
@@ -101,17 +100,17 @@ impl Layer {
     }
 
     /// Where this layer comes from.
-    pub(crate) const fn origin(&self) -> &Origin {
+    pub const fn origin(&self) -> &Origin {
         &self.origin
     }
 
     /// Whether this layer has a value at `path`.
-    pub(crate) fn has(&self, path: &KeyPath) -> bool {
+    pub fn has(&self, path: &KeyPath) -> bool {
         self.spots.contains_key(path)
     }
 
     /// The paths of this layer's values.
-    pub(crate) fn paths(&self) -> impl Iterator<Item = &KeyPath> {
+    pub fn paths(&self) -> impl Iterator<Item = &KeyPath> {
         self.spots.keys()
     }
 
@@ -119,10 +118,9 @@ impl Layer {
     fn place(&self, position: usize, path: &KeyPath, aim: Aim) -> Option<Place> {
         let spot = self.spots.get(path)?;
         Some(match &self.origin {
-            Origin::Service => {
-                Place::Named { layer: position, name: format!("env {STATE_DIRECTORY}") }
+            Origin::Service(name) | Origin::Text { name, .. } => {
+                Place::Named { layer: position, name: name.clone() }
             }
-            Origin::Text { name, .. } => Place::Named { layer: position, name: name.clone() },
             Origin::File(file) => {
                 let span = match aim {
                     Aim::Key | Aim::UnknownKey if !spot.is_header() => spot.key.clone(),
@@ -168,31 +166,31 @@ impl Source for Layer {
 
 /// The layers, the strongest last.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Layers(Vec<Layer>);
+pub struct Layers(Vec<Layer>);
 
 impl Layers {
     /// Adds a stronger layer.
-    pub(crate) fn push(&mut self, layer: Layer) {
+    pub fn push(&mut self, layer: Layer) {
         self.0.push(layer);
     }
 
     /// Adds a stronger layer, if there is one.
-    pub(crate) fn extend(&mut self, layer: Option<Layer>) {
+    pub fn extend(&mut self, layer: Option<Layer>) {
         self.0.extend(layer);
     }
 
     /// Whether the operator wrote nothing: the service manager does not count.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.iter().all(|layer| matches!(layer.origin, Origin::Service))
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(|layer| matches!(layer.origin, Origin::Service(_)))
     }
 
     /// The layers, the weakest first.
-    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Layer> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Layer> {
         self.0.iter()
     }
 
     /// The position that the next layer gets.
-    pub(crate) fn next_position(&self) -> usize {
+    pub fn next_position(&self) -> usize {
         self.0.len()
     }
 
@@ -201,7 +199,7 @@ impl Layers {
     /// # Errors
     ///
     /// None in practice: the layers were read before, and merging cannot fail.
-    pub(crate) fn merge(&self) -> Result<Node, ConfigError> {
+    pub fn merge(&self) -> Result<Node, ConfigError> {
         let builder = self
             .iter()
             .cloned()
@@ -212,7 +210,7 @@ impl Layers {
     }
 
     /// Where the value at `path` stands; where it has no place, what it is in.
-    pub(crate) fn place(&self, path: &KeyPath, aim: Aim) -> Place {
+    pub fn place(&self, path: &KeyPath, aim: Aim) -> Place {
         let mut path = path.clone();
         let mut aim = aim;
         loop {
@@ -228,12 +226,12 @@ impl Layers {
     }
 
     /// Where the value at `path` stands, if it was written at all.
-    pub(crate) fn written(&self, path: &KeyPath) -> Option<Place> {
+    pub fn written(&self, path: &KeyPath) -> Option<Place> {
         self.places(path, Aim::Value).next()
     }
 
     /// Where the value at `path` was set that the last layer overrides.
-    pub(crate) fn overridden(&self, path: &KeyPath) -> Option<Place> {
+    pub fn overridden(&self, path: &KeyPath) -> Option<Place> {
         self.places(path, Aim::Value).nth(1)
     }
 

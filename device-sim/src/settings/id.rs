@@ -10,11 +10,11 @@ const MAX_LENGTH: usize = 64;
 
 /// A name of `[a-z0-9_-]`, so that it can be a topic level, an environment variable and a file name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Id(String);
+pub struct Id(String);
 
 /// Why a text is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IdError {
+pub enum IdError {
     #[error("expected a name of 1 to {MAX_LENGTH} characters: a-z, 0-9, `_` and `-`")]
     Length,
     #[error("expected a name of a-z, 0-9, `_` and `-`, without {0:?}")]
@@ -23,7 +23,7 @@ pub(crate) enum IdError {
 
 impl Id {
     /// The name.
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Value, json};
 
-use super::model::Config;
 use super::strict::TAG;
 use super::tree::{KeyPath, Node, Step};
 
 /// One part of the configuration.
 #[derive(Clone, Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A table with these keys.
     Table(Table),
     /// A table whose keys are names that the operator chooses.
@@ -30,66 +30,66 @@ pub(crate) enum Shape {
 
 /// An array.
 #[derive(Clone, Debug)]
-pub(crate) struct List {
+pub struct List {
     /// What it holds.
-    pub(crate) element: Box<Shape>,
+    pub element: Box<Shape>,
     /// Whether one element can stand without an array around it.
-    pub(crate) or_one: bool,
+    pub or_one: bool,
 }
 
 /// A table with fixed keys.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub struct Table {
     /// What it is for.
-    pub(crate) doc: Doc,
+    pub doc: Doc,
     /// Its keys.
-    pub(crate) keys: BTreeMap<String, Key>,
+    pub keys: BTreeMap<String, Key>,
 }
 
 /// A key of a table.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
+pub struct Key {
     /// What it means.
-    pub(crate) doc: Doc,
+    pub doc: Doc,
     /// Whether it must be there.
-    pub(crate) required: bool,
+    pub required: bool,
     /// Its value where it is not there.
-    pub(crate) default: Option<Value>,
+    pub default: Option<Value>,
     /// What it holds.
-    pub(crate) shape: Shape,
+    pub shape: Shape,
 }
 
 /// A single value.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Leaf {
+pub struct Leaf {
     /// Its kind in words.
-    pub(crate) kind: String,
+    pub kind: String,
     /// Whether it can be an integer.
-    pub(crate) integer: bool,
+    pub integer: bool,
     /// Whether it can be a boolean.
-    pub(crate) boolean: bool,
+    pub boolean: bool,
     /// Whether it never is to be printed.
-    pub(crate) secret: bool,
+    pub secret: bool,
     /// The texts that it can be, with their meaning, where there are only some.
-    pub(crate) choices: Vec<(String, String)>,
+    pub choices: Vec<(String, String)>,
 }
 
 /// What the manual says about a part.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Doc {
+pub struct Doc {
     /// Its paragraphs in one line.
-    pub(crate) text: String,
+    pub text: String,
     /// An example in TOML.
-    pub(crate) example: Option<String>,
+    pub example: Option<String>,
 }
 
-/// The JSON Schema of the configuration (draft 7, which editors understand).
-pub(crate) fn schema() -> Value {
+/// The JSON Schema of `T` (draft 7, which editors understand), with this title.
+pub fn schema<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Config>().to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     close(&mut schema);
     if let Some(root) = schema.as_object_mut() {
-        root.insert("title".to_owned(), json!("Configuration of the gateway"));
+        root.insert("title".to_owned(), json!(title));
     }
     schema
 }
@@ -99,7 +99,7 @@ fn close(schema: &mut Value) {
     match schema {
         Value::Object(object) => {
             if object.contains_key("properties") {
-                object.insert("additionalProperties".to_owned(), json!(false));
+                object.entry("additionalProperties").or_insert(json!(false));
             }
             if object.get("default").is_some_and(Value::is_null) {
                 object.remove("default");
@@ -134,12 +134,12 @@ fn drop_null_choice(object: &mut serde_json::Map<String, Value>) {
 }
 
 impl Shape {
-    /// The shape of the whole configuration.
-    pub(crate) fn of_config() -> Self {
-        Self::of(&schema())
+    /// The shape of a `T`.
+    pub fn of<T: JsonSchema>() -> Self {
+        Self::read(&schema::<T>(""))
     }
 
-    fn of(schema: &Value) -> Self {
+    fn read(schema: &Value) -> Self {
         if let Some(variants) = schema.get("oneOf").and_then(Value::as_array) {
             let tagged: BTreeMap<_, _> = variants.iter().filter_map(variant).collect();
             if !tagged.is_empty() {
@@ -152,9 +152,10 @@ impl Shape {
         if let Some(named) = schema.get("patternProperties").and_then(Value::as_object)
             && let Some(value) = named.values().next()
         {
-            return Self::Named(Box::new(Self::of(value)));
+            return Self::Named(Box::new(Self::read(value)));
         }
-        let list = |items, or_one| Self::List(List { element: Box::new(Self::of(items)), or_one });
+        let list =
+            |items, or_one| Self::List(List { element: Box::new(Self::read(items)), or_one });
         if let Some(items) = schema.get("items") {
             return list(items, false);
         }
@@ -166,7 +167,7 @@ impl Shape {
     }
 
     /// The shape at `path`; what a table's `type` is comes from `tree`.
-    pub(crate) fn at(&self, path: &KeyPath, tree: &Node) -> Option<&Self> {
+    pub fn at(&self, path: &KeyPath, tree: &Node) -> Option<&Self> {
         let mut shape = self;
         let mut here = KeyPath::default();
         for step in path.steps() {
@@ -193,12 +194,12 @@ impl Shape {
     }
 
     /// Whether the value at `path` never is to be printed.
-    pub(crate) fn is_secret(&self, path: &KeyPath, tree: &Node) -> bool {
+    pub fn is_secret(&self, path: &KeyPath, tree: &Node) -> bool {
         matches!(self.at(path, tree), Some(Self::Leaf(Leaf { secret: true, .. })))
     }
 
     /// The table at `path` that fits its `type`.
-    pub(crate) fn table_at(&self, path: &KeyPath, tree: &Node) -> Option<&Table> {
+    pub fn table_at(&self, path: &KeyPath, tree: &Node) -> Option<&Table> {
         match self.at(path, tree)? {
             Self::Table(table) => Some(table),
             Self::Tagged(variants) => match tree.get(&path.key(TAG)) {
@@ -212,7 +213,7 @@ impl Shape {
 
 impl Table {
     /// Whether one of its keys never is to be printed.
-    pub(crate) fn has_secret(&self) -> bool {
+    pub fn has_secret(&self) -> bool {
         let is_secret = |key: &Key| matches!(key.shape, Shape::Leaf(Leaf { secret: true, .. }));
         self.keys.values().any(is_secret)
     }
@@ -234,7 +235,7 @@ fn table(schema: &Value) -> Table {
             doc: doc(schema),
             required: is_required(name),
             default: schema.get("default").cloned(),
-            shape: Shape::of(schema),
+            shape: Shape::read(schema),
         };
         (name.clone(), key)
     });
@@ -278,27 +279,4 @@ fn leaf(schema: &Value) -> Leaf {
         leaf.kind = "choice".to_owned();
     }
     leaf
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shape_knows_keys_types_and_secrets() {
-        let shape = Shape::of_config();
-        let tree = Node::Table(BTreeMap::new());
-        let at = |path: &str| KeyPath::of(path.split('.'));
-        assert!(shape.is_secret(&at("brokers.x.password"), &tree));
-        assert!(!shape.is_secret(&at("brokers.x.password_file"), &tree));
-        assert!(
-            matches!(shape.at(&at("sources.x.link"), &tree), Some(Shape::Tagged(v)) if v.contains_key("coap"))
-        );
-        assert!(matches!(shape.at(&at("sources.x.decode"), &tree), Some(Shape::Tagged(_))));
-        assert!(
-            matches!(shape.at(&at("brokers.x.window"), &tree), Some(Shape::Leaf(l)) if l.integer)
-        );
-        assert!(matches!(shape.at(&at("routes.x.to"), &tree), Some(Shape::List(_))));
-        assert!(shape.at(&at("brokers.x.nothing"), &tree).is_none());
-    }
 }

@@ -4,10 +4,7 @@ use super::shape::{Shape, Table};
 use super::strict::TAG;
 
 /// The nearest of `names`, where one is near enough to be meant, and nearer than all others.
-pub(crate) fn nearest<'a>(
-    wanted: &str,
-    names: impl IntoIterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = wanted.chars().count();
     let most = (length / 3).max(1).min(length.saturating_sub(1));
     let distances = names.into_iter().map(|name| (strsim::damerau_levenshtein(wanted, name), name));
@@ -29,7 +26,7 @@ fn continues(wanted: &str, name: &str) -> bool {
 /// What to do about `key`, which the table of `shape` does not have.
 ///
 /// `tag` is the table's `type`, where it has one.
-pub(crate) fn for_key(key: &str, shape: &Shape, tag: Option<&str>) -> Option<String> {
+pub fn for_key(key: &str, shape: &Shape, tag: Option<&str>) -> Option<String> {
     let own = match (shape, tag) {
         (Shape::Table(table), _) => Some(table),
         (Shape::Tagged(variants), Some(tag)) => variants.get(tag),
@@ -81,18 +78,5 @@ mod tests {
         assert_eq!(nearest("colour", names), None);
         assert_eq!(nearest("x", ["a", "b"]), None);
         assert_eq!(nearest("senml", ["senml+json", "senml+cbor"]), None);
-    }
-
-    #[test]
-    fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
-        let Shape::Table(root) = Shape::of_config() else { panic!("the root is a table") };
-        let Shape::Named(source) = &root.keys["sources"].shape else {
-            panic!("sources have names")
-        };
-        let help = for_key("baud", source, None).unwrap();
-        assert_eq!(help, "`baud` belongs into `link`: did you mean `link.baud`?");
-        let Shape::Table(table) = &**source else { panic!("a source is a table") };
-        let help = for_key("path", &table.keys["link"].shape, Some("udp")).unwrap();
-        assert_eq!(help, "`path` is a key of `type = \"serial\"`");
     }
 }

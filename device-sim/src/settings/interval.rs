@@ -13,11 +13,11 @@ const MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// A duration of zero to a year: `"20ms"`, `"5s"`, `"1h 30m"`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Interval(Duration);
+pub struct Interval(Duration);
 
 /// Why a text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum IntervalError {
+pub enum IntervalError {
     #[error("expected a number with a unit, such as \"{0}s\" or \"{0}ms\"")]
     Unit(String),
     #[error("expected a duration such as \"5s\", \"20ms\" or \"1h 30m\" (units: h, m, s, ms, us)")]
@@ -30,17 +30,17 @@ pub(crate) enum IntervalError {
 
 impl Interval {
     /// `count` seconds.
-    pub(crate) const fn seconds(count: u32) -> Self {
+    pub const fn seconds(count: u32) -> Self {
         Self(Duration::from_secs(count as u64))
     }
 
     /// `count` milliseconds.
-    pub(crate) const fn millis(count: u32) -> Self {
+    pub const fn millis(count: u32) -> Self {
         Self(Duration::from_millis(count as u64))
     }
 
     /// The duration.
-    pub(crate) const fn duration(self) -> Duration {
+    pub const fn duration(self) -> Duration {
         self.0
     }
 }

@@ -14,10 +14,10 @@ use super::tree::{KeyPath, Node};
 use super::words::either;
 
 /// The key that names the variant of a table.
-pub(crate) const TAG: &str = "type";
+pub const TAG: &str = "type";
 
 /// Reads a `T` from `node`; the paths that no type asked for go to `unknown`.
-pub(crate) fn deserialize<'de, T: de::Deserialize<'de>>(
+pub fn deserialize<'de, T: de::Deserialize<'de>>(
     node: &'de Node,
     unknown: &RefCell<BTreeSet<KeyPath>>,
 ) -> Result<T, Fault> {
@@ -212,8 +212,15 @@ impl<'de> de::MapAccess<'de> for TableAccess<'de, '_> {
         };
         self.value = Some((key, value));
         seed.deserialize(key.as_str().into_deserializer()).map(Some).map_err(|fault: Fault| {
-            let FaultKind::Mismatch { expected, .. } = fault.kind else { return fault };
-            Fault::new(FaultKind::Key(expected)).within(&self.table.path.key(key))
+            let fault = match fault.kind {
+                FaultKind::Mismatch { expected, .. } => Fault::new(FaultKind::Key(expected)),
+                FaultKind::Unknown => fault,
+                FaultKind::Variant { .. }
+                | FaultKind::Key(_)
+                | FaultKind::Missing(_)
+                | FaultKind::Other(_) => return fault,
+            };
+            fault.within(&self.table.path.key(key))
         })
     }
 

@@ -15,20 +15,20 @@ const ENDS_PARSER: &str = "key with no value";
 
 /// A mistake in a file.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
+pub struct Mistake {
     /// Where.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// What.
-    pub(crate) title: String,
+    pub title: String,
     /// What was expected; what follows a line feed is help.
-    pub(crate) expected: String,
+    pub expected: String,
     /// Whether nothing after it can be trusted.
-    pub(crate) hides_rest: bool,
+    pub hides_rest: bool,
 }
 
 /// What is wrong with `text`, and the text with what ends the parser blanked: every byte that is
 /// left is where it was.
-pub(crate) fn mistakes(text: &str) -> (Vec<Mistake>, String) {
+pub fn mistakes(text: &str) -> (Vec<Mistake>, String) {
     let mut readable = text.to_owned();
     let mut told = Vec::new();
     for _ in 0..MAX_BLANKED {

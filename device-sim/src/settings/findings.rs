@@ -9,8 +9,8 @@ use super::tree::KeyPath;
 const MAX_PROBLEMS: usize = 100;
 
 /// The problems so far, and what they make unknown.
-#[derive(Debug, Default)]
-pub(crate) struct Findings {
+#[derive(Debug)]
+pub struct Findings {
     report: Report,
     /// Paths of values that are wrong or missing: what follows from them is not told.
     failed: BTreeSet<KeyPath>,
@@ -23,14 +23,25 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
+    /// Nothing yet, in the `subject` that the report names at its end.
+    pub const fn new(subject: &'static str) -> Self {
+        Self {
+            report: Report::new(subject),
+            failed: BTreeSet::new(),
+            incomplete: false,
+            broken: BTreeSet::new(),
+            broken_from: BTreeMap::new(),
+        }
+    }
+
     /// Adds a problem about the value at `path`.
-    pub(crate) fn fail(&mut self, path: KeyPath, problem: Problem) {
+    pub fn fail(&mut self, path: KeyPath, problem: Problem) {
         self.failed.insert(path);
         self.add(problem);
     }
 
     /// Adds a problem that no other one follows from.
-    pub(crate) fn add(&mut self, problem: Problem) {
+    pub fn add(&mut self, problem: Problem) {
         let is_broken = problem.place().line().is_some_and(|(layer, line)| {
             self.broken.contains(&(layer, line))
                 || self.broken_from.get(&layer).is_some_and(|first| *first <= line)
@@ -41,7 +52,7 @@ impl Findings {
     }
 
     /// Adds a problem that hides a part of a file. What else its line seems to say does not count.
-    pub(crate) fn unreadable(&mut self, problem: Problem) {
+    pub fn unreadable(&mut self, problem: Problem) {
         self.incomplete = true;
         let line = problem.place().line();
         self.add(problem);
@@ -49,34 +60,34 @@ impl Findings {
     }
 
     /// Adds a problem that hides the rest of a file.
-    pub(crate) fn unreadable_from(&mut self, problem: Problem) {
+    pub fn unreadable_from(&mut self, problem: Problem) {
         let line = problem.place().line();
         self.unreadable(problem);
         self.broken_from.extend(line);
     }
 
     /// Whether there are enough problems to stop at.
-    pub(crate) fn is_full(&self) -> bool {
+    pub fn is_full(&self) -> bool {
         self.report.len() >= MAX_PROBLEMS
     }
 
     /// Whether something can be said to be missing: every file was read.
-    pub(crate) const fn is_complete(&self) -> bool {
+    pub const fn is_complete(&self) -> bool {
         !self.incomplete
     }
 
     /// Whether the value at `path`, something in it, or what it is in, is wrong.
-    pub(crate) fn failed(&self, path: &KeyPath) -> bool {
+    pub fn failed(&self, path: &KeyPath) -> bool {
         self.failed.iter().any(|failed| failed.is_within(path) || path.is_within(failed))
     }
 
     /// Marks `path` without another problem.
-    pub(crate) fn mark(&mut self, path: KeyPath) {
+    pub fn mark(&mut self, path: KeyPath) {
         self.failed.insert(path);
     }
 
     /// All problems in order, if there are any.
-    pub(crate) fn into_report(mut self) -> Option<Report> {
+    pub fn into_report(mut self) -> Option<Report> {
         self.report.sort();
         (!self.report.is_empty()).then_some(self.report)
     }

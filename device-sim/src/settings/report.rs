@@ -14,7 +14,7 @@ use super::source_file::SourceFile;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug)]
-pub(crate) struct Problem {
+pub struct Problem {
     /// What is wrong.
     title: String,
     /// Where it stands.
@@ -29,7 +29,7 @@ pub(crate) struct Problem {
 
 /// Where a problem stands.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub enum Place {
     /// In no place: something is not there at all.
     Nowhere,
     /// In a file.
@@ -56,7 +56,7 @@ pub(crate) enum Place {
 
 impl Place {
     /// The layer and the line in it.
-    pub(crate) fn line(&self) -> Option<(usize, usize)> {
+    pub fn line(&self) -> Option<(usize, usize)> {
         match self {
             Self::Span { layer, file, span, .. } => Some((*layer, file.position(span.start).0)),
             Self::Nowhere | Self::Named { .. } => None,
@@ -88,18 +88,18 @@ impl fmt::Display for Place {
 
 impl Problem {
     /// A problem at a place.
-    pub(crate) fn new(title: impl Into<String>, place: Place) -> Self {
+    pub fn new(title: impl Into<String>, place: Place) -> Self {
         let (notes, help) = (Vec::new(), Vec::new());
         Self { title: title.into(), place, expected: None, notes, help }
     }
 
     /// A problem of what is not there at all.
-    pub(crate) fn nowhere(title: impl Into<String>) -> Self {
+    pub fn nowhere(title: impl Into<String>) -> Self {
         Self::new(title, Place::Nowhere)
     }
 
     /// Says what was expected; what follows a line feed is help.
-    pub(crate) fn expected(mut self, sentence: impl AsRef<str>) -> Self {
+    pub fn expected(mut self, sentence: impl AsRef<str>) -> Self {
         let mut lines = sentence.as_ref().lines();
         self.expected = lines.next().map(str::to_owned);
         self.help.extend(lines.map(str::to_owned));
@@ -107,19 +107,19 @@ impl Problem {
     }
 
     /// Adds a note.
-    pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
+    pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
 
     /// Adds what to do.
-    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help.push(help.into());
         self
     }
 
     /// Where it stands.
-    pub(crate) const fn place(&self) -> &Place {
+    pub const fn place(&self) -> &Place {
         &self.place
     }
 
@@ -192,34 +192,41 @@ impl Problem {
 }
 
 /// Every problem that was found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Report {
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What the problems are in.
+    subject: &'static str,
     problems: Vec<Problem>,
 }
 
 impl Report {
+    /// None yet, in the `subject` that it names at its end.
+    pub const fn new(subject: &'static str) -> Self {
+        Self { subject, problems: Vec::new() }
+    }
+
     /// Adds a problem.
-    pub(crate) fn push(&mut self, problem: Problem) {
+    pub fn push(&mut self, problem: Problem) {
         self.problems.push(problem);
     }
 
     /// The number of problems.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.problems.len()
     }
 
     /// Whether nothing is wrong.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.problems.is_empty()
     }
 
     /// Sorts the problems by layer and line.
-    pub(crate) fn sort(&mut self) {
+    pub fn sort(&mut self) {
         self.problems.sort_by_key(|problem| problem.place.order());
     }
 
     /// The problems for a person to read.
-    pub(crate) fn render(&self, colour: bool) -> String {
+    pub fn render(&self, colour: bool) -> String {
         let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
         let mut text = String::new();
         for problem in &self.problems {
@@ -227,14 +234,14 @@ impl Report {
             text.push_str("\n\n");
         }
         text.push_str(&match self.len() {
-            1 => "1 problem in the configuration\n".to_owned(),
-            count => format!("{count} problems in the configuration\n"),
+            1 => format!("1 problem in the {}\n", self.subject),
+            count => format!("{count} problems in the {}\n", self.subject),
         });
         text
     }
 
     /// The problems for a program to read.
-    pub(crate) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         self.problems.iter().map(Problem::to_json).collect()
     }
 }
@@ -248,7 +255,7 @@ impl fmt::Display for Report {
 impl std::error::Error for Report {}
 
 /// What the system says about a file, without its error number.
-pub(crate) fn reason(error: &io::Error) -> String {
+pub fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     let end = text.find(" (os error").unwrap_or(text.len());
     text.get(..end).unwrap_or_default().to_lowercase()

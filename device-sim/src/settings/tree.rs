@@ -7,7 +7,7 @@ use config::{Value, ValueKind};
 
 /// One step from a value into it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Step {
+pub enum Step {
     /// A key of a table.
     Key(String),
     /// An index of an array.
@@ -16,21 +16,21 @@ pub(crate) enum Step {
 
 /// The way from the root to a value: `routes.all.to[1]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct KeyPath(Vec<Step>);
+pub struct KeyPath(Vec<Step>);
 
 impl KeyPath {
     /// The path of these keys.
-    pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
+    pub fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> Self {
         Self(keys.into_iter().map(|key| Step::Key(key.to_owned())).collect())
     }
 
     /// The path of `key` in the table at this path.
-    pub(crate) fn key(&self, key: &str) -> Self {
+    pub fn key(&self, key: &str) -> Self {
         self.step(Step::Key(key.to_owned()))
     }
 
     /// The path of the element `index` in the array at this path.
-    pub(crate) fn index(&self, index: usize) -> Self {
+    pub fn index(&self, index: usize) -> Self {
         self.step(Step::Index(index))
     }
 
@@ -41,23 +41,23 @@ impl KeyPath {
     }
 
     /// The steps from the root.
-    pub(crate) fn steps(&self) -> &[Step] {
+    pub fn steps(&self) -> &[Step] {
         &self.0
     }
 
     /// What this path is in, and the step from there; `None` for the root.
-    pub(crate) fn split_last(&self) -> Option<(Self, &Step)> {
+    pub fn split_last(&self) -> Option<(Self, &Step)> {
         let (last, rest) = self.0.split_last()?;
         Some((Self(rest.to_vec()), last))
     }
 
     /// The table or array that this path is in; the root is in itself.
-    pub(crate) fn parent(&self) -> Self {
+    pub fn parent(&self) -> Self {
         self.split_last().map_or_else(Self::default, |(parent, _)| parent)
     }
 
     /// Whether this path is `other` or inside of it.
-    pub(crate) fn is_within(&self, other: &Self) -> bool {
+    pub fn is_within(&self, other: &Self) -> bool {
         self.0.starts_with(&other.0)
     }
 }
@@ -77,7 +77,7 @@ impl fmt::Display for KeyPath {
 
 /// A value without a type.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Node {
+pub enum Node {
     /// `true` or `false`.
     Boolean(bool),
     /// An integer.
@@ -94,7 +94,7 @@ pub(crate) enum Node {
 
 impl Node {
     /// A value as `config` keeps it; `None` for what no layer produces.
-    pub(crate) fn from_value(value: Value) -> Option<Self> {
+    pub fn from_value(value: Value) -> Option<Self> {
         Some(match value.kind {
             ValueKind::Boolean(value) => Self::Boolean(value),
             ValueKind::I64(value) => Self::Integer(value),
@@ -126,12 +126,12 @@ impl Node {
     }
 
     /// The value at `path`.
-    pub(crate) fn get(&self, path: &KeyPath) -> Option<&Self> {
+    pub fn get(&self, path: &KeyPath) -> Option<&Self> {
         path.steps().iter().try_fold(self, |node, step| node.child(step))
     }
 
     /// The value at `path`, to be changed.
-    pub(crate) fn get_mut(&mut self, path: &KeyPath) -> Option<&mut Self> {
+    pub fn get_mut(&mut self, path: &KeyPath) -> Option<&mut Self> {
         path.steps().iter().try_fold(self, |node, step| match (node, step) {
             (Self::Table(table), Step::Key(key)) => table.get_mut(key),
             (Self::Array(array), Step::Index(index)) => {
@@ -142,7 +142,7 @@ impl Node {
     }
 
     /// Removes the value at `path`; `false` where there is none.
-    pub(crate) fn remove(&mut self, path: &KeyPath) -> bool {
+    pub fn remove(&mut self, path: &KeyPath) -> bool {
         let Some((parent, step)) = path.split_last() else { return false };
         match (self.get_mut(&parent), step) {
             (Some(Self::Table(table)), Step::Key(key)) => table.remove(key).is_some(),
@@ -156,7 +156,7 @@ impl Node {
     }
 
     /// The keys of the table at `path`, in order.
-    pub(crate) fn keys(&self, path: &KeyPath) -> impl Iterator<Item = &str> {
+    pub fn keys(&self, path: &KeyPath) -> impl Iterator<Item = &str> {
         match self.get(path) {
             Some(Self::Table(table)) => Some(table.keys().map(String::as_str)),
             _ => None,

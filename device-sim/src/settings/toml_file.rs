@@ -23,12 +23,7 @@ const MAX_BYTES: u64 = 1 << 20;
 
 /// Reads the file at `path` as the layer at `position`; `None` where it cannot be read. What is
 /// wrong with it goes to `findings`.
-pub(crate) fn read(
-    path: &Path,
-    position: usize,
-    shape: &Shape,
-    findings: &mut Findings,
-) -> Option<Layer> {
+pub fn read(path: &Path, position: usize, shape: &Shape, findings: &mut Findings) -> Option<Layer> {
     let name = path.display().to_string();
     let place = Place::Named { layer: position, name: name.clone() };
     let mut bytes = Vec::new();
@@ -177,7 +172,7 @@ fn integer(number: &DeInteger<'_>) -> Option<i64> {
 }
 
 /// Reads one TOML value, such as an inline table, without places.
-pub(crate) fn parse_value(text: &str) -> Option<Value> {
+pub fn parse_value(text: &str) -> Option<Value> {
     let value = DeValue::parse(text).ok()?;
     let mut found = Found::default();
     let value = found.value(&value, &KeyPath::default());

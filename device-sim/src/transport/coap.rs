@@ -19,6 +19,7 @@ use crate::payload::Payload;
 /// The largest datagram there is.
 const MAX_DATAGRAM: usize = 65_535;
 // Content-Formats: RFC 7252 §12.3, RFC 8428 §12.3.
+const OCTET_STREAM: u16 = 42;
 const JSON: u16 = 50;
 const SENML_JSON: u16 = 110;
 const SENML_CBOR: u16 = 112;
@@ -94,7 +95,7 @@ impl Node {
     /// Makes a request of each report that is due.
     fn report(&mut self) {
         while let Some(readings) = self.surroundings.take_due(&mut self.device, Via::Coap) {
-            let request = report(&self.uplink.path, self.uplink.payload, &readings);
+            let request = report(&self.uplink.path, &self.uplink.payload, &readings);
             let now = self.surroundings.now();
             match self.endpoint.request(now, self.uplink.gateway, request) {
                 Ok(id) => drop(self.open.insert(id, readings)),
@@ -144,14 +145,19 @@ impl Node {
 }
 
 /// The request that hands in readings, over UDP and TCP alike.
-pub(super) fn report(path: &str, payload: Payload, readings: &[Reading]) -> Request {
+pub(super) fn report(path: &str, payload: &Payload, readings: &[Reading]) -> Request {
     let request = Request::new(Method::Post).path(path);
     let request = match payload {
         Payload::SenmlJson => request.content_format(SENML_JSON),
         Payload::SenmlCbor => request.content_format(SENML_CBOR),
         Payload::Json => request.content_format(JSON),
+        Payload::Binary(_) => request.content_format(OCTET_STREAM),
         // Text without a number of its own is what a payload is by default.
-        Payload::Keyvalue | Payload::Csv => request,
+        Payload::Keyvalue
+        | Payload::Csv
+        | Payload::Text(_)
+        | Payload::Nmea(_)
+        | Payload::Dsmr(_) => request,
     };
     request.payload(payload.encode(readings))
 }

@@ -117,7 +117,7 @@ impl Connection<'_> {
     /// Makes a request of each report that is due.
     fn report(&mut self) {
         while let Some(readings) = self.surroundings.take_due(self.device, Via::CoapTcp) {
-            let request = report(&self.uplink.path, self.uplink.payload, &readings);
+            let request = report(&self.uplink.path, &self.uplink.payload, &readings);
             match self.endpoint.request(self.surroundings.now(), &request) {
                 Ok(id) => drop(self.open.insert(id, readings)),
                 Err(error) => {

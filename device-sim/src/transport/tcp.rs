@@ -25,7 +25,7 @@ const MAX_REPLY: usize = 1024;
 const MAX_OPEN: usize = 256;
 
 /// Lines over a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TcpUplink {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
@@ -55,7 +55,7 @@ impl TcpUplink {
 
     /// Until the connection ends, or `stop` and the last reply.
     async fn serve(
-        self,
+        &self,
         mut stream: TcpStream,
         device: &mut Device,
         surroundings: &Surroundings,
@@ -78,8 +78,7 @@ impl TcpUplink {
                 () = clock.sleep_until(leave_at), if stopping => {}
                 () = clock.sleep_until(device.poll_timeout()), if may_write => {
                     if let Some(readings) = surroundings.take_due(device, Via::Tcp) {
-                        let mut line = self.payload.encode(&readings);
-                        line.push(b'\n');
+                        let line = self.payload.encode_line(&readings);
                         open.push_back(readings);
                         writer.write_all(&line).await?;
                     }

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::payload::Payload;
 
 /// Datagrams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UdpUplink {
     /// Where the gateway listens.
     pub gateway: SocketAddr,

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use device_sim::Via;
-use device_sim::device::{Channel, Device, DeviceConfig, Schedule};
+use device_sim::device::{Channel, Device, DeviceClock, DeviceConfig, Schedule};
 use device_sim::payload::Payload;
 use device_sim::signal::Signal;
 use device_sim::transport::{
@@ -69,9 +69,9 @@ impl Plan {
             let device = DeviceConfig {
                 id,
                 channels,
-                schedule: Schedule { from: Instant::ZERO + from, every: options.every },
+                schedule: Schedule::every(Instant::ZERO + from, options.every),
                 epoch: (payload.is_numbered() || is_link(via)).then_some(EPOCH),
-                origin,
+                clock: DeviceClock::new(origin),
                 seed: seeds.next_u64(),
             };
             let seed = seeds.next_u64();

@@ -29,7 +29,7 @@ pub use udp::UdpUplink;
 
 use crate::Via;
 use crate::clock::Clock;
-use crate::device::Device;
+use crate::device::{Device, Report};
 use crate::ledger::SharedLedger;
 
 /// How long a device that was stopped waits for answers.
@@ -125,9 +125,8 @@ impl Surroundings {
 
     /// Takes the next report that is due and writes it down as sent.
     fn take_due(&self, device: &mut Device, via: Via) -> Option<Vec<Reading>> {
-        let now = self.now();
-        let readings = device.poll_report(now)?.readings;
-        self.ledger.handle_sent(now, via, &readings);
+        let Report { due, readings } = device.poll_report(self.now())?;
+        self.ledger.handle_sent(due, via, &readings);
         Some(readings)
     }
 }

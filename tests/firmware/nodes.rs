@@ -73,7 +73,7 @@ fn assert_delivered_once(devices: Devices, gateway: &Gateway, recorder: &Recorde
     wait_until("everything to be delivered", || gateway.status()["store"]["pending"]["sim"] == 0);
     for recorded in recorder.recorded() {
         if let Ok(arrival) = Arrival::from_json(&recorded.payload) {
-            ledger.handle_arrived(&arrival);
+            ledger.handle_arrived(recorded.at, &arrival);
         }
     }
     let verdict = ledger.verdict();

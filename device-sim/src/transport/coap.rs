@@ -71,7 +71,8 @@ impl Node {
             let wait = self.drain().await.unwrap_or(Instant::FAR_FUTURE);
             let stopping = stop.is_cancelled();
             if stopping && (self.open.is_empty() || clock.now() >= leave_at) {
-                self.open.values().for_each(|open| self.surroundings.ledger.handle_refused(open));
+                let ledger = &self.surroundings.ledger;
+                self.open.values().for_each(|open| ledger.handle_unanswered(open));
                 return;
             }
             tokio::select! {
@@ -101,7 +102,7 @@ impl Node {
                 Ok(id) => drop(self.open.insert(id, readings)),
                 Err(error) => {
                     tracing::debug!(device = self.device.id(), %error, "cannot send");
-                    self.surroundings.ledger.handle_refused(&readings);
+                    self.surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }
@@ -123,11 +124,13 @@ impl Node {
     }
 
     fn handle_event(&mut self, event: &Event<SocketAddr>) {
-        let (id, is_taken) = match event {
-            Event::Response { id, response, .. } => (id, is_taken(self.device.id(), response)),
+        let (id, answer) = match event {
+            Event::Response { id, response, .. } => {
+                (id, Some(is_taken(self.device.id(), response)))
+            }
             Event::Failed { id, reason } => {
                 tracing::debug!(device = self.device.id(), %reason, "no answer");
-                (id, false)
+                (id, None)
             }
             // A device serves nothing and observes nothing.
             Event::Request { .. }
@@ -137,9 +140,11 @@ impl Node {
             | Event::Undelivered { .. } => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
-        match is_taken {
-            true => self.surroundings.ledger.handle_acknowledged(&readings),
-            false => self.surroundings.ledger.handle_refused(&readings),
+        let ledger = &self.surroundings.ledger;
+        match answer {
+            Some(true) => ledger.handle_acknowledged(&readings),
+            Some(false) => ledger.handle_refused(&readings),
+            None => ledger.handle_unanswered(&readings),
         }
     }
 }

@@ -59,7 +59,7 @@ impl CoapTcpUplink {
                 tracing::debug!(device = connection.device.id(), %error, "no connection");
             }
             let open = connection.open.values();
-            open.for_each(|readings| surroundings.ledger.handle_refused(readings));
+            open.for_each(|readings| surroundings.ledger.handle_unanswered(readings));
         }
     }
 }
@@ -122,7 +122,7 @@ impl Connection<'_> {
                 Ok(id) => drop(self.open.insert(id, readings)),
                 Err(error) => {
                     tracing::debug!(device = self.device.id(), %error, "cannot send");
-                    self.surroundings.ledger.handle_refused(&readings);
+                    self.surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }
@@ -141,11 +141,13 @@ impl Connection<'_> {
     }
 
     fn handle_event(&mut self, event: &StreamEvent) {
-        let (id, is_taken) = match event {
-            StreamEvent::Response { id, response } => (id, is_taken(self.device.id(), response)),
+        let (id, answer) = match event {
+            StreamEvent::Response { id, response } => {
+                (id, Some(is_taken(self.device.id(), response)))
+            }
             StreamEvent::Failed { id, reason } => {
                 tracing::debug!(device = self.device.id(), %reason, "no answer");
-                (id, false)
+                (id, None)
             }
             StreamEvent::Capabilities(_) => {
                 self.is_ready = true;
@@ -162,9 +164,11 @@ impl Connection<'_> {
             | StreamEvent::Closed(_) => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
-        match is_taken {
-            true => self.surroundings.ledger.handle_acknowledged(&readings),
-            false => self.surroundings.ledger.handle_refused(&readings),
+        let ledger = &self.surroundings.ledger;
+        match answer {
+            Some(true) => ledger.handle_acknowledged(&readings),
+            Some(false) => ledger.handle_refused(&readings),
+            None => ledger.handle_unanswered(&readings),
         }
     }
 }

@@ -126,7 +126,7 @@ impl SerialUplink {
                 let line = self.payload.encode_line(&readings);
                 if let Err(error) = self.port.master.write_all(&line).await {
                     tracing::debug!(device = device.id(), %error, "cannot write");
-                    surroundings.ledger.handle_refused(&readings);
+                    surroundings.ledger.handle_unanswered(&readings);
                 }
                 clock.sleep_until(clock.now() + time_of(line.len(), self.baud)).await;
             }

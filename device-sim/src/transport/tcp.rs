@@ -46,7 +46,7 @@ impl TcpUplink {
         while let Some(stream) = reconnect.next(device.id(), &surroundings, &stop).await {
             let mut open = VecDeque::new();
             let served = self.serve(stream, &mut device, &surroundings, &stop, &mut open).await;
-            open.iter().for_each(|readings| surroundings.ledger.handle_refused(readings));
+            open.iter().for_each(|readings| surroundings.ledger.handle_unanswered(readings));
             if let Err(error) = served {
                 tracing::debug!(device = device.id(), %error, "no connection");
             }

@@ -32,7 +32,7 @@ impl UdpUplink {
             while let Some(readings) = surroundings.take_due(&mut device, Via::Udp) {
                 if let Err(error) = socket.send(&self.payload.encode(&readings)).await {
                     tracing::debug!(device = device.id(), %error, "cannot send");
-                    surroundings.ledger.handle_refused(&readings);
+                    surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }

@@ -127,7 +127,7 @@ impl Display {
             Some((arrival, entry)) => (arrival, entry),
             None => return Some(None),
         };
-        self.ledger.handle_arrived(&arrival);
+        self.ledger.handle_arrived(recorded.at, &arrival);
         Some(Some(entry))
     }
 }

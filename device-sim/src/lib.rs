@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod payload;
 pub mod plugtest;
 pub mod proxy;
+pub mod scenario;
 pub mod settings;
 pub mod signal;
 pub mod transport;

@@ -125,7 +125,7 @@ impl Surroundings {
 
     /// Takes the next report that is due and writes it down as sent.
     fn take_due(&self, device: &mut Device, via: Via) -> Option<Vec<Reading>> {
-        let Report { due, readings } = device.poll_report(self.now())?;
+        let Report { due, readings, .. } = device.poll_report(self.now())?;
         self.ledger.handle_sent(due, via, &readings);
         Some(readings)
     }

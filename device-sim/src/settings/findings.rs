@@ -66,6 +66,11 @@ impl Findings {
         self.broken_from.extend(line);
     }
 
+    /// How many problems there are.
+    pub fn count(&self) -> usize {
+        self.report.len()
+    }
+
     /// Whether there are enough problems to stop at.
     pub fn is_full(&self) -> bool {
         self.report.len() >= MAX_PROBLEMS

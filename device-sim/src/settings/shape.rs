@@ -160,6 +160,9 @@ impl Shape {
             return list(items, false);
         }
         let mut choices = schema.get("anyOf").and_then(Value::as_array).into_iter().flatten();
+        if let Some(table) = choices.clone().find(|choice| choice.get("properties").is_some()) {
+            return Self::read(table);
+        }
         if let Some(items) = choices.find_map(|choice| choice.get("items")) {
             return list(items, true);
         }

@@ -92,6 +92,13 @@ pub enum Node {
     Table(BTreeMap<String, Node>),
 }
 
+impl Default for Node {
+    /// A table without keys.
+    fn default() -> Self {
+        Self::Table(BTreeMap::new())
+    }
+}
+
 impl Node {
     /// A value as `config` keeps it; `None` for what no layer produces.
     pub fn from_value(value: Value) -> Option<Self> {

@@ -25,6 +25,17 @@ pub(super) const BAUD: u32 = 9600;
 pub(super) const METER_COLUMNS: [&str; 2] = ["power", "energy"];
 /// From one peak of a value to the next: short, so that something moves.
 const PERIOD: Duration = Duration::from_secs(40);
+/// What the devices speak, one after the other.
+pub(super) const SPOKEN: [Via; 8] = [
+    Via::Coap,
+    Via::CoapTcp,
+    Via::Udp,
+    Via::Tcp,
+    Via::Serial,
+    Via::LinkSerial,
+    Via::LinkTcp,
+    Via::LinkUdp,
+];
 /// A device's boot count.
 const EPOCH: u32 = 1;
 
@@ -61,16 +72,16 @@ impl Plan {
     /// As many as the options want, one transport after the other.
     pub(super) fn new(options: &Options, origin: Timestamp) -> Self {
         let mut seeds = Rng::new(options.seed);
-        let vias = Via::ALL.iter().copied().cycle();
+        let vias = SPOKEN.into_iter().cycle();
         let planned = (0..options.devices).zip(vias).map(|(index, via)| {
-            let number = usize::from(index) / Via::ALL.len() + 1;
+            let number = usize::from(index) / SPOKEN.len() + 1;
             let (id, payload, channels) = kind(via, number);
             let from = options.every * u32::from(index) / u32::from(options.devices.max(1));
             let device = DeviceConfig {
                 id,
                 channels,
                 schedule: Schedule::every(Instant::ZERO + from, options.every),
-                epoch: (payload.is_numbered() || is_link(via)).then_some(EPOCH),
+                epoch: (payload.is_numbered() || via.is_link()).then_some(EPOCH),
                 clock: DeviceClock::new(origin),
                 seed: seeds.next_u64(),
             };
@@ -106,11 +117,6 @@ impl Plan {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Planned> {
         self.0.iter()
     }
-}
-
-/// Whether it numbers its reports in frames of its own.
-const fn is_link(via: Via) -> bool {
-    matches!(via, Via::LinkSerial | Via::LinkTcp | Via::LinkUdp)
 }
 
 /// What the device with this number is called, sends and measures.

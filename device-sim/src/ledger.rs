@@ -74,7 +74,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    fn of(reading: &Reading) -> Self {
+    pub(crate) fn of(reading: &Reading) -> Self {
         match (reading.epoch, reading.sequence) {
             (Some(epoch), Some(sequence)) => Self::Sequence { epoch, sequence },
             _ => Self::Time { millis: reading.time.as_millis() },

@@ -10,13 +10,17 @@ pub mod broker;
 pub mod clock;
 pub mod device;
 mod door;
+pub mod histogram;
 pub mod ledger;
 pub mod payload;
 pub mod plugtest;
 pub mod proxy;
+pub mod report;
 pub mod scenario;
 pub mod settings;
 pub mod signal;
+pub mod suggest;
+pub mod threshold;
 pub mod transport;
 mod via;
 

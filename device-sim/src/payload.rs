@@ -153,7 +153,7 @@ fn csv(readings: &[Reading]) -> String {
     out
 }
 
-fn plain(value: &Value) -> String {
+pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Number(number) => number.to_string(),
         Value::Boolean(boolean) => boolean.to_string(),

@@ -1,7 +1,7 @@
 //! Scenarios: fleets, what they measure and where it has to arrive, in a file of TOML.
 //!
 //! ```text
-//! file ─ settings ─► ScenarioConfig ─ check ─► Scenario ─ devices(shard) ─► Planned ─► run
+//! file ─ settings ─► ScenarioConfig ─ check ─► Scenario ─ planned(shard) ─► Planned ─► run
 //! ```
 //!
 //! A file is read as strictly as the gateway's configuration, with every mistake told in one run
@@ -15,21 +15,21 @@ pub mod model;
 mod recorded;
 pub mod values;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
 use proto::Timestamp;
 
 pub use self::fleet::{Fleet, Planned};
 use self::model::{ScenarioConfig, TargetConfig, VerifyConfig};
+use crate::report::Shard;
 use crate::settings::findings::Findings;
 use crate::settings::interpolate::{Environment, interpolate};
 use crate::settings::layer::Layers;
 use crate::settings::report::Report;
 use crate::settings::shape::{self, Shape};
 use crate::settings::{fit, toml_file};
+use crate::threshold::Thresholds;
 
 /// The seed of a scenario that has none.
 const DEFAULT_SEED: u64 = 1;
@@ -51,21 +51,11 @@ pub struct Scenario {
     pub fleets: Vec<Fleet>,
     /// What is looked at on the far end.
     pub verify: Option<VerifyConfig>,
+    /// What a run has to keep.
+    pub thresholds: Thresholds,
     /// What files that it names are relative to.
     pub folder: PathBuf,
 }
-
-/// A part of the devices of a scenario: `2/3` is the second of three.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shard {
-    number: u32,
-    of: u32,
-}
-
-/// Why a text is no shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected I/N with I from 1 to N, such as 1/3")]
-pub struct ShardError;
 
 impl Scenario {
     /// Reads the file at `path`.
@@ -97,53 +87,25 @@ impl Scenario {
         self.fleets.iter().map(|fleet| u64::from(fleet.count())).sum()
     }
 
-    /// The devices of a shard, with clocks that show `origin` at the start where the scenario does
-    /// not say another time.
-    pub fn planned(&self, shard: Shard, origin: Timestamp) -> impl Iterator<Item = Planned> {
+    /// The devices, all or those of a shard, with clocks that show `origin` at the start where the
+    /// scenario does not say another time.
+    pub fn planned(
+        &self,
+        shard: Option<Shard>,
+        origin: Timestamp,
+    ) -> impl Iterator<Item = Planned> {
         let origin = self.start.unwrap_or(origin);
-        self.fleets.iter().flat_map(move |fleet| {
-            fleet.indices(shard).map(move |index| fleet.device(self.seed, index, origin))
-        })
+        let all = self.fleets.iter().flat_map(|fleet| (0..fleet.count()).map(move |i| (fleet, i)));
+        let of_shard = (0_u64..)
+            .zip(all)
+            .filter(move |(device, _)| shard.is_none_or(|shard| shard.has(*device)));
+        of_shard.map(move |(_, (fleet, index))| fleet.device(self.seed, index, origin))
     }
 }
 
 /// The JSON Schema of scenarios, for editors.
 pub fn schema() -> serde_json::Value {
     shape::schema::<ScenarioConfig>("Scenario of device-sim")
-}
-
-impl Shard {
-    /// All devices.
-    pub const WHOLE: Self = Self { number: 1, of: 1 };
-
-    /// Which of `count` devices are in it: neighbours stay together.
-    fn indices(self, count: u32) -> Range<u32> {
-        let edge = |part: u32| {
-            let edge = u64::from(count) * u64::from(part) / u64::from(self.of.max(1));
-            u32::try_from(edge).unwrap_or(count)
-        };
-        edge(self.number.saturating_sub(1))..edge(self.number)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = ShardError;
-
-    fn from_str(text: &str) -> Result<Self, ShardError> {
-        let (number, of) = text.split_once('/').ok_or(ShardError)?;
-        let (number, of) =
-            (number.parse().map_err(|_| ShardError)?, of.parse().map_err(|_| ShardError)?);
-        match (1..=of).contains(&number) {
-            true => Ok(Self { number, of }),
-            false => Err(ShardError),
-        }
-    }
-}
-
-impl std::fmt::Display for Shard {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.number, self.of)
-    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,9 @@ use std::time::Duration;
 use proto::link::Key;
 
 use super::fleet::Fleet;
-use super::model::{CycleConfig, FleetConfig, Format, NodeConfig, ScenarioConfig, TargetConfig};
+use super::model::{
+    CycleConfig, Delivery, FleetConfig, Format, NodeConfig, ScenarioConfig, TargetConfig,
+};
 use super::values::{Address, Numbered, SHORTEST};
 use super::{DEFAULT_SEED, Scenario};
 use crate::Via;
@@ -23,6 +25,7 @@ use crate::settings::report::Problem;
 use crate::settings::tree::KeyPath;
 use crate::settings::{Id, Interval};
 use crate::signal::Signal;
+use crate::threshold::{Limit, Metric, Threshold, Thresholds, Value};
 
 /// The version of scenarios.
 const VERSION: u32 = 1;
@@ -68,6 +71,10 @@ pub(super) fn check(
         let title = "`verify` without a broker to look at";
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
+    let thresholds = config.thresholds.clone().unwrap_or_else(|| promised(&config));
+    if let Err(error) = thresholds.check(std::iter::empty()) {
+        check.tell(["thresholds"], error.to_string(), "name faults of this scenario");
+    }
     Scenario {
         name: config.name,
         seed: config.seed.unwrap_or(DEFAULT_SEED),
@@ -76,6 +83,7 @@ pub(super) fn check(
         target: config.target,
         fleets,
         verify: config.verify,
+        thresholds,
         folder,
     }
 }
@@ -358,6 +366,18 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// What a scenario without thresholds has to keep: nothing without a far end to look at.
+fn promised(config: &ScenarioConfig) -> Thresholds {
+    let Some(verify) = &config.verify else { return Thresholds::new([]) };
+    let metrics: &[Metric] = match verify.delivery {
+        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::WrongValue],
+        Delivery::AtLeastOnce => &[Metric::Lost, Metric::WrongValue],
+        Delivery::ExactlyOnce => &[Metric::Lost, Metric::Duplicates, Metric::WrongValue],
+    };
+    let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
+    Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))
 }
 
 /// Where a fleet that speaks this has its address, and the address.

@@ -1,12 +1,10 @@
 //! A fleet whose mistakes are out: which device has which name, seed, schedule and payload.
 
-use std::ops::Range;
 use std::time::Duration;
 
 use proto::link::Key;
 use proto::{Instant, Rng, Timestamp};
 
-use super::Shard;
 use super::values::Numbered;
 use crate::Via;
 use crate::device::{Channel, Cycle, DeviceClock, DeviceConfig, Pace, Schedule};
@@ -82,11 +80,6 @@ impl Fleet {
     /// The name of the device with this number, from 1.
     pub fn id(&self, number: u32) -> String {
         self.id.fill(number)
-    }
-
-    /// The devices of a shard, from 0.
-    pub(super) fn indices(&self, shard: Shard) -> Range<u32> {
-        shard.indices(self.count)
     }
 
     /// The device with this index, from 0.

@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::values::{Address, BrokerAddress, CivilTime, PortName};
 use crate::settings::{Id, Interval};
+use crate::threshold::Thresholds;
 
 pub use fleet::*;
 pub use payload::*;
@@ -46,6 +47,11 @@ pub struct ScenarioConfig {
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
+    /// What a run has to keep; without it, what [verify] promises. `lost = 0`, `duplicates = "< 0.1%"`,
+    /// `latency.p99 = { max = "2s", except = ["broker down"] }`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    pub thresholds: Option<Thresholds>,
 }
 
 /// Where everything listens.

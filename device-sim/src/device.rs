@@ -82,8 +82,6 @@ pub struct Channel {
 pub struct Report {
     /// When it was due, which is when it was measured.
     pub due: Instant,
-    /// Whether the device was away or off before it, so that its connection is a new one.
-    pub is_back: bool,
     /// One reading of each channel.
     pub readings: Vec<Reading>,
 }
@@ -140,6 +138,12 @@ impl Device {
         self.slots.due()
     }
 
+    /// Whether it will have been away or off before its next report: then its connection is a new
+    /// one.
+    pub(crate) const fn is_back(&self) -> bool {
+        self.slots.is_back()
+    }
+
     /// The next report, if one is due at `now`; to be called until there is none.
     pub fn poll_report(&mut self, now: Instant) -> Option<Report> {
         while now >= self.slots.due() {
@@ -157,7 +161,7 @@ impl Device {
             if self.config.schedule.reports_changes() {
                 self.last = Some(Last { due: slot.due, values });
             }
-            return Some(Report { due: slot.due, is_back: slot.is_back, readings });
+            return Some(Report { due: slot.due, readings });
         }
         None
     }
@@ -276,11 +280,12 @@ mod tests {
         let (up, down) = (Duration::from_millis(1500), Duration::from_secs(1));
         config.schedule.reboot = Some(Cycle { up, down });
         let mut device = Device::new(config);
-        let mut numbers = Vec::new();
+        let (mut numbers, mut will_be_back) = (Vec::new(), false);
         while let Some(report) = device.poll_report(Instant::from_micros(20_000_000)) {
             let [reading, ..] = &report.readings[..] else { panic!("{report:?}") };
             let numbered = (reading.epoch.unwrap(), reading.sequence.unwrap());
-            assert_eq!(report.is_back, numbered.1 == 1 && numbered.0 > 3, "{numbered:?}");
+            let is_back = std::mem::replace(&mut will_be_back, device.is_back());
+            assert_eq!(is_back, numbered.1 == 1 && numbered.0 > 3, "{numbered:?}");
             numbers.push(numbered);
         }
         assert_eq!(numbers[0], (3, 1));

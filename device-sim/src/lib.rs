@@ -16,6 +16,7 @@ pub mod payload;
 pub mod plugtest;
 pub mod proxy;
 pub mod report;
+pub mod run;
 pub mod scenario;
 pub mod settings;
 pub mod signal;

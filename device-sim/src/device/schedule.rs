@@ -157,6 +157,11 @@ impl Slots {
         self.next.due
     }
 
+    /// Whether the device was away before the next slot.
+    pub(super) const fn is_back(&self) -> bool {
+        self.next.is_back
+    }
+
     /// The next slot; then comes the one after it.
     pub(super) fn take(&mut self) -> Slot {
         let taken = self.next;

@@ -14,7 +14,7 @@ use super::fleet::Fleet;
 use super::model::{
     CycleConfig, Delivery, FleetConfig, Format, NodeConfig, ScenarioConfig, TargetConfig,
 };
-use super::values::{Address, Numbered, SHORTEST};
+use super::values::{Numbered, SHORTEST};
 use super::{DEFAULT_SEED, Scenario};
 use crate::Via;
 use crate::broker::topic;
@@ -128,7 +128,7 @@ impl Check<'_> {
     /// Schemes say what a key says; another one is a mistake.
     fn target(&mut self, target: &TargetConfig) {
         for via in Via::ALL {
-            let (key, Some(address)) = address_of(target, via) else { continue };
+            let (key, Some(address)) = target.address_of(via) else { continue };
             let expected = key.replace("coap-tcp", "coap+tcp");
             if let Some(scheme) = address.scheme()
                 && scheme != expected
@@ -280,7 +280,7 @@ impl Check<'_> {
             Some((key, port)) => (key, port.is_some()),
             None if config.via == Via::Mqtt => ("mqtt", target.mqtt.is_some()),
             None => {
-                let (key, address) = address_of(target, config.via);
+                let (key, address) = target.address_of(config.via);
                 (key, address.is_some())
             }
         };
@@ -378,22 +378,6 @@ fn promised(config: &ScenarioConfig) -> Thresholds {
     };
     let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
     Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))
-}
-
-/// Where a fleet that speaks this has its address, and the address.
-pub(super) fn address_of(target: &TargetConfig, via: Via) -> (&'static str, Option<&Address>) {
-    match via {
-        Via::Coap => ("coap", target.coap.as_ref()),
-        Via::CoapTcp => ("coap-tcp", target.coap_tcp.as_ref()),
-        Via::Udp => ("udp", target.udp.as_ref()),
-        Via::Tcp => ("tcp", target.tcp.as_ref()),
-        Via::Http => ("http", target.http.as_ref()),
-        Via::LinkTcp => ("link-tcp", target.link_tcp.as_ref()),
-        Via::LinkUdp => ("link-udp", target.link_udp.as_ref()),
-        Via::Serial => ("serial", None),
-        Via::LinkSerial => ("link-serial", None),
-        Via::Mqtt => ("mqtt", None),
-    }
 }
 
 fn cycle(config: CycleConfig) -> Cycle {

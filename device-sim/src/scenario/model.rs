@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::values::{Address, BrokerAddress, CivilTime, PortName};
+use crate::Via;
 use crate::settings::{Id, Interval};
 use crate::threshold::Thresholds;
 
@@ -89,6 +90,24 @@ pub struct TargetConfig {
     /// The link protocol in datagrams.
     #[serde(default, rename = "link-udp")]
     pub link_udp: Option<Address>,
+}
+
+impl TargetConfig {
+    /// Where a fleet that speaks this has its address, and the address.
+    pub fn address_of(&self, via: Via) -> (&'static str, Option<&Address>) {
+        match via {
+            Via::Coap => ("coap", self.coap.as_ref()),
+            Via::CoapTcp => ("coap-tcp", self.coap_tcp.as_ref()),
+            Via::Udp => ("udp", self.udp.as_ref()),
+            Via::Tcp => ("tcp", self.tcp.as_ref()),
+            Via::Http => ("http", self.http.as_ref()),
+            Via::LinkTcp => ("link-tcp", self.link_tcp.as_ref()),
+            Via::LinkUdp => ("link-udp", self.link_udp.as_ref()),
+            Via::Serial => ("serial", None),
+            Via::LinkSerial => ("link-serial", None),
+            Via::Mqtt => ("mqtt", None),
+        }
+    }
 }
 
 /// What is looked at on the far end.

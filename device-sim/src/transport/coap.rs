@@ -16,8 +16,9 @@ use crate::Via;
 use crate::device::Device;
 use crate::payload::Payload;
 
-/// The largest datagram there is.
-const MAX_DATAGRAM: usize = 65_535;
+/// The largest datagram that is received: an answer to a report has a few bytes, or a diagnostic
+/// payload. There may be ten thousand such buffers.
+const MAX_DATAGRAM: usize = 1280;
 // Content-Formats: RFC 7252 §12.3, RFC 8428 §12.3.
 const OCTET_STREAM: u16 = 42;
 const JSON: u16 = 50;

@@ -78,13 +78,14 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Until the connection ends, or `stop` and the last response.
+    /// Until the connection ends, the device goes away, or `stop` and the last response.
     async fn serve(&mut self, mut stream: TcpStream, stop: &CancellationToken) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let clock = self.surroundings.clock;
         let (mut reader, mut writer) = stream.split();
         let mut buffer = vec![0; READ_BYTES];
         let mut leave_at = Instant::FAR_FUTURE;
+        let mut has_sent = false;
         loop {
             let wait = self.drain()?.unwrap_or(Instant::FAR_FUTURE);
             let stopping = stop.is_cancelled();
@@ -95,7 +96,13 @@ impl Connection<'_> {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
                 () = clock.sleep_until(leave_at), if stopping => {}
-                () = clock.sleep_until(self.device.poll_timeout()), if may_report => self.report(),
+                () = clock.sleep_until(self.device.poll_timeout()), if may_report => {
+                    if self.device.is_back() && has_sent {
+                        return Ok(());
+                    }
+                    has_sent = true;
+                    self.report();
+                }
                 () = clock.sleep_until(wait) => self.endpoint.handle_timeout(clock.now()),
                 written = writer.write(&self.outgoing), if !self.outgoing.is_empty() => {
                     self.outgoing.advance(written?);

@@ -292,7 +292,7 @@ impl Life<'_> {
     fn begin_epoch(&mut self, epoch: u32) {
         (self.epoch, self.numbered) = (epoch, 0);
         let mut open = std::mem::take(&mut self.open);
-        for Report { due, readings, .. } in open.values_mut() {
+        for Report { due, readings } in open.values_mut() {
             self.surroundings.ledger.handle_unanswered(readings);
             self.number(readings);
             self.surroundings.ledger.handle_sent(*due, self.via, readings);

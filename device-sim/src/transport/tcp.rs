@@ -53,7 +53,7 @@ impl TcpUplink {
         }
     }
 
-    /// Until the connection ends, or `stop` and the last reply.
+    /// Until the connection ends, the device goes away, or `stop` and the last reply.
     async fn serve(
         &self,
         mut stream: TcpStream,
@@ -67,6 +67,7 @@ impl TcpUplink {
         let (reader, mut writer) = stream.split();
         let mut replies = FramedRead::new(reader, LinesCodec::new_with_max_length(MAX_REPLY));
         let mut leave_at = Instant::FAR_FUTURE;
+        let mut has_sent = false;
         loop {
             let stopping = stop.is_cancelled();
             if stopping && (open.is_empty() || clock.now() >= leave_at) {
@@ -77,6 +78,10 @@ impl TcpUplink {
                 () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
                 () = clock.sleep_until(leave_at), if stopping => {}
                 () = clock.sleep_until(device.poll_timeout()), if may_write => {
+                    if device.is_back() && has_sent {
+                        return Ok(());
+                    }
+                    has_sent = true;
                     if let Some(readings) = surroundings.take_due(device, Via::Tcp) {
                         let line = self.payload.encode_line(&readings);
                         open.push_back(readings);

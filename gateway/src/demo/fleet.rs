@@ -73,9 +73,9 @@ impl Plan {
     pub(super) fn new(options: &Options, origin: Timestamp) -> Self {
         let mut seeds = Rng::new(options.seed);
         let vias = SPOKEN.into_iter().cycle();
-        let planned = (0..options.devices).zip(vias).map(|(index, via)| {
+        let planned = (0..options.devices).zip(vias).filter_map(|(index, via)| {
             let number = usize::from(index) / SPOKEN.len() + 1;
-            let (id, payload, channels) = kind(via, number);
+            let (id, payload, channels) = kind(via, number)?;
             let from = options.every * u32::from(index) / u32::from(options.devices.max(1));
             let device = DeviceConfig {
                 id,
@@ -93,7 +93,7 @@ impl Plan {
                     move |_| bytes.next_u64().to_le_bytes()[0]
                 }),
             };
-            Planned { via, device, payload, node, seed }
+            Some(Planned { via, device, payload, node, seed })
         });
         Self(planned.collect())
     }
@@ -119,11 +119,12 @@ impl Plan {
     }
 }
 
-/// What the device with this number is called, sends and measures.
-fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
+/// What the device with this number is called, sends and measures; `None` for what the demo does not
+/// play.
+fn kind(via: Via, number: usize) -> Option<(String, Payload, Vec<Channel>)> {
     let sine = |mean, amplitude, noise| Signal::Sine { mean, amplitude, period: PERIOD, noise };
     let walk = |start, step, min, max| Signal::Walk { start, step, min, max };
-    match via {
+    Some(match via {
         Via::Coap => {
             let is_cbor = number % 2 == 1;
             let payload = if is_cbor { Payload::SenmlCbor } else { Payload::SenmlJson };
@@ -184,7 +185,8 @@ fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
             ];
             (format!("soil-{number:02}"), Payload::SenmlCbor, channels)
         }
-    }
+        Via::Http | Via::Mqtt => return None,
+    })
 }
 
 fn channel(name: &str, unit: &str, decimals: u8, signal: Signal) -> Channel {
@@ -244,6 +246,7 @@ impl Fleet {
                 }
                 Via::LinkTcp => link(LinkCarrier::Tcp(link_tcp)),
                 Via::LinkUdp => link(LinkCarrier::Udp(link_udp)),
+                Via::Http | Via::Mqtt => return Err(DemoError::NoAddress(via.name())),
             };
             let name = format!("device {}", device.id);
             let running = uplink.run(Device::new(device), surroundings.clone(), stop.clone());

@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod report;
 pub mod signal;
 pub mod suggest;
+pub mod terminal;
 pub mod threshold;
 pub mod transport;
 mod via;

@@ -10,8 +10,11 @@ pub mod broker;
 pub mod clock;
 pub mod device;
 mod door;
+#[cfg(test)]
+mod golden;
 pub mod histogram;
 pub mod ledger;
+pub mod live;
 pub mod payload;
 pub mod plugtest;
 pub mod proxy;

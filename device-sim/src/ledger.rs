@@ -42,6 +42,7 @@ mod shared;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,18 @@ impl Mark {
         match (reading.epoch, reading.sequence) {
             (Some(epoch), Some(sequence)) => Self::Sequence { epoch, sequence },
             _ => Self::Time { millis: reading.time.as_millis() },
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequence { epoch, sequence } => write!(f, "epoch {epoch} sequence {sequence}"),
+            Self::Time { millis } => match jiff::Timestamp::from_millisecond(*millis) {
+                Ok(time) => time.fmt(f),
+                Err(_) => write!(f, "{millis} ms"),
+            },
         }
     }
 }

@@ -25,8 +25,12 @@
 
 pub mod example;
 pub mod fleet;
+mod html;
+mod junit;
+mod markup;
 mod merge;
 pub mod phase;
+pub mod plain;
 pub mod recorder;
 pub mod recovery;
 pub mod series;
@@ -42,6 +46,7 @@ pub use example::{Example, Failure};
 pub use fleet::Fleet;
 pub use merge::MergeError;
 pub use phase::{Mix, Phase, Span};
+pub use plain::Colour;
 pub use recorder::{Plan, Recorder, SharedRecorder};
 pub use recovery::Recovery;
 pub use series::Series;
@@ -171,7 +176,7 @@ impl Report {
     /// # Errors
     /// Never in practice: everything in it has a form in JSON.
     pub fn to_json(&self) -> Result<String, serde_json::Error> {
-        let mut text = serde_json::to_string_pretty(self)?;
+        let mut text = serde_json::to_string(self)?;
         text.push('\n');
         Ok(text)
     }

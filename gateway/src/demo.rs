@@ -16,7 +16,6 @@ mod board;
 mod display;
 mod fleet;
 mod folder;
-mod keys;
 mod screen;
 mod settings;
 mod summary;

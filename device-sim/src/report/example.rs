@@ -1,9 +1,11 @@
 //! The first reading of each kind of failure, and how to see it again.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::text;
 use crate::ledger::Mark;
 
 /// What may be wrong with a reading.
@@ -29,6 +31,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether those who look on are told of each.
+    pub(super) const fn is_logged(self) -> bool {
+        match self {
+            Self::Lost | Self::WrongValue | Self::Duplicate | Self::Unknown => true,
+            // A slow or full gateway makes many of them.
+            Self::OutOfOrder | Self::Late | Self::Refused | Self::Unanswered => false,
+        }
+    }
+
     /// As it stands in texts.
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,10 +96,39 @@ impl Example {
         self.order() < other.order()
     }
 
+    /// When it was meant to be sent, what was sent and what was seen, in a sentence.
+    pub(super) fn story(&self) -> String {
+        let since_start = |micros| text::duration(Duration::from_micros(micros));
+        let mut parts = Vec::new();
+        if let Some(intended) = self.intended_us {
+            parts.push(format!("meant to be sent after {}", since_start(intended)));
+        }
+        if self.intended_us != Some(self.at_us) {
+            parts.push(format!("noticed after {}", since_start(self.at_us)));
+        }
+        if let Some(expected) = &self.expected {
+            parts.push(format!("expected {expected}"));
+        }
+        if let Some(got) = &self.got {
+            parts.push(format!("got {got}"));
+        }
+        parts.join(", ")
+    }
+
     fn order(&self) -> (u64, &str, &str, Mark, u64) {
         let when = self.intended_us.unwrap_or(self.at_us);
         (when, &self.device, &self.name, self.mark, self.at_us)
     }
+}
+
+/// What came from elsewhere, on one line and without a terminal's orders.
+pub(super) fn printable(text: &str) -> String {
+    text.chars()
+        .flat_map(|character| match character.is_control() {
+            true => character.escape_default().collect::<Vec<_>>(),
+            false => vec![character],
+        })
+        .collect()
 }
 
 /// The command that plays only `device`.

@@ -1,19 +1,27 @@
 //! Makes a report of what the ledger sees.
 
-use std::collections::BTreeMap;
+mod progress;
+mod pulse;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use proto::Instant;
 
-use super::example::{self, Example, Failure};
+use self::pulse::Pulse;
+use super::example::{self, Example, Failure, printable};
 use super::phase::{Phases, Span};
 use super::recovery::{MAX_FOLLOWED, Recovery};
 use super::{Fleet, Report, Series, Shard, VERSION, Wall};
 use crate::ledger::{Event, Observer, What};
+use crate::live::LogLine;
 use crate::payload::plain;
 use crate::threshold::Thresholds;
 use crate::via::Via;
+
+/// Lines of the log that are kept for those who look on; older ones are forgotten.
+const MAX_LOG: usize = 100;
 
 /// What is known of a run before it begins.
 #[derive(Clone, Debug, Default)]
@@ -43,12 +51,14 @@ pub struct Recorder {
     plan: Plan,
     /// The fleet of each device.
     devices: BTreeMap<String, usize>,
-    fleets: Vec<(String, Fleet)>,
+    fleets: Vec<(String, Fleet, Pulse)>,
     unknown: u64,
     phases: Phases,
     recoveries: Vec<Recovery>,
     series: Series,
     examples: BTreeMap<Failure, Example>,
+    /// Readings that failed, the last [`MAX_LOG`] of them.
+    log: VecDeque<LogLine>,
 }
 
 impl Recorder {
@@ -68,17 +78,18 @@ impl Recorder {
             recoveries,
             series: Series::default(),
             examples: BTreeMap::new(),
+            log: VecDeque::new(),
         }
     }
 
     /// A device of a fleet takes part.
     pub fn enrol(&mut self, device: &str, fleet: &str, via: Via) {
-        let found = self.fleets.iter().position(|(name, _)| name == fleet);
+        let found = self.fleets.iter().position(|(name, ..)| name == fleet);
         let index = found.unwrap_or_else(|| {
-            self.fleets.push((fleet.to_owned(), Fleet::default()));
+            self.fleets.push((fleet.to_owned(), Fleet::default(), Pulse::default()));
             self.fleets.len() - 1
         });
-        if let Some((_, fleet)) = self.fleets.get_mut(index) {
+        if let Some((_, fleet, _)) = self.fleets.get_mut(index) {
             fleet.via.insert(via);
             fleet.devices += 1;
         }
@@ -98,7 +109,11 @@ impl Recorder {
             passed: false,
             outcomes: Vec::new(),
             thresholds: thresholds.clone(),
-            fleets: self.fleets.iter().cloned().collect(),
+            fleets: self
+                .fleets
+                .iter()
+                .map(|(name, fleet, _)| (name.clone(), fleet.clone()))
+                .collect(),
             unknown: self.unknown,
             phases: self.phases.phases(),
             latency: self.phases.mixes(),
@@ -132,11 +147,20 @@ impl Recorder {
             got,
             replay: String::new(),
         };
+        if failure.is_logged() {
+            let (device, name) = (printable(device), printable(name));
+            let text = format!("{failure}: {device} {name}, {mark}");
+            let at = Duration::from_micros(at.as_micros());
+            if self.log.len() >= MAX_LOG {
+                self.log.pop_front();
+            }
+            self.log.push_back(LogLine { at, text, is_bad: true });
+        }
         if self.examples.get(&failure).is_some_and(|kept| !example.is_before(kept)) {
             return;
         }
         let fleet = self.devices.get(device).and_then(|index| self.fleets.get(*index));
-        example.fleet = fleet.map(|(name, _)| name.clone());
+        example.fleet = fleet.map(|(name, ..)| name.clone());
         example.replay = example::replay(&self.plan.file, self.plan.seed, device);
         self.examples.insert(failure, example);
     }
@@ -154,14 +178,15 @@ impl Observer for Recorder {
     fn observe(&mut self, event: &Event<'_>) {
         let index = self.devices.get(event.device);
         let fleet = index.and_then(|index| self.fleets.get_mut(*index));
-        let mut unasked = Fleet::default();
-        let is_ours = fleet.is_some();
-        let fleet = fleet.map_or(&mut unasked, |(_, fleet)| fleet);
+        let mut nobody = (String::new(), Fleet::default(), Pulse::default());
+        // A device that nobody has enrolled counts nowhere but in the series.
+        let (_, fleet, pulse) = fleet.unwrap_or(&mut nobody);
         match event.what {
             What::Unsent => fleet.generated += 1,
             What::Sent { .. } => {
                 fleet.generated += 1;
                 fleet.sent += 1;
+                pulse.handle_sent(event.at);
                 self.series.handle_sent(event.at);
             }
             What::Acknowledged => {
@@ -180,6 +205,7 @@ impl Observer for Recorder {
             What::Arrived { latency, out_of_order } => {
                 let is_late = latency > self.plan.late_after;
                 fleet.arrived += 1;
+                pulse.handle_arrived(event.at, latency);
                 fleet.late += u64::from(is_late);
                 fleet.out_of_order += u64::from(out_of_order);
                 if let Some(due) = event.due {
@@ -211,9 +237,6 @@ impl Observer for Recorder {
                 }
                 self.keep(Failure::Lost, event, Some(plain(expected)), None);
             }
-        }
-        if !is_ours && !matches!(event.what, What::Unknown) {
-            tracing::debug!(device = event.device, "not enrolled");
         }
     }
 }

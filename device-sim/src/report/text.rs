@@ -78,6 +78,15 @@ pub fn count(count: u64) -> String {
     text
 }
 
+/// An amount of memory.
+pub fn bytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        1_000_000..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{} MB", bytes / 1_000_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -14,7 +14,7 @@ const MAX_WISHES: usize = 8;
 
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub enum Wish {
     /// To end it.
     Quit,
     /// To see it in the new size.
@@ -22,7 +22,7 @@ pub(super) enum Wish {
 }
 
 /// Reads keys on a thread of its own, until the receiver is gone or the terminal fails.
-pub(super) fn read() -> mpsc::Receiver<Wish> {
+pub fn read() -> mpsc::Receiver<Wish> {
     let (sender, wishes) = mpsc::channel(MAX_WISHES);
     // It ends by itself, so nobody waits for it.
     drop(task::spawn_blocking(move || read_into(&sender)));

@@ -3,7 +3,7 @@
 //! Cores take a [`proto::Instant`]; a [`Clock`] turns the real one into it and back. Whoever
 //! measures latency between two parts of one process gives both the same clock.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proto::{Instant, Timestamp};
 
@@ -27,6 +27,11 @@ impl Clock {
     /// from it never goes back.
     pub const fn civil_origin(&self) -> Timestamp {
         self.civil_origin
+    }
+
+    /// How much earlier this clock started than a `later` one.
+    pub fn ahead_of(&self, later: &Self) -> Duration {
+        later.origin.saturating_duration_since(self.origin)
     }
 
     /// Time since the origin.

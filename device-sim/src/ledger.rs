@@ -11,8 +11,22 @@
 //!
 //! A reading that the gateway *accepted* and the far end never saw. Accepted is what was
 //! acknowledged, or, where the protocol has no acknowledgement, what was written. What was refused,
-//! or never answered, nobody has promised to deliver; if it arrives all the same, it counts as
-//! arrived.
+//! never answered, or taken on its way by a fault that was asked for, nobody has promised to
+//! deliver; if it arrives all the same, it counts as arrived.
+//!
+//! # Latency
+//!
+//! From when a reading was *meant* to be sent to its first arrival at the far end. A device that
+//! could not write in time, because the gateway was slow to take what came before, does not hide
+//! that.
+//!
+//! # Order
+//!
+//! A reading is out of order if one of its stream with a higher mark arrived before it.
+//!
+//! # Observation
+//!
+//! An [`Observer`] is told of each [`Event`]; a report of a run is made from them.
 //!
 //! # Memory
 //!
@@ -23,23 +37,28 @@
 //! the oldest is folded as it stands. Whoever meets that limit may see too many lost, never too few.
 
 mod arrival;
+mod observer;
 mod shared;
 mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{Instant, Reading, Value};
+use serde::{Deserialize, Serialize};
 
 pub use arrival::{Arrival, ArrivalError};
+pub use observer::{Event, Observer, What};
 pub use shared::SharedLedger;
 pub use verdict::{Tally, Verdict};
 
 use crate::via::Via;
 
 /// What tells the readings of one stream apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mark {
     /// The device numbers its reports.
     Sequence {
@@ -56,10 +75,22 @@ pub enum Mark {
 }
 
 impl Mark {
-    fn of(reading: &Reading) -> Self {
+    pub(crate) fn of(reading: &Reading) -> Self {
         match (reading.epoch, reading.sequence) {
             (Some(epoch), Some(sequence)) => Self::Sequence { epoch, sequence },
             _ => Self::Time { millis: reading.time.as_millis() },
+        }
+    }
+}
+
+impl fmt::Display for Mark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sequence { epoch, sequence } => write!(f, "epoch {epoch} sequence {sequence}"),
+            Self::Time { millis } => match jiff::Timestamp::from_millisecond(*millis) {
+                Ok(time) => time.fmt(f),
+                Err(_) => write!(f, "{millis} ms"),
+            },
         }
     }
 }
@@ -89,6 +120,7 @@ pub struct Ledger {
     ages: VecDeque<Age>,
     folded: Verdict,
     unsettled: usize,
+    observer: Option<Box<dyn Observer>>,
 }
 
 /// The readings of one name of one device.
@@ -97,12 +129,15 @@ struct Stream {
     via: Via,
     rows: BTreeMap<Mark, Row>,
     folded_to: Option<Mark>,
+    /// The highest that arrived.
+    arrived_to: Option<Mark>,
 }
 
 #[derive(Debug)]
 struct Row {
     value: Value,
     sent: Instant,
+    due: Instant,
     acceptance: Acceptance,
     arrivals: u64,
     wrong: u64,
@@ -158,47 +193,103 @@ impl Ledger {
         Self { limits, ..Self::default() }
     }
 
-    /// Readings that a device is about to write; before it does, so that no arrival is earlier.
-    pub fn handle_sent(&mut self, now: Instant, via: Via, readings: &[Reading]) {
-        self.fold(now);
+    /// Tells `observer` of what happens from now on.
+    pub fn observe(&mut self, observer: Box<dyn Observer>) {
+        self.observer = Some(observer);
+    }
+
+    /// Readings that a device measured and cannot send: it is switched off, or has no line.
+    pub fn handle_unsent(&mut self, now: Instant, due: Instant, readings: &[Reading]) {
         for reading in readings {
+            self.tell(&Event::of(now, reading, Some(due), What::Unsent));
+        }
+    }
+
+    /// Readings that a device is about to write; before it does, so that no arrival is earlier.
+    /// They were meant to be sent at `due`.
+    pub fn handle_sent(&mut self, now: Instant, due: Instant, via: Via, readings: &[Reading]) {
+        self.fold(now);
+        let owed = !via.acknowledges();
+        for reading in readings {
+            self.tell(&Event::of(now, reading, Some(due), What::Sent { owed }));
             let acceptance = match via.acknowledges() {
                 true => Acceptance::Awaited,
                 false => Acceptance::Accepted,
             };
             let value = reading.value.clone();
-            let row = Row { value, sent: now, acceptance, arrivals: 0, wrong: 0 };
+            let row = Row { value, sent: now, due, acceptance, arrivals: 0, wrong: 0 };
             self.insert(via, reading, row);
         }
     }
 
     /// The gateway said that it has them.
-    pub fn handle_acknowledged(&mut self, readings: &[Reading]) {
-        self.accept(readings, Acceptance::Accepted);
+    pub fn handle_acknowledged(&mut self, now: Instant, readings: &[Reading]) {
+        self.accept(now, readings, Acceptance::Accepted, What::Acknowledged);
     }
 
-    /// The gateway said no, or nothing until the device gave up, or they could not be written.
-    pub fn handle_refused(&mut self, readings: &[Reading]) {
-        self.accept(readings, Acceptance::Refused);
+    /// The gateway said no.
+    pub fn handle_refused(&mut self, now: Instant, readings: &[Reading]) {
+        self.accept(now, readings, Acceptance::Refused, What::Refused);
+    }
+
+    /// Nothing came until the device gave up, or they could not be written.
+    pub fn handle_unanswered(&mut self, now: Instant, readings: &[Reading]) {
+        self.accept(now, readings, Acceptance::Refused, What::Unanswered);
+    }
+
+    /// A fault that was asked for took them on their way.
+    pub fn handle_injured(&mut self, now: Instant, readings: &[Reading]) {
+        self.accept(now, readings, Acceptance::Refused, What::Injured);
     }
 
     /// A reading arrived at the far end.
-    pub fn handle_arrived(&mut self, arrival: &Arrival) {
+    pub fn handle_arrived(&mut self, now: Instant, arrival: &Arrival) {
         let Arrival { device, name, mark, value } = arrival;
-        let found = self.update(device, name, *mark, |row| {
-            row.arrivals += 1;
-            row.wrong += u64::from(!is_same(&row.value, value));
-        });
-        if found {
-            return;
-        }
-        match self.devices.get(&**device).and_then(|names| names.get(&**name)) {
-            Some(stream) if stream.folded_to.is_some_and(|folded| *mark <= folded) => {
-                let via = stream.via;
-                self.folded.add(via, Tally { duplicates: 1, ..Tally::default() });
+        let event = |due, what| Event { at: now, device, name, mark: *mark, due, what };
+        let stream = self.devices.get_mut(&**device).and_then(|names| names.get_mut(&**name));
+        let Some(stream) = stream else {
+            self.folded.unknown += 1;
+            return self.tell(&event(None, What::Unknown));
+        };
+        let Some(row) = stream.rows.get_mut(mark) else {
+            let what = match stream.folded_to.is_some_and(|folded| *mark <= folded) {
+                true => {
+                    self.folded.add(stream.via, Tally { duplicates: 1, ..Tally::default() });
+                    What::Duplicate
+                }
+                false => {
+                    self.folded.unknown += 1;
+                    What::Unknown
+                }
+            };
+            return self.tell(&event(None, what));
+        };
+        let was_settled = row.is_settled();
+        row.arrivals += 1;
+        let due = row.due;
+        let what = match row.arrivals {
+            1 => {
+                let out_of_order = stream.arrived_to > Some(*mark);
+                stream.arrived_to = stream.arrived_to.max(Some(*mark));
+                What::Arrived { latency: now - due, out_of_order }
             }
-            Some(_) | None => self.folded.unknown += 1,
+            _ => What::Duplicate,
+        };
+        let expected = (!is_same(&row.value, value)).then(|| row.value.clone());
+        row.wrong += u64::from(expected.is_some());
+        self.unsettled -= usize::from(!was_settled && row.is_settled());
+        self.tell(&event(Some(due), what));
+        if let Some(expected) = &expected {
+            self.tell(&event(Some(due), What::WrongValue { expected, got: value }));
         }
+    }
+
+    /// The end: gives up what is missing, and tells the observer what is lost.
+    pub fn finish(&mut self, now: Instant) -> Verdict {
+        while let Some(oldest) = self.ages.pop_front() {
+            self.fold_row(now, &oldest);
+        }
+        self.folded.clone()
     }
 
     /// Where it stands while devices send: what is missing for less than the grace is not lost yet.
@@ -231,12 +322,12 @@ impl Ledger {
         if self.ages.len() >= self.limits.max_rows
             && let Some(oldest) = self.ages.pop_front()
         {
-            self.fold_row(&oldest);
+            self.fold_row(row.sent, &oldest);
         }
         let device = shared_key(&self.devices, &reading.device);
         let names = self.devices.entry(Arc::clone(&device)).or_default();
         let name = shared_key(names, &reading.name);
-        let new = || Stream { via, rows: BTreeMap::new(), folded_to: None };
+        let new = || Stream { via, rows: BTreeMap::new(), folded_to: None, arrived_to: None };
         let stream = names.entry(Arc::clone(&name)).or_insert_with(new);
         let (mark, since) = (Mark::of(reading), row.sent);
         self.unsettled += usize::from(!row.is_settled());
@@ -244,31 +335,35 @@ impl Ledger {
         self.ages.push_back(Age { since, device, name, mark });
     }
 
-    fn accept(&mut self, readings: &[Reading], acceptance: Acceptance) {
+    fn accept(
+        &mut self,
+        now: Instant,
+        readings: &[Reading],
+        acceptance: Acceptance,
+        what: What<'_>,
+    ) {
         for reading in readings {
-            let mark = Mark::of(reading);
-            self.update(&reading.device, &reading.name, mark, |row| row.acceptance = acceptance);
+            let names = self.devices.get_mut(&*reading.device);
+            let stream = names.and_then(|names| names.get_mut(&*reading.name));
+            let row = stream.and_then(|stream| stream.rows.get_mut(&Mark::of(reading)));
+            let due = row.map(|row| {
+                let was_settled = row.is_settled();
+                row.acceptance = acceptance;
+                match (was_settled, row.is_settled()) {
+                    (false, true) => self.unsettled -= 1,
+                    (true, false) => self.unsettled += 1,
+                    (true, true) | (false, false) => {}
+                }
+                row.due
+            });
+            self.tell(&Event::of(now, reading, due, what));
         }
     }
 
-    /// Changes a row; false if there is none.
-    fn update(
-        &mut self,
-        device: &str,
-        name: &str,
-        mark: Mark,
-        change: impl FnOnce(&mut Row),
-    ) -> bool {
-        let stream = self.devices.get_mut(device).and_then(|names| names.get_mut(name));
-        let Some(row) = stream.and_then(|stream| stream.rows.get_mut(&mark)) else { return false };
-        let before = row.is_settled();
-        change(row);
-        match (before, row.is_settled()) {
-            (false, true) => self.unsettled -= 1,
-            (true, false) => self.unsettled += 1,
-            (true, true) | (false, false) => {}
+    fn tell(&mut self, event: &Event<'_>) {
+        if let Some(observer) = &mut self.observer {
+            observer.observe(event);
         }
-        true
     }
 
     /// Folds what is over and old; what is not over gets another grace.
@@ -281,7 +376,7 @@ impl Ledger {
             if self.row(&age).is_some_and(|row| !row.is_settled()) {
                 self.ages.push_back(Age { since: now, ..age });
             } else {
-                self.fold_row(&age);
+                self.fold_row(now, &age);
             }
         }
     }
@@ -291,13 +386,26 @@ impl Ledger {
     }
 
     /// Counts a row as it stands and forgets it.
-    fn fold_row(&mut self, age: &Age) {
+    fn fold_row(&mut self, now: Instant, age: &Age) {
         let names = self.devices.get_mut(&age.device);
         let Some(stream) = names.and_then(|names| names.get_mut(&age.name)) else { return };
         let Some(row) = stream.rows.remove(&age.mark) else { return };
         stream.folded_to = stream.folded_to.max(Some(age.mark));
         self.unsettled -= usize::from(!row.is_settled());
-        self.folded.add(stream.via, row.tally(stream.via, Some(Instant::FAR_FUTURE)));
+        let tally = row.tally(stream.via, Some(Instant::FAR_FUTURE));
+        self.folded.add(stream.via, tally);
+        if tally.lost > 0 {
+            let what = What::Lost { expected: &row.value };
+            let Age { device, name, mark, .. } = age;
+            self.tell(&Event { at: now, device, name, mark: *mark, due: Some(row.due), what });
+        }
+    }
+}
+
+impl<'a> Event<'a> {
+    fn of(at: Instant, reading: &'a Reading, due: Option<Instant>, what: What<'a>) -> Self {
+        let Reading { device, name, .. } = reading;
+        Self { at, device, name, mark: Mark::of(reading), due, what }
     }
 }
 

@@ -10,11 +10,22 @@ pub mod broker;
 pub mod clock;
 pub mod device;
 mod door;
+#[cfg(test)]
+mod golden;
+pub mod histogram;
 pub mod ledger;
+pub mod live;
 pub mod payload;
 pub mod plugtest;
 pub mod proxy;
+pub mod report;
+pub mod run;
+pub mod scenario;
+pub mod settings;
 pub mod signal;
+pub mod suggest;
+pub mod terminal;
+pub mod threshold;
 pub mod transport;
 mod via;
 

@@ -18,10 +18,7 @@ fn main() -> ExitCode {
         .init();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            render(&error);
-            ExitCode::FAILURE
-        }
+        Err(error) => error.conclude(),
     }
 }
 

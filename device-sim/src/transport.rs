@@ -8,7 +8,9 @@
 
 mod coap;
 mod coap_tcp;
+mod http;
 mod link;
+mod mqtt;
 mod reconnect;
 mod serial;
 mod tcp;
@@ -22,14 +24,16 @@ use tokio_util::sync::CancellationToken;
 
 pub use coap::CoapUplink;
 pub use coap_tcp::CoapTcpUplink;
+pub use http::HttpUplink;
 pub use link::{LinkCarrier, LinkUplink};
+pub use mqtt::MqttUplink;
 pub use serial::{SerialPort, SerialUplink};
 pub use tcp::TcpUplink;
 pub use udp::UdpUplink;
 
 use crate::Via;
 use crate::clock::Clock;
-use crate::device::Device;
+use crate::device::{Device, Report};
 use crate::ledger::SharedLedger;
 
 /// How long a device that was stopped waits for answers.
@@ -50,6 +54,10 @@ pub enum Uplink {
     Serial(SerialUplink),
     /// Frames of the link protocol, acknowledged from the gateway's disk.
     Link(LinkUplink),
+    /// Posts over a connection.
+    Http(HttpUplink),
+    /// Messages to a broker.
+    Mqtt(MqttUplink),
 }
 
 /// Why a device cannot go on.
@@ -87,6 +95,8 @@ impl Uplink {
             Self::Tcp(_) => Via::Tcp,
             Self::Serial(_) => Via::Serial,
             Self::Link(uplink) => uplink.via(),
+            Self::Http(_) => Via::Http,
+            Self::Mqtt(_) => Via::Mqtt,
         }
     }
 
@@ -114,6 +124,14 @@ impl Uplink {
             }
             Self::Serial(uplink) => Ok(Some(uplink.run(device, surroundings, stop).await)),
             Self::Link(uplink) => uplink.run(device, surroundings, stop).await,
+            Self::Http(uplink) => {
+                uplink.run(device, surroundings, stop).await;
+                Ok(None)
+            }
+            Self::Mqtt(uplink) => {
+                uplink.run(device, surroundings, stop).await;
+                Ok(None)
+            }
         }
     }
 }
@@ -125,9 +143,8 @@ impl Surroundings {
 
     /// Takes the next report that is due and writes it down as sent.
     fn take_due(&self, device: &mut Device, via: Via) -> Option<Vec<Reading>> {
-        let now = self.now();
-        let readings = device.poll_report(now)?.readings;
-        self.ledger.handle_sent(now, via, &readings);
+        let Report { due, readings } = device.poll_report(self.now())?;
+        self.ledger.handle_sent(due, via, &readings);
         Some(readings)
     }
 }

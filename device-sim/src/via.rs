@@ -2,10 +2,13 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// What a device speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Via {
     /// Confirmable CoAP requests, each acknowledged.
@@ -28,11 +31,15 @@ pub enum Via {
     /// The link protocol in datagrams.
     #[serde(rename = "link-udp")]
     LinkUdp,
+    /// Requests over HTTP, each answered.
+    Http,
+    /// Messages to a broker by the device itself, each acknowledged.
+    Mqtt,
 }
 
 impl Via {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Coap,
         Self::CoapTcp,
         Self::Udp,
@@ -41,6 +48,8 @@ impl Via {
         Self::LinkSerial,
         Self::LinkTcp,
         Self::LinkUdp,
+        Self::Http,
+        Self::Mqtt,
     ];
 
     /// Its name in scenarios and reports.
@@ -54,13 +63,20 @@ impl Via {
             Self::LinkSerial => "link-serial",
             Self::LinkTcp => "link-tcp",
             Self::LinkUdp => "link-udp",
+            Self::Http => "http",
+            Self::Mqtt => "mqtt",
         }
+    }
+
+    /// Whether it is the link protocol, which has frames and numbers of its own.
+    pub const fn is_link(self) -> bool {
+        matches!(self, Self::LinkSerial | Self::LinkTcp | Self::LinkUdp)
     }
 
     /// Whether a device is told that its reading was taken.
     pub const fn acknowledges(self) -> bool {
         match self {
-            Self::Coap | Self::CoapTcp | Self::Tcp => true,
+            Self::Coap | Self::CoapTcp | Self::Tcp | Self::Http | Self::Mqtt => true,
             Self::LinkSerial | Self::LinkTcp | Self::LinkUdp => true,
             Self::Udp | Self::Serial => false,
         }

@@ -5,7 +5,7 @@
 //! everything that has to do with people is here:
 //!
 //! 1. [`toml_file`] and [`setting`] read a layer and remember where each value stands ([`layer`]).
-//! 2. [`fit`] turns the merged [`tree`] into types through a deserializer that never guesses
+//! 2. [`fit()`] turns the merged [`tree`] into types through a deserializer that never guesses
 //!    ([`strict`]): a value that does not fit is told, taken out, and the rest tried again.
 //! 3. [`checks`] looks at rules between keys; [`password`], [`mod@tls`] and [`node_list`] read the
 //!    files that keys name, which [`files`] finds.
@@ -18,34 +18,24 @@
 //! once. No input makes this panic.
 
 mod checks;
-mod fault;
 mod files;
-mod findings;
-mod fit;
-mod layer;
 mod link_keys;
 mod manual;
 pub(crate) mod model;
 mod node_list;
 mod password;
-mod report;
 mod setting;
-mod shape;
 mod show;
-mod source_file;
-mod strict;
-mod suggest;
-mod syntax;
 mod tls;
-mod toml_file;
-mod tree;
 pub(crate) mod values;
-mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use device_sim::settings::{
+    findings, fit, layer, report, shape, source_file, strict, suggest, toml_file, tree, words,
+};
 use files::Finder;
 use findings::Findings;
 use layer::Layers;
@@ -65,7 +55,6 @@ pub(crate) use model::{
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
 pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECTORY};
-pub(crate) use shape::schema;
 #[cfg(test)]
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
@@ -102,13 +91,13 @@ pub(crate) struct Loaded {
 ///
 /// Every problem in any layer.
 pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
-    let shape = Shape::of_config();
-    let mut findings = Findings::default();
+    let shape = Shape::of::<Config>();
+    let mut findings = Findings::new("configuration");
     let layers = read_layers(options, &shape, &mut findings);
     let mut tree = layers.merge().unwrap_or_else(|_| Node::Table(BTreeMap::new()));
     setting::coerce(&mut tree, &layers, &shape);
 
-    let mut config = fit::fit(tree.clone(), &layers, &shape, &mut findings).unwrap_or_default();
+    let mut config = fit(tree.clone(), &layers, &shape, &mut findings).unwrap_or_default();
     if options.to_run {
         checks::check_parts(&tree, &layers, &mut findings);
     }
@@ -127,6 +116,11 @@ pub(crate) fn load(options: &LoadOptions) -> Result<Loaded, Report> {
     }
 }
 
+/// The JSON Schema of configuration files.
+pub(crate) fn schema() -> serde_json::Value {
+    shape::schema::<Config>("Configuration of the gateway")
+}
+
 fn read_layers(options: &LoadOptions, shape: &Shape, findings: &mut Findings) -> Layers {
     let mut layers = Layers::default();
     layers.extend(setting::from_service(&options.env));
@@ -137,4 +131,41 @@ fn read_layers(options: &LoadOptions, shape: &Shape, findings: &mut Findings) ->
     setting::add_environment(&mut layers, &options.env, shape, findings);
     setting::add_assignments(&mut layers, &options.set, shape);
     layers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tree::KeyPath;
+    use super::*;
+
+    #[test]
+    fn the_shape_knows_keys_types_and_secrets() {
+        let shape = Shape::of::<Config>();
+        let tree = Node::Table(BTreeMap::new());
+        let at = |path: &str| KeyPath::of(path.split('.'));
+        assert!(shape.is_secret(&at("brokers.x.password"), &tree));
+        assert!(!shape.is_secret(&at("brokers.x.password_file"), &tree));
+        assert!(
+            matches!(shape.at(&at("sources.x.link"), &tree), Some(Shape::Tagged(v)) if v.contains_key("coap"))
+        );
+        assert!(matches!(shape.at(&at("sources.x.decode"), &tree), Some(Shape::Tagged(_))));
+        assert!(
+            matches!(shape.at(&at("brokers.x.window"), &tree), Some(Shape::Leaf(l)) if l.integer)
+        );
+        assert!(matches!(shape.at(&at("routes.x.to"), &tree), Some(Shape::List(_))));
+        assert!(shape.at(&at("brokers.x.nothing"), &tree).is_none());
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_sent_to_the_right_one() {
+        let Shape::Table(root) = Shape::of::<Config>() else { panic!("the root is a table") };
+        let Shape::Named(source) = &root.keys["sources"].shape else {
+            panic!("sources have names")
+        };
+        let help = suggest::for_key("baud", source, None).unwrap();
+        assert_eq!(help, "`baud` belongs into `link`: did you mean `link.baud`?");
+        let Shape::Table(table) = &**source else { panic!("a source is a table") };
+        let help = suggest::for_key("path", &table.keys["link"].shape, Some("udp")).unwrap();
+        assert_eq!(help, "`path` is a key of `type = \"serial\"`");
+    }
 }

@@ -16,7 +16,6 @@ mod board;
 mod display;
 mod fleet;
 mod folder;
-mod keys;
 mod screen;
 mod settings;
 mod summary;
@@ -27,6 +26,7 @@ use std::time::Duration;
 
 use device_sim::broker::{Broker, BrokerConfig, Recording};
 use device_sim::clock::Clock;
+use device_sim::ledger::Limits;
 use device_sim::transport::{SerialPort, Surroundings, TransportError};
 use device_sim::{SharedLedger, Via};
 use tokio::signal::unix::{SignalKind, signal};
@@ -101,7 +101,7 @@ pub(crate) async fn run(options: &Options) -> Result<Summary, DemoError> {
     let loaded = settings::load_settings(&folder, &broker.url(), &plan.keys(), &ports)?;
     let app = Box::pin(App::start(&loaded.config)).await?;
 
-    let surroundings = Surroundings { ledger: SharedLedger::default(), clock };
+    let surroundings = Surroundings { ledger: SharedLedger::new(Limits::default(), clock), clock };
     let board = Board::new(&loaded.config.gateway.id, &broker.url(), &plan);
     let stop = CancellationToken::new();
     let display = display::Display {

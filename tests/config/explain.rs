@@ -129,6 +129,12 @@ const CASES: &[Case] = &[
             "110",
         ],
     ),
+    case(
+        "simulated",
+        &["configs/simulated.toml"],
+        "weather",
+        &["--text", "id=w-01 at=1795214340123 boot=1 n=7 wind=3.5"],
+    ),
     case("sds011", SDS011, "air", &["--hex", "AAC0D4043A0AA1601DAB"]),
     case(
         "sds011-noise",

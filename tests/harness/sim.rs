@@ -9,6 +9,7 @@ use device_sim::SharedLedger;
 use device_sim::broker::{Broker, BrokerConfig, Recorded};
 use device_sim::clock::Clock;
 use device_sim::device::{Device, DeviceConfig};
+use device_sim::ledger::Limits;
 use device_sim::proxy::Proxy;
 use device_sim::transport::{SerialPort, Surroundings, TransportError, Uplink};
 use serde_json::Value;
@@ -96,7 +97,9 @@ impl Devices {
             let _entered = engine.handle.enter();
             devices()
         };
-        let surroundings = Surroundings { ledger: SharedLedger::default(), clock: Clock::start() };
+        let clock = Clock::start();
+        let surroundings =
+            Surroundings { ledger: SharedLedger::new(Limits::default(), clock), clock };
         let start = |(config, uplink): (DeviceConfig, Uplink)| {
             let running = uplink.run(Device::new(config), surroundings.clone(), stop.clone());
             engine.handle.spawn(running)

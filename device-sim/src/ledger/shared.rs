@@ -5,44 +5,74 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proto::{Instant, Reading};
 use tokio::sync::Notify;
 
-use super::{Arrival, Ledger, Limits, Verdict};
+use super::{Arrival, Ledger, Limits, Observer, Verdict};
+use crate::clock::Clock;
 use crate::via::Via;
 
-/// A handle to a [`Ledger`]; clones share it. Each call is one short turn under its lock.
-#[derive(Clone, Debug, Default)]
+/// A handle to a [`Ledger`]; clones share it. Each call is one short turn under its lock, in which
+/// the ledger is told the time by the handle's clock.
+#[derive(Clone, Debug)]
 pub struct SharedLedger(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    clock: Clock,
     ledger: Mutex<Ledger>,
     settled: Notify,
 }
 
 impl SharedLedger {
     /// An empty one.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, clock: Clock) -> Self {
         let ledger = Mutex::new(Ledger::new(limits));
-        Self(Arc::new(Shared { ledger, settled: Notify::new() }))
+        Self(Arc::new(Shared { clock, ledger, settled: Notify::new() }))
+    }
+
+    /// See [`Ledger::observe`].
+    pub fn observe(&self, observer: Box<dyn Observer>) {
+        self.lock().observe(observer);
+    }
+
+    /// See [`Ledger::handle_unsent`].
+    pub fn handle_unsent(&self, due: Instant, readings: &[Reading]) {
+        self.turn(|ledger, now| ledger.handle_unsent(now, due, readings));
     }
 
     /// See [`Ledger::handle_sent`].
-    pub fn handle_sent(&self, now: Instant, via: Via, readings: &[Reading]) {
-        self.turn(|ledger| ledger.handle_sent(now, via, readings));
+    pub fn handle_sent(&self, due: Instant, via: Via, readings: &[Reading]) {
+        self.turn(|ledger, now| ledger.handle_sent(now, due, via, readings));
     }
 
     /// See [`Ledger::handle_acknowledged`].
     pub fn handle_acknowledged(&self, readings: &[Reading]) {
-        self.turn(|ledger| ledger.handle_acknowledged(readings));
+        self.turn(|ledger, now| ledger.handle_acknowledged(now, readings));
     }
 
     /// See [`Ledger::handle_refused`].
     pub fn handle_refused(&self, readings: &[Reading]) {
-        self.turn(|ledger| ledger.handle_refused(readings));
+        self.turn(|ledger, now| ledger.handle_refused(now, readings));
     }
 
-    /// See [`Ledger::handle_arrived`].
-    pub fn handle_arrived(&self, arrival: &Arrival) {
-        self.turn(|ledger| ledger.handle_arrived(arrival));
+    /// See [`Ledger::handle_unanswered`].
+    pub fn handle_unanswered(&self, readings: &[Reading]) {
+        self.turn(|ledger, now| ledger.handle_unanswered(now, readings));
+    }
+
+    /// See [`Ledger::handle_injured`].
+    pub fn handle_injured(&self, readings: &[Reading]) {
+        self.turn(|ledger, now| ledger.handle_injured(now, readings));
+    }
+
+    /// See [`Ledger::handle_arrived`]. It was seen `at`, by the clock of this ledger; it may have
+    /// waited since.
+    pub fn handle_arrived(&self, at: Instant, arrival: &Arrival) {
+        self.turn(|ledger, _| ledger.handle_arrived(at, arrival));
+    }
+
+    /// See [`Ledger::finish`].
+    pub fn finish(&self) -> Verdict {
+        let now = self.0.clock.now();
+        self.lock().finish(now)
     }
 
     /// See [`Ledger::progress`].
@@ -67,9 +97,9 @@ impl SharedLedger {
         }
     }
 
-    fn turn(&self, change: impl FnOnce(&mut Ledger)) {
+    fn turn(&self, change: impl FnOnce(&mut Ledger, Instant)) {
         let mut ledger = self.lock();
-        change(&mut ledger);
+        change(&mut ledger, self.0.clock.now());
         let is_settled = ledger.is_settled();
         drop(ledger);
         if is_settled {

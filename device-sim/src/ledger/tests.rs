@@ -1,6 +1,9 @@
+use std::sync::Mutex;
+
 use proto::{TimeQuality, Timestamp};
 
 use super::*;
+use crate::clock::Clock;
 
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -45,11 +48,11 @@ fn rows(ledger: &Ledger) -> usize {
 #[test]
 fn delivered_reading_is_neither_lost_nor_waiting() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Coap, &reading(1));
+    ledger.handle_sent(at(0), at(0), Via::Coap, &reading(1));
     assert!(!ledger.is_settled(), "the answer is to come");
-    ledger.handle_acknowledged(&reading(1));
+    ledger.handle_acknowledged(at(0), &reading(1));
     assert!(!ledger.is_settled(), "it is not there yet");
-    ledger.handle_arrived(&arrival(1));
+    ledger.handle_arrived(at(0), &arrival(1));
     assert!(ledger.is_settled());
     let verdict = ledger.verdict();
     assert!(verdict.is_good());
@@ -60,8 +63,8 @@ fn delivered_reading_is_neither_lost_nor_waiting() {
 #[test]
 fn acknowledged_reading_that_never_arrives_is_lost() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Coap, &reading(1));
-    ledger.handle_acknowledged(&reading(1));
+    ledger.handle_sent(at(0), at(0), Via::Coap, &reading(1));
+    ledger.handle_acknowledged(at(0), &reading(1));
     assert_eq!(ledger.verdict().total().lost, 1);
     assert!(!ledger.verdict().is_good());
 }
@@ -69,7 +72,7 @@ fn acknowledged_reading_that_never_arrives_is_lost() {
 #[test]
 fn written_reading_is_owed_where_nothing_is_acknowledged() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Udp, &reading(1));
+    ledger.handle_sent(at(0), at(0), Via::Udp, &reading(1));
     let total = ledger.verdict().total();
     assert_eq!((total.lost, total.acknowledged), (1, 0));
 }
@@ -77,21 +80,21 @@ fn written_reading_is_owed_where_nothing_is_acknowledged() {
 #[test]
 fn refused_or_unanswered_reading_is_not_owed() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Tcp, &reading(1));
-    ledger.handle_sent(at(0), Via::Tcp, &reading(2));
-    ledger.handle_refused(&reading(1));
+    ledger.handle_sent(at(0), at(0), Via::Tcp, &reading(1));
+    ledger.handle_sent(at(0), at(0), Via::Tcp, &reading(2));
+    ledger.handle_refused(at(0), &reading(1));
     let total = ledger.verdict().total();
     assert_eq!((total.sent, total.acknowledged, total.lost), (2, 0, 0));
-    ledger.handle_refused(&reading(2));
+    ledger.handle_refused(at(0), &reading(2));
     assert!(ledger.is_settled());
-    ledger.handle_arrived(&arrival(1));
+    ledger.handle_arrived(at(0), &arrival(1));
     assert_eq!(ledger.verdict().total().arrived, 1);
 }
 
 #[test]
 fn missing_reading_is_late_first_and_lost_after_the_grace() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(5), Via::Udp, &reading(1));
+    ledger.handle_sent(at(5), at(5), Via::Udp, &reading(1));
     let progress = |now| {
         let total = ledger.progress(at(now)).total();
         (total.waiting, total.lost)
@@ -102,13 +105,13 @@ fn missing_reading_is_late_first_and_lost_after_the_grace() {
 #[test]
 fn second_copy_is_a_duplicate_also_when_its_row_is_folded() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Udp, &reading(1));
-    ledger.handle_arrived(&arrival(1));
-    ledger.handle_arrived(&arrival(1));
+    ledger.handle_sent(at(0), at(0), Via::Udp, &reading(1));
+    ledger.handle_arrived(at(0), &arrival(1));
+    ledger.handle_arrived(at(0), &arrival(1));
     assert_eq!(ledger.verdict().total().duplicates, 1);
-    ledger.handle_sent(at(20), Via::Udp, &reading(2));
+    ledger.handle_sent(at(20), at(20), Via::Udp, &reading(2));
     assert_eq!(rows(&ledger), 1, "the first is folded");
-    ledger.handle_arrived(&arrival(1));
+    ledger.handle_arrived(at(0), &arrival(1));
     let total = ledger.verdict().total();
     assert_eq!((total.sent, total.arrived, total.duplicates), (2, 1, 2));
 }
@@ -116,8 +119,8 @@ fn second_copy_is_a_duplicate_also_when_its_row_is_folded() {
 #[test]
 fn wrong_value_is_told() {
     let mut ledger = ledger(100);
-    ledger.handle_sent(at(0), Via::Udp, &reading(1));
-    ledger.handle_arrived(&Arrival { value: number("21.51"), ..arrival(1) });
+    ledger.handle_sent(at(0), at(0), Via::Udp, &reading(1));
+    ledger.handle_arrived(at(0), &Arrival { value: number("21.51"), ..arrival(1) });
     let verdict = ledger.verdict();
     assert_eq!((verdict.total().wrong, verdict.total().arrived), (1, 1));
     assert!(!verdict.is_good());
@@ -126,10 +129,10 @@ fn wrong_value_is_told() {
 #[test]
 fn what_nobody_sent_is_unknown() {
     let mut ledger = ledger(100);
-    ledger.handle_arrived(&arrival(1));
-    ledger.handle_sent(at(0), Via::Udp, &reading(1));
-    ledger.handle_arrived(&arrival(2));
-    ledger.handle_arrived(&Arrival { mark: Mark::Time { millis: 5 }, ..arrival(1) });
+    ledger.handle_arrived(at(0), &arrival(1));
+    ledger.handle_sent(at(0), at(0), Via::Udp, &reading(1));
+    ledger.handle_arrived(at(0), &arrival(2));
+    ledger.handle_arrived(at(0), &Arrival { mark: Mark::Time { millis: 5 }, ..arrival(1) });
     assert_eq!(ledger.verdict().unknown, 3);
     assert!(!ledger.verdict().is_good());
 }
@@ -138,9 +141,9 @@ fn what_nobody_sent_is_unknown() {
 fn readings_without_number_are_told_apart_by_time() {
     let mut ledger = ledger(100);
     let unnumbered = reading(1).map(|reading| Reading { epoch: None, sequence: None, ..reading });
-    ledger.handle_sent(at(0), Via::Udp, &unnumbered);
+    ledger.handle_sent(at(0), at(0), Via::Udp, &unnumbered);
     let mark = Mark::Time { millis: 1_795_214_340_123 };
-    ledger.handle_arrived(&Arrival { mark, ..arrival(1) });
+    ledger.handle_arrived(at(0), &Arrival { mark, ..arrival(1) });
     assert!(ledger.verdict().is_good());
 }
 
@@ -148,9 +151,9 @@ fn readings_without_number_are_told_apart_by_time() {
 fn memory_stays_flat_while_readings_arrive() {
     let mut ledger = ledger(1_000_000);
     for n in 0..1000 {
-        ledger.handle_sent(at(n), Via::Tcp, &reading(n));
-        ledger.handle_acknowledged(&reading(n));
-        ledger.handle_arrived(&arrival(n));
+        ledger.handle_sent(at(n), at(n), Via::Tcp, &reading(n));
+        ledger.handle_acknowledged(at(0), &reading(n));
+        ledger.handle_arrived(at(0), &arrival(n));
         assert!(rows(&ledger) <= 11, "{}", rows(&ledger));
         assert_eq!(rows(&ledger), ledger.ages.len());
     }
@@ -163,13 +166,13 @@ fn memory_stays_flat_while_readings_arrive() {
 fn missing_rows_wait_until_the_limit_and_count_as_lost_beyond() {
     let mut ledger = ledger(3);
     for n in 1..=5 {
-        ledger.handle_sent(at(n * 100), Via::Udp, &reading(n));
+        ledger.handle_sent(at(n * 100), at(n * 100), Via::Udp, &reading(n));
     }
     assert_eq!((rows(&ledger), ledger.ages.len()), (3, 3));
     assert_eq!(ledger.progress(at(500)).total().lost, 4);
     assert_eq!(ledger.verdict().total().lost, 5);
     for n in 3..=5 {
-        ledger.handle_arrived(&arrival(n));
+        ledger.handle_arrived(at(0), &arrival(n));
     }
     assert_eq!(ledger.verdict().total().lost, 2);
     assert!(ledger.is_settled(), "nothing is waited for that is forgotten");
@@ -177,12 +180,110 @@ fn missing_rows_wait_until_the_limit_and_count_as_lost_beyond() {
 
 #[tokio::test]
 async fn waiting_for_the_end_wakes_when_the_last_one_is_there() {
-    let ledger = SharedLedger::new(Limits::default());
+    let ledger = SharedLedger::new(Limits::default(), Clock::start());
     ledger.settled().await;
     ledger.handle_sent(at(0), Via::Udp, &reading(1));
     let (settled, ()) =
         tokio::join!(tokio::time::timeout(Duration::from_secs(5), ledger.settled()), async {
-            ledger.handle_arrived(&arrival(1))
+            ledger.handle_arrived(at(0), &arrival(1))
         },);
     assert!(settled.is_ok());
+}
+
+/// Remembers events as text.
+#[derive(Clone, Debug, Default)]
+struct Diary(Arc<Mutex<Vec<String>>>);
+
+impl Observer for Diary {
+    fn observe(&mut self, event: &Event<'_>) {
+        let Event { at, mark, due, what, .. } = event;
+        let Mark::Sequence { sequence, .. } = mark else { panic!("{event:?}") };
+        let seconds = |at: Instant| at.as_micros() / 1_000_000;
+        let line = format!(
+            "{} #{sequence} due {:?} {what:?}",
+            seconds(*at),
+            due.as_ref().map(|due| seconds(*due))
+        );
+        self.0.lock().unwrap().push(line);
+    }
+}
+
+fn observed(story: impl FnOnce(&mut Ledger)) -> Vec<String> {
+    let diary = Diary::default();
+    let mut ledger = ledger(100);
+    ledger.observe(Box::new(diary.clone()));
+    story(&mut ledger);
+    diary.0.lock().unwrap().clone()
+}
+
+#[test]
+fn latency_counts_from_when_a_reading_was_meant_to_be_sent() {
+    let lines = observed(|ledger| {
+        ledger.handle_sent(at(7), at(2), Via::Udp, &reading(1));
+        ledger.handle_arrived(at(9), &arrival(1));
+        ledger.handle_arrived(at(10), &arrival(1));
+    });
+    assert_eq!(
+        lines,
+        [
+            "7 #1 due Some(2) Sent { owed: true }",
+            "9 #1 due Some(2) Arrived { latency: 7s, out_of_order: false }",
+            "10 #1 due Some(2) Duplicate",
+        ]
+    );
+}
+
+#[test]
+fn an_earlier_reading_that_comes_after_a_later_one_is_out_of_order() {
+    let lines = observed(|ledger| {
+        for n in 1..=3 {
+            ledger.handle_sent(at(n), at(n), Via::Udp, &reading(n));
+        }
+        for n in [1, 3, 2] {
+            ledger.handle_arrived(at(3), &arrival(n));
+        }
+    });
+    assert!(lines[4].ends_with("out_of_order: false }"), "{lines:?}");
+    assert_eq!(lines[5], "3 #2 due Some(2) Arrived { latency: 1s, out_of_order: true }");
+}
+
+#[test]
+fn every_fate_of_a_reading_is_told() {
+    let lines = observed(|ledger| {
+        ledger.handle_unsent(at(0), at(0), &reading(1));
+        for n in 2..=5 {
+            ledger.handle_sent(at(1), at(1), Via::Tcp, &reading(n));
+        }
+        ledger.handle_refused(at(2), &reading(2));
+        ledger.handle_unanswered(at(2), &reading(3));
+        ledger.handle_injured(at(2), &reading(4));
+        ledger.handle_acknowledged(at(2), &reading(5));
+        ledger.handle_arrived(at(2), &arrival(9));
+        let verdict = ledger.finish(at(3));
+        assert_eq!((verdict.total().lost, verdict.unknown), (1, 1), "nobody owes the others");
+        assert_eq!(ledger.verdict(), verdict);
+        ledger.handle_arrived(at(4), &Arrival { value: number("1"), ..arrival(2) });
+    });
+    let fates: Vec<_> = lines.iter().map(|line| line.split(" due ").collect::<Vec<_>>()).collect();
+    assert_eq!(fates[0], ["0 #1", "Some(0) Unsent"]);
+    assert_eq!(fates[1], ["1 #2", "Some(1) Sent { owed: false }"]);
+    assert_eq!(fates[5], ["2 #2", "Some(1) Refused"]);
+    assert_eq!(fates[6], ["2 #3", "Some(1) Unanswered"]);
+    assert_eq!(fates[7], ["2 #4", "Some(1) Injured"]);
+    assert_eq!(fates[8], ["2 #5", "Some(1) Acknowledged"]);
+    assert_eq!(fates[9], ["2 #9", "None Unknown"]);
+    assert!(fates[10][0] == "3 #5" && fates[10][1].starts_with("Some(1) Lost"), "{fates:?}");
+    assert_eq!(fates[11], ["4 #2", "None Duplicate"]);
+}
+
+#[test]
+fn a_wrong_value_is_told_with_what_was_sent() {
+    let lines = observed(|ledger| {
+        ledger.handle_sent(at(0), at(0), Via::Udp, &reading(1));
+        ledger.handle_arrived(at(1), &Arrival { value: number("21.51"), ..arrival(1) });
+    });
+    let (expected, got) = (number("21.50"), number("21.51"));
+    let told =
+        format!("1 #1 due Some(0) {:?}", What::WrongValue { expected: &expected, got: &got });
+    assert_eq!(lines[2], told);
 }

@@ -16,9 +16,11 @@ use crate::Via;
 use crate::device::Device;
 use crate::payload::Payload;
 
-/// The largest datagram there is.
-const MAX_DATAGRAM: usize = 65_535;
+/// The largest datagram that is received: an answer to a report has a few bytes, or a diagnostic
+/// payload. There may be ten thousand such buffers.
+const MAX_DATAGRAM: usize = 1280;
 // Content-Formats: RFC 7252 §12.3, RFC 8428 §12.3.
+const OCTET_STREAM: u16 = 42;
 const JSON: u16 = 50;
 const SENML_JSON: u16 = 110;
 const SENML_CBOR: u16 = 112;
@@ -70,7 +72,8 @@ impl Node {
             let wait = self.drain().await.unwrap_or(Instant::FAR_FUTURE);
             let stopping = stop.is_cancelled();
             if stopping && (self.open.is_empty() || clock.now() >= leave_at) {
-                self.open.values().for_each(|open| self.surroundings.ledger.handle_refused(open));
+                let ledger = &self.surroundings.ledger;
+                self.open.values().for_each(|open| ledger.handle_unanswered(open));
                 return;
             }
             tokio::select! {
@@ -94,13 +97,13 @@ impl Node {
     /// Makes a request of each report that is due.
     fn report(&mut self) {
         while let Some(readings) = self.surroundings.take_due(&mut self.device, Via::Coap) {
-            let request = report(&self.uplink.path, self.uplink.payload, &readings);
+            let request = report(&self.uplink.path, &self.uplink.payload, &readings);
             let now = self.surroundings.now();
             match self.endpoint.request(now, self.uplink.gateway, request) {
                 Ok(id) => drop(self.open.insert(id, readings)),
                 Err(error) => {
                     tracing::debug!(device = self.device.id(), %error, "cannot send");
-                    self.surroundings.ledger.handle_refused(&readings);
+                    self.surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }
@@ -122,11 +125,13 @@ impl Node {
     }
 
     fn handle_event(&mut self, event: &Event<SocketAddr>) {
-        let (id, is_taken) = match event {
-            Event::Response { id, response, .. } => (id, is_taken(self.device.id(), response)),
+        let (id, answer) = match event {
+            Event::Response { id, response, .. } => {
+                (id, Some(is_taken(self.device.id(), response)))
+            }
             Event::Failed { id, reason } => {
                 tracing::debug!(device = self.device.id(), %reason, "no answer");
-                (id, false)
+                (id, None)
             }
             // A device serves nothing and observes nothing.
             Event::Request { .. }
@@ -136,22 +141,29 @@ impl Node {
             | Event::Undelivered { .. } => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
-        match is_taken {
-            true => self.surroundings.ledger.handle_acknowledged(&readings),
-            false => self.surroundings.ledger.handle_refused(&readings),
+        let ledger = &self.surroundings.ledger;
+        match answer {
+            Some(true) => ledger.handle_acknowledged(&readings),
+            Some(false) => ledger.handle_refused(&readings),
+            None => ledger.handle_unanswered(&readings),
         }
     }
 }
 
 /// The request that hands in readings, over UDP and TCP alike.
-pub(super) fn report(path: &str, payload: Payload, readings: &[Reading]) -> Request {
+pub(super) fn report(path: &str, payload: &Payload, readings: &[Reading]) -> Request {
     let request = Request::new(Method::Post).path(path);
     let request = match payload {
         Payload::SenmlJson => request.content_format(SENML_JSON),
         Payload::SenmlCbor => request.content_format(SENML_CBOR),
         Payload::Json => request.content_format(JSON),
+        Payload::Binary(_) => request.content_format(OCTET_STREAM),
         // Text without a number of its own is what a payload is by default.
-        Payload::Keyvalue | Payload::Csv => request,
+        Payload::Keyvalue
+        | Payload::Csv
+        | Payload::Text(_)
+        | Payload::Nmea(_)
+        | Payload::Dsmr(_) => request,
     };
     request.payload(payload.encode(readings))
 }

@@ -59,7 +59,7 @@ impl CoapTcpUplink {
                 tracing::debug!(device = connection.device.id(), %error, "no connection");
             }
             let open = connection.open.values();
-            open.for_each(|readings| surroundings.ledger.handle_refused(readings));
+            open.for_each(|readings| surroundings.ledger.handle_unanswered(readings));
         }
     }
 }
@@ -78,13 +78,14 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Until the connection ends, or `stop` and the last response.
+    /// Until the connection ends, the device goes away, or `stop` and the last response.
     async fn serve(&mut self, mut stream: TcpStream, stop: &CancellationToken) -> io::Result<()> {
         stream.set_nodelay(true)?;
         let clock = self.surroundings.clock;
         let (mut reader, mut writer) = stream.split();
         let mut buffer = vec![0; READ_BYTES];
         let mut leave_at = Instant::FAR_FUTURE;
+        let mut has_sent = false;
         loop {
             let wait = self.drain()?.unwrap_or(Instant::FAR_FUTURE);
             let stopping = stop.is_cancelled();
@@ -95,7 +96,13 @@ impl Connection<'_> {
             tokio::select! {
                 () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
                 () = clock.sleep_until(leave_at), if stopping => {}
-                () = clock.sleep_until(self.device.poll_timeout()), if may_report => self.report(),
+                () = clock.sleep_until(self.device.poll_timeout()), if may_report => {
+                    if self.device.is_back() && has_sent {
+                        return Ok(());
+                    }
+                    has_sent = true;
+                    self.report();
+                }
                 () = clock.sleep_until(wait) => self.endpoint.handle_timeout(clock.now()),
                 written = writer.write(&self.outgoing), if !self.outgoing.is_empty() => {
                     self.outgoing.advance(written?);
@@ -117,12 +124,12 @@ impl Connection<'_> {
     /// Makes a request of each report that is due.
     fn report(&mut self) {
         while let Some(readings) = self.surroundings.take_due(self.device, Via::CoapTcp) {
-            let request = report(&self.uplink.path, self.uplink.payload, &readings);
+            let request = report(&self.uplink.path, &self.uplink.payload, &readings);
             match self.endpoint.request(self.surroundings.now(), &request) {
                 Ok(id) => drop(self.open.insert(id, readings)),
                 Err(error) => {
                     tracing::debug!(device = self.device.id(), %error, "cannot send");
-                    self.surroundings.ledger.handle_refused(&readings);
+                    self.surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }
@@ -141,11 +148,13 @@ impl Connection<'_> {
     }
 
     fn handle_event(&mut self, event: &StreamEvent) {
-        let (id, is_taken) = match event {
-            StreamEvent::Response { id, response } => (id, is_taken(self.device.id(), response)),
+        let (id, answer) = match event {
+            StreamEvent::Response { id, response } => {
+                (id, Some(is_taken(self.device.id(), response)))
+            }
             StreamEvent::Failed { id, reason } => {
                 tracing::debug!(device = self.device.id(), %reason, "no answer");
-                (id, false)
+                (id, None)
             }
             StreamEvent::Capabilities(_) => {
                 self.is_ready = true;
@@ -162,9 +171,11 @@ impl Connection<'_> {
             | StreamEvent::Closed(_) => return,
         };
         let Some(readings) = self.open.remove(id) else { return };
-        match is_taken {
-            true => self.surroundings.ledger.handle_acknowledged(&readings),
-            false => self.surroundings.ledger.handle_refused(&readings),
+        let ledger = &self.surroundings.ledger;
+        match answer {
+            Some(true) => ledger.handle_acknowledged(&readings),
+            Some(false) => ledger.handle_refused(&readings),
+            None => ledger.handle_unanswered(&readings),
         }
     }
 }

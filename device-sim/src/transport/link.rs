@@ -21,7 +21,7 @@ use self::line::{Line, Unsent};
 use super::reconnect::Reconnect;
 use super::{PATIENCE, SerialPort, Surroundings, TransportError, udp};
 use crate::Via;
-use crate::device::{Channel, Device};
+use crate::device::{Channel, Device, Report};
 
 /// The first pause before a frame is sent again; it doubles.
 const ACK_TIMEOUT: Duration = Duration::from_millis(500);
@@ -117,7 +117,7 @@ impl LinkUplink {
             };
             let leave = life.run(&mut line, reconnect.as_mut(), &stop).await;
             let open = life.open.values();
-            open.for_each(|readings| surroundings.ledger.handle_refused(readings));
+            open.for_each(|report| surroundings.ledger.handle_unanswered(&report.readings));
             match leave {
                 Leave::Stopped => return Ok(line.and_then(Line::into_port)),
                 Leave::Restart => {
@@ -142,7 +142,7 @@ struct Life<'a> {
     numbered: u64,
     node: Node,
     /// What is not acknowledged yet, at most [`MAX_OPEN`].
-    open: BTreeMap<ReportId, Vec<Reading>>,
+    open: BTreeMap<ReportId, Report>,
     unsent: Unsent,
 }
 
@@ -233,13 +233,13 @@ impl Life<'_> {
             })
             .collect();
         self.number(&mut report.readings);
-        self.surroundings.ledger.handle_sent(now, self.via, &report.readings);
+        self.surroundings.ledger.handle_sent(report.due, self.via, &report.readings);
         match self.node.report(self.uptime(), &values) {
-            Ok(id) => drop(self.open.insert(id, report.readings)),
+            Ok(id) => drop(self.open.insert(id, report)),
             Err(error) => {
                 tracing::debug!(device = self.device.id(), %error, "not taken");
                 self.numbered -= 1;
-                self.surroundings.ledger.handle_refused(&report.readings);
+                self.surroundings.ledger.handle_unanswered(&report.readings);
             }
         }
     }
@@ -270,13 +270,13 @@ impl Life<'_> {
         let ledger = &self.surroundings.ledger;
         match event {
             NodeEvent::Acknowledged(id) => {
-                if let Some(readings) = self.open.remove(&id) {
-                    ledger.handle_acknowledged(&readings);
+                if let Some(report) = self.open.remove(&id) {
+                    ledger.handle_acknowledged(&report.readings);
                 }
             }
             NodeEvent::Refused(id) => {
-                if let Some(readings) = self.open.remove(&id) {
-                    ledger.handle_refused(&readings);
+                if let Some(report) = self.open.remove(&id) {
+                    ledger.handle_refused(&report.readings);
                 }
             }
             NodeEvent::Epoch(epoch) => self.begin_epoch(epoch),
@@ -291,12 +291,11 @@ impl Life<'_> {
     /// What is open goes on in another epoch. Nobody promises the delivery of the old numbers.
     fn begin_epoch(&mut self, epoch: u32) {
         (self.epoch, self.numbered) = (epoch, 0);
-        let now = self.surroundings.now();
         let mut open = std::mem::take(&mut self.open);
-        for readings in open.values_mut() {
-            self.surroundings.ledger.handle_refused(readings);
+        for Report { due, readings } in open.values_mut() {
+            self.surroundings.ledger.handle_unanswered(readings);
             self.number(readings);
-            self.surroundings.ledger.handle_sent(now, self.via, readings);
+            self.surroundings.ledger.handle_sent(*due, self.via, readings);
         }
         self.open = open;
     }

@@ -123,11 +123,10 @@ impl SerialUplink {
         }
         while stop.run_until_cancelled(clock.sleep_until(device.poll_timeout())).await.is_some() {
             while let Some(readings) = surroundings.take_due(&mut device, Via::Serial) {
-                let mut line = self.payload.encode(&readings);
-                line.push(b'\n');
+                let line = self.payload.encode_line(&readings);
                 if let Err(error) = self.port.master.write_all(&line).await {
                     tracing::debug!(device = device.id(), %error, "cannot write");
-                    surroundings.ledger.handle_refused(&readings);
+                    surroundings.ledger.handle_unanswered(&readings);
                 }
                 clock.sleep_until(clock.now() + time_of(line.len(), self.baud)).await;
             }

@@ -25,7 +25,7 @@ const MAX_REPLY: usize = 1024;
 const MAX_OPEN: usize = 256;
 
 /// Lines over a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TcpUplink {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
@@ -46,16 +46,16 @@ impl TcpUplink {
         while let Some(stream) = reconnect.next(device.id(), &surroundings, &stop).await {
             let mut open = VecDeque::new();
             let served = self.serve(stream, &mut device, &surroundings, &stop, &mut open).await;
-            open.iter().for_each(|readings| surroundings.ledger.handle_refused(readings));
+            open.iter().for_each(|readings| surroundings.ledger.handle_unanswered(readings));
             if let Err(error) = served {
                 tracing::debug!(device = device.id(), %error, "no connection");
             }
         }
     }
 
-    /// Until the connection ends, or `stop` and the last reply.
+    /// Until the connection ends, the device goes away, or `stop` and the last reply.
     async fn serve(
-        self,
+        &self,
         mut stream: TcpStream,
         device: &mut Device,
         surroundings: &Surroundings,
@@ -67,6 +67,7 @@ impl TcpUplink {
         let (reader, mut writer) = stream.split();
         let mut replies = FramedRead::new(reader, LinesCodec::new_with_max_length(MAX_REPLY));
         let mut leave_at = Instant::FAR_FUTURE;
+        let mut has_sent = false;
         loop {
             let stopping = stop.is_cancelled();
             if stopping && (open.is_empty() || clock.now() >= leave_at) {
@@ -77,9 +78,12 @@ impl TcpUplink {
                 () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
                 () = clock.sleep_until(leave_at), if stopping => {}
                 () = clock.sleep_until(device.poll_timeout()), if may_write => {
+                    if device.is_back() && has_sent {
+                        return Ok(());
+                    }
+                    has_sent = true;
                     if let Some(readings) = surroundings.take_due(device, Via::Tcp) {
-                        let mut line = self.payload.encode(&readings);
-                        line.push(b'\n');
+                        let line = self.payload.encode_line(&readings);
                         open.push_back(readings);
                         writer.write_all(&line).await?;
                     }

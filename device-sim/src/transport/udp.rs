@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::payload::Payload;
 
 /// Datagrams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct UdpUplink {
     /// Where the gateway listens.
     pub gateway: SocketAddr,
@@ -32,7 +32,7 @@ impl UdpUplink {
             while let Some(readings) = surroundings.take_due(&mut device, Via::Udp) {
                 if let Err(error) = socket.send(&self.payload.encode(&readings)).await {
                     tracing::debug!(device = device.id(), %error, "cannot send");
-                    surroundings.ledger.handle_refused(&readings);
+                    surroundings.ledger.handle_unanswered(&readings);
                 }
             }
         }

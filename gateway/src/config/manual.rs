@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::Config;
 use super::shape::{Doc, Key, List, Shape, Table};
 use super::strict::TAG;
 
@@ -13,7 +14,7 @@ const INTRODUCTION: &str = include_str!("manual/introduction.md");
 /// The manual in Markdown.
 pub(crate) fn manual() -> String {
     let mut text = INTRODUCTION.to_owned();
-    if let Shape::Table(root) = Shape::of_config() {
+    if let Shape::Table(root) = Shape::of::<Config>() {
         for (name, key) in SECTIONS.iter().filter_map(|name| root.keys.get_key_value(*name)) {
             section(&mut text, name, key);
         }
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_section_is_in_the_manual() {
-        let Shape::Table(root) = Shape::of_config() else { panic!("the root is a table") };
+        let Shape::Table(root) = Shape::of::<Config>() else { panic!("the root is a table") };
         let mut sections = SECTIONS.to_vec();
         sections.sort_unstable();
         assert_eq!(root.keys.keys().collect::<Vec<_>>(), sections);

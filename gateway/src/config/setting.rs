@@ -1,7 +1,7 @@
 //! Values that come as text: variables of the environment and `--set`.
 //!
-//! Here, and only here, a text becomes an integer, a boolean or an array, and only where the key
-//! takes one. A key that takes text keeps the text as it is: the password `00123` stays that.
+//! Only [`from_text`] makes an integer, a boolean or an array of a text, and only where the key takes
+//! one.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,11 +9,12 @@ use std::fmt;
 use std::str::FromStr;
 
 use config::Value;
+use device_sim::settings::from_text;
 
 use super::findings::Findings;
 use super::layer::{Layer, Layers, Origin};
 use super::report::{Place, Problem};
-use super::shape::{Leaf, List, Shape};
+use super::shape::Shape;
 use super::toml_file;
 use super::tree::{KeyPath, Node, Step};
 
@@ -69,7 +70,7 @@ pub(crate) fn from_service(env: &BTreeMap<String, OsString>) -> Option<Layer> {
     let folders = env.get(STATE_DIRECTORY)?.to_str()?;
     let folder = folders.split(':').next().filter(|folder| !folder.is_empty())?;
     let path = KeyPath::of(["gateway", "state_dir"]);
-    Some(Layer::assignment(Origin::Service, &path, folder.into()))
+    Some(Layer::assignment(Origin::Service(called(STATE_DIRECTORY)), &path, folder.into()))
 }
 
 /// Adds a layer for each variable, in the order of their names.
@@ -132,7 +133,7 @@ pub(crate) fn coerce(tree: &mut Node, layers: &Layers, shape: &Shape) {
         if !is_last.is_some_and(|last| matches!(last.origin(), Origin::Text { .. })) {
             continue;
         }
-        let coerced = shape.at(path, tree).map(|shape| fit(text, shape));
+        let coerced = shape.at(path, tree).map(|shape| from_text(text, shape));
         if let (Some(coerced), Some(node)) = (coerced, tree.get_mut(path)) {
             *node = coerced;
         }
@@ -148,32 +149,6 @@ fn structured(text: &str, path: &KeyPath, shape: &Shape) -> Value {
     };
     let parsed = table.then(|| toml_file::parse_value(text.trim())).flatten();
     parsed.unwrap_or_else(|| text.into())
-}
-
-fn fit(text: &str, shape: &Shape) -> Node {
-    let as_text = || Node::Text(text.to_owned());
-    match shape {
-        Shape::Leaf(Leaf { integer: true, .. }) => {
-            text.parse().map_or_else(|_| as_text(), Node::Integer)
-        }
-        Shape::Leaf(Leaf { number: true, .. }) => {
-            let integer = text.parse().map(Node::Integer);
-            integer.or_else(|_| text.parse().map(Node::Float)).unwrap_or_else(|_| as_text())
-        }
-        Shape::Leaf(Leaf { boolean: true, .. }) => {
-            text.parse().map_or_else(|_| as_text(), Node::Boolean)
-        }
-        Shape::List(_) if text.trim().starts_with('[') => {
-            let parsed = toml_file::parse_value(text.trim()).and_then(Node::from_value);
-            parsed.unwrap_or_else(as_text)
-        }
-        Shape::List(List { or_one: true, .. }) if !text.contains(',') => as_text(),
-        Shape::List(list) => {
-            let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-            Node::Array(parts.map(|part| fit(part, &list.element)).enumerate().collect())
-        }
-        Shape::Leaf(_) | Shape::Table(_) | Shape::Named(_) | Shape::Tagged(_) => as_text(),
-    }
 }
 
 /// The path of `keys`. A variable cannot have `-` in its name, so `_` in a name that the operator
@@ -221,33 +196,12 @@ fn meant_levels(rest: &str, shape: &Shape) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Config;
     use super::*;
 
     #[test]
-    fn text_becomes_what_the_key_takes_and_nothing_else() {
-        let leaf = |integer, boolean| Shape::Leaf(Leaf { integer, boolean, ..Leaf::default() });
-        assert_eq!(fit("00123", &leaf(false, false)), Node::Text("00123".to_owned()));
-        assert_eq!(fit("123", &leaf(true, false)), Node::Integer(123));
-        assert_eq!(fit("1883.7", &leaf(true, false)), Node::Text("1883.7".to_owned()));
-        assert_eq!(fit("true", &leaf(false, true)), Node::Boolean(true));
-        assert_eq!(fit("yes", &leaf(false, true)), Node::Text("yes".to_owned()));
-        let number = Shape::Leaf(Leaf { number: true, ..Leaf::default() });
-        assert_eq!(fit("0.1", &number), Node::Float(0.1));
-        assert_eq!(fit("-7", &number), Node::Integer(-7));
-        assert_eq!(fit("a tenth", &number), Node::Text("a tenth".to_owned()));
-        let list = |or_one| Shape::List(List { element: Box::new(leaf(false, false)), or_one });
-        let ab = vec![(0, Node::Text("a".to_owned())), (1, Node::Text("b".to_owned()))];
-        assert_eq!(fit("a, b", &list(false)), Node::Array(ab.clone()));
-        assert_eq!(fit("a, b", &list(true)), Node::Array(ab.clone()));
-        assert_eq!(fit("[\"a\", \"b\"]", &list(true)), Node::Array(ab));
-        let a = Node::Text("a".to_owned());
-        assert_eq!(fit("a", &list(true)), a);
-        assert_eq!(fit("a", &list(false)), Node::Array(vec![(0, a)]));
-    }
-
-    #[test]
     fn a_variable_with_single_underscores_is_a_mistake_only_if_it_names_a_key() {
-        let shape = Shape::of_config();
+        let shape = Shape::of::<Config>();
         let meant = |rest| meant_levels(rest, &shape);
         assert_eq!(meant("BROKERS_CLOUD_URL").as_deref(), Some("BROKERS__CLOUD__URL"));
         assert_eq!(meant("STORE_QUOTA").as_deref(), Some("STORE__QUOTA"));

@@ -9,13 +9,12 @@ use std::time::Duration;
 use device_sim::SharedLedger;
 use device_sim::broker::Recorded;
 use device_sim::clock::Clock;
-use ratatui::DefaultTerminal;
+use device_sim::terminal::{self, Screen, Wish};
 use tokio::sync::mpsc;
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 
 use super::board::{Board, Entry, civil};
-use super::keys::{self, Wish};
 use super::screen::{self, Palette};
 
 /// How often the screen is drawn: often enough to be live, rarely enough to be read.
@@ -43,22 +42,6 @@ pub(super) struct Display {
     pub(super) inbox: mpsc::Receiver<Recorded>,
     /// Cancelled when the user wants to end it.
     pub(super) stop: CancellationToken,
-}
-
-/// A terminal that is as it was when this is dropped, also after a panic.
-struct Screen(DefaultTerminal);
-
-impl Screen {
-    fn enter() -> io::Result<Self> {
-        ratatui::try_init().map(Self)
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        let _ = ratatui::try_restore();
-    }
 }
 
 impl Display {
@@ -93,7 +76,7 @@ impl Display {
 
     async fn live(&mut self, palette: &Palette) -> io::Result<()> {
         let mut screen = Screen::enter()?;
-        let mut wishes = keys::read();
+        let mut wishes = terminal::read();
         let mut tick = interval(DRAW_INTERVAL);
         loop {
             tokio::select! {
@@ -116,8 +99,7 @@ impl Display {
         self.board.stopping = self.stop.is_cancelled();
         let verdict = self.ledger.progress(now);
         let origin = self.clock.civil_origin();
-        screen.0.draw(|frame| screen::draw(frame, &self.board, &verdict, now, origin, palette))?;
-        Ok(())
+        screen.draw(|frame| screen::draw(frame, &self.board, &verdict, now, origin, palette))
     }
 
     /// The next message of the record, if it is a reading; `None` when the record ends.
@@ -127,7 +109,7 @@ impl Display {
             Some((arrival, entry)) => (arrival, entry),
             None => return Some(None),
         };
-        self.ledger.handle_arrived(&arrival);
+        self.ledger.handle_arrived(recorded.at, &arrival);
         Some(Some(entry))
     }
 }

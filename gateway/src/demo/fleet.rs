@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use device_sim::Via;
-use device_sim::device::{Channel, Device, DeviceConfig, Schedule};
+use device_sim::device::{Channel, Device, DeviceClock, DeviceConfig, Schedule};
 use device_sim::payload::Payload;
 use device_sim::signal::Signal;
 use device_sim::transport::{
@@ -25,6 +25,17 @@ pub(super) const BAUD: u32 = 9600;
 pub(super) const METER_COLUMNS: [&str; 2] = ["power", "energy"];
 /// From one peak of a value to the next: short, so that something moves.
 const PERIOD: Duration = Duration::from_secs(40);
+/// What the devices speak, one after the other.
+pub(super) const SPOKEN: [Via; 8] = [
+    Via::Coap,
+    Via::CoapTcp,
+    Via::Udp,
+    Via::Tcp,
+    Via::Serial,
+    Via::LinkSerial,
+    Via::LinkTcp,
+    Via::LinkUdp,
+];
 /// A device's boot count.
 const EPOCH: u32 = 1;
 
@@ -61,17 +72,17 @@ impl Plan {
     /// As many as the options want, one transport after the other.
     pub(super) fn new(options: &Options, origin: Timestamp) -> Self {
         let mut seeds = Rng::new(options.seed);
-        let vias = Via::ALL.iter().copied().cycle();
-        let planned = (0..options.devices).zip(vias).map(|(index, via)| {
-            let number = usize::from(index) / Via::ALL.len() + 1;
-            let (id, payload, channels) = kind(via, number);
+        let vias = SPOKEN.into_iter().cycle();
+        let planned = (0..options.devices).zip(vias).filter_map(|(index, via)| {
+            let number = usize::from(index) / SPOKEN.len() + 1;
+            let (id, payload, channels) = kind(via, number)?;
             let from = options.every * u32::from(index) / u32::from(options.devices.max(1));
             let device = DeviceConfig {
                 id,
                 channels,
-                schedule: Schedule { from: Instant::ZERO + from, every: options.every },
-                epoch: (payload.is_numbered() || is_link(via)).then_some(EPOCH),
-                origin,
+                schedule: Schedule::every(Instant::ZERO + from, options.every),
+                epoch: (payload.is_numbered() || via.is_link()).then_some(EPOCH),
+                clock: DeviceClock::new(origin),
                 seed: seeds.next_u64(),
             };
             let seed = seeds.next_u64();
@@ -82,7 +93,7 @@ impl Plan {
                     move |_| bytes.next_u64().to_le_bytes()[0]
                 }),
             };
-            Planned { via, device, payload, node, seed }
+            Some(Planned { via, device, payload, node, seed })
         });
         Self(planned.collect())
     }
@@ -108,16 +119,12 @@ impl Plan {
     }
 }
 
-/// Whether it numbers its reports in frames of its own.
-const fn is_link(via: Via) -> bool {
-    matches!(via, Via::LinkSerial | Via::LinkTcp | Via::LinkUdp)
-}
-
-/// What the device with this number is called, sends and measures.
-fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
+/// What the device with this number is called, sends and measures; `None` for what the demo does not
+/// play.
+fn kind(via: Via, number: usize) -> Option<(String, Payload, Vec<Channel>)> {
     let sine = |mean, amplitude, noise| Signal::Sine { mean, amplitude, period: PERIOD, noise };
     let walk = |start, step, min, max| Signal::Walk { start, step, min, max };
-    match via {
+    Some(match via {
         Via::Coap => {
             let is_cbor = number % 2 == 1;
             let payload = if is_cbor { Payload::SenmlCbor } else { Payload::SenmlJson };
@@ -178,7 +185,8 @@ fn kind(via: Via, number: usize) -> (String, Payload, Vec<Channel>) {
             ];
             (format!("soil-{number:02}"), Payload::SenmlCbor, channels)
         }
-    }
+        Via::Http | Via::Mqtt => return None,
+    })
 }
 
 fn channel(name: &str, unit: &str, decimals: u8, signal: Signal) -> Channel {
@@ -238,6 +246,7 @@ impl Fleet {
                 }
                 Via::LinkTcp => link(LinkCarrier::Tcp(link_tcp)),
                 Via::LinkUdp => link(LinkCarrier::Udp(link_udp)),
+                Via::Http | Via::Mqtt => return Err(DemoError::NoAddress(via.name())),
             };
             let name = format!("device {}", device.id);
             let running = uplink.run(Device::new(device), surroundings.clone(), stop.clone());

@@ -1,0 +1,143 @@
+//! The way of each device: its target's address, and the transport that fits.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::reach::{self, ReachError};
+use crate::Via;
+use crate::broker::Broker;
+use crate::device::DeviceConfig;
+use crate::scenario::values::{Address, BrokerAddress, PortName};
+use crate::scenario::{Planned, Scenario};
+use crate::transport::{
+    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkUplink, MqttUplink, SerialPort,
+    SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
+};
+
+/// The resource that takes reports where the target has no path.
+const PATH: &str = "r";
+
+/// Where everything listens, with names resolved.
+#[derive(Debug)]
+pub(super) struct Targets {
+    addresses: BTreeMap<Via, Target>,
+    serial: Option<PortName>,
+    link_serial: Option<PortName>,
+}
+
+#[derive(Clone, Debug)]
+struct Target {
+    key: &'static str,
+    address: SocketAddr,
+    host: String,
+    path: String,
+}
+
+impl Targets {
+    /// Looks up the names of what the fleets of a scenario talk to.
+    pub(super) async fn resolve(
+        scenario: &Scenario,
+        broker: Option<&Broker>,
+    ) -> Result<Self, ReachError> {
+        let mut addresses = BTreeMap::new();
+        for via in scenario.fleets.iter().map(|fleet| fleet.via()) {
+            let (key, address) = scenario.target.address_of(via);
+            let target = match (address, via, &scenario.target.mqtt, broker) {
+                (Some(address), ..) => resolve(key, address).await?,
+                (None, Via::Mqtt, Some(BrokerAddress::At(address)), _) => {
+                    resolve(key, address).await?
+                }
+                (None, Via::Mqtt, _, Some(broker)) => {
+                    let (address, path) = (broker.address(), String::new());
+                    Target { key, address, host: address.to_string(), path }
+                }
+                (None, ..) => continue,
+            };
+            addresses.insert(via, target);
+        }
+        let (serial, link_serial) =
+            (scenario.target.serial.clone(), scenario.target.link_serial.clone());
+        Ok(Self { addresses, serial, link_serial })
+    }
+
+    /// Whether somebody listens there, as far as that can be seen.
+    pub(super) async fn reach(&self, scenario: &Scenario) -> Result<(), ReachError> {
+        for (via, Target { key, address, .. }) in &self.addresses {
+            match via {
+                Via::Coap => reach::ping(key, *address).await?,
+                Via::CoapTcp | Via::Tcp | Via::Http | Via::LinkTcp | Via::Mqtt => {
+                    reach::connect(key, *address).await?;
+                }
+                // Nobody answers, or what is there connects to us.
+                Via::Udp | Via::LinkUdp | Via::Serial | Via::LinkSerial => {}
+            }
+        }
+        tracing::debug!(scenario = scenario.name, "everything is there");
+        Ok(())
+    }
+
+    /// What carries the reports of a device, and the device.
+    pub(super) fn uplink(
+        &self,
+        planned: Planned,
+        folder: &Path,
+    ) -> Result<(Uplink, DeviceConfig), TransportError> {
+        let Planned { via, device, payload, seed, topic, baud, node, number, .. } = planned;
+        let missing = || TransportError::Socket(std::io::ErrorKind::AddrNotAvailable.into());
+        let port = |name: &Option<PortName>| {
+            let name = name.as_ref().ok_or_else(missing)?;
+            let path = name.path(folder, number);
+            if let Some(parent) = path.parent() {
+                // What is wrong with it shows when the port is made.
+                let _ = fs::create_dir_all(parent);
+            }
+            SerialPort::plug_in(&path)
+        };
+        let target = || self.addresses.get(&via).cloned().ok_or_else(missing);
+        let link = |carrier| {
+            let (device, key) = node.clone();
+            let restart_every = planned.restart_every;
+            Uplink::Link(LinkUplink { carrier, device, key, restart_every, seed })
+        };
+        let uplink = match via {
+            Via::Coap => {
+                let Target { address: gateway, path, .. } = target()?;
+                Uplink::Coap(CoapUplink { gateway, path, payload, seed })
+            }
+            Via::CoapTcp => {
+                let Target { address: gateway, path, .. } = target()?;
+                Uplink::CoapTcp(CoapTcpUplink { gateway, path, payload })
+            }
+            Via::Udp => Uplink::Udp(UdpUplink { gateway: target()?.address, payload }),
+            Via::Tcp => Uplink::Tcp(TcpUplink { gateway: target()?.address, payload }),
+            Via::Http => {
+                let Target { address: gateway, host, path, .. } = target()?;
+                Uplink::Http(HttpUplink { gateway, host, path, payload })
+            }
+            Via::Mqtt => Uplink::Mqtt(MqttUplink { broker: target()?.address, topic, payload }),
+            Via::Serial => {
+                Uplink::Serial(SerialUplink { port: port(&self.serial)?, payload, baud })
+            }
+            Via::LinkSerial => link(LinkCarrier::Serial { port: port(&self.link_serial)?, baud }),
+            Via::LinkTcp => link(LinkCarrier::Tcp(target()?.address)),
+            Via::LinkUdp => link(LinkCarrier::Udp(target()?.address)),
+        };
+        Ok((uplink, device))
+    }
+}
+
+async fn resolve(key: &'static str, address: &Address) -> Result<Target, ReachError> {
+    let host = address.host().to_owned();
+    let found = tokio::net::lookup_host((address.host(), address.port())).await;
+    let missing = |source| ReachError::Name { key, host: host.clone(), source };
+    let found = found.map_err(missing)?.next();
+    let found = found.ok_or_else(|| missing(std::io::ErrorKind::NotFound.into()))?;
+    let path = if address.path().is_empty() { PATH } else { address.path() };
+    let host = match host.contains(':') {
+        true => format!("[{host}]:{}", address.port()),
+        false => format!("{host}:{}", address.port()),
+    };
+    Ok(Target { key, address: found, host, path: path.to_owned() })
+}

@@ -19,7 +19,7 @@ use super::access::Access;
 use super::body::Bodies;
 use super::events::Watchers;
 use super::media::Media;
-use super::posted::Posted;
+use super::posted::{self, NO_SUCH_PATH, Posted};
 use super::refusal::Refusal;
 use super::target::Target;
 use super::{page, shown};
@@ -77,9 +77,7 @@ impl Resources {
             return Err(Refusal::malformed("a request has one Host (RFC 9112 §3.2)"));
         }
         let path = request.uri().path();
-        let target = Target::of(path).ok_or_else(|| {
-            Refusal::not_found("there is /, /r, /r/{device}, /r/{device}/{name} and /events")
-        })?;
+        let target = Target::of(path).ok_or_else(|| Refusal::not_found(NO_SUCH_PATH))?;
         let accept = request.headers().get(header::ACCEPT);
         let accept = accept.map(|accept| accept.to_str().unwrap_or_default());
         match (request.method(), &target) {
@@ -119,20 +117,14 @@ impl Resources {
             body = self.bodies.receive(&head.headers, body) => body?,
             () = self.stop.cancelled() => return Err(Refusal::busy("the gateway is stopping")),
         };
-        let posted = Posted {
-            context: &self.context,
-            peer,
-            now: clock::wall(),
-            media: Media::of(content_type),
-            bytes: &body.bytes,
-        };
-        let parts = match target {
-            Target::Value { device, name } => posted.value(device, name)?,
-            Target::Device(device) => posted.pack(Some(device))?,
-            Target::Readings | Target::Page(_) | Target::Events | Target::Server => {
-                posted.pack(None)?
-            }
-        };
+        let (now, media, bytes) = (clock::wall(), Media::of(content_type), &body.bytes);
+        let reader = &self.context.reader;
+        let parts = posted::parts(Posted { reader, now, media, bytes }.drafts(target)?)?;
+        self.context.status.received(bytes.len());
+        let peer = peer.ip().to_canonical();
+        let settle = |part| self.context.settle(part, now, peer, || peer.to_string(), bytes);
+        let parts = parts.into_iter().map(settle).collect::<Result<Vec<_>, _>>();
+        let parts = parts.map_err(|error| Refusal::decode(&error))?;
         let count: usize = parts.iter().map(Vec::len).sum();
         self.store(parts).await?;
         Ok(accepted(count))

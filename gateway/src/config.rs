@@ -54,9 +54,9 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, BinaryDecode, BinaryField, BinaryType, BinaryWhen, Broker, BusPlace, Checksum,
-    CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian,
-    Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
+    Accept, BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Broker, BusPlace,
+    Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits, DatagramFrame, Decode,
+    Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
     LinkDecode, ListedNode, ModbusLink, ModbusUnit, Parity, Payload, Poll, PollResource, Protocol,
     PubSub, Qos, Register, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
     TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,

@@ -53,6 +53,7 @@ const fn nothing(
     Case { name, configs, source, arguments, exit: 1 }
 }
 
+const LPP: &[&str] = &["configs/cayenne-lpp.toml"];
 const RUUVI: &[&str] = &["configs/ruuvi.toml"];
 const SITE: &[&str] = &["configs/cloud/common.toml", "configs/cloud/site.toml"];
 const FORMATS: &[&str] = &["tests/config/explain/formats.toml"];
@@ -64,7 +65,8 @@ const QUICKSTART: &[&str] = &["configs/quickstart.toml"];
 const SDS011: &[&str] = &["configs/sds011.toml"];
 
 /// Frames of the binary examples are those of data sheets: SDS011 (Nova Fitness), MH-Z19 (Winsen), and
-/// "Data format 5" of docs.ruuvi.com with its four test vectors.
+/// "Data format 5" of docs.ruuvi.com with its four test vectors. Those of Cayenne LPP are the example of
+/// its description, that of The Things Stack's page on it, and the place in its library's example.
 const CASES: &[Case] = &[
     case("quickstart-serial", QUICKSTART, "bench", &["--text", "temp=21.5 hum=40"]),
     case(
@@ -162,6 +164,10 @@ const CASES: &[Case] = &[
         "tags",
         &["--hex", "058000FFFFFFFF800080008000FFFFFFFFFFFFFFFFFFFFFF"],
     ),
+    case("cayenne-lpp", LPP, "lpp", &["--hex", "03 67 01 10 05 67 00 FF"]),
+    case("cayenne-lpp-mixed", LPP, "lpp", &["--hex", "00 73 27 bf 00 67 00 de"]),
+    case("cayenne-lpp-place", LPP, "lpp", &["--hex", "05 88 06 76 5f f2 96 0a 00 03 e8"]),
+    nothing("cayenne-lpp-unknown", LPP, "lpp", &["--hex", "03 67 01 10 05 ff 00"]),
     nothing("ruuvi-other", RUUVI, "tags", &["--hex", "03291A1ECE1EFC18F94202CA0B53"]),
     nothing("ruuvi-short", RUUVI, "tags", &["--hex", "0512FC5394"]),
     case(

@@ -59,7 +59,8 @@ pub(crate) use model::{
     Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link,
     LinkDecode, ListedNode, ModbusLink, ModbusUnit, Parity, Payload, Poll, PollResource, Protocol,
     PubSub, Qos, Register, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink,
-    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    TemplateCheck, TemplateLength, TimeUnit, Tls, UdpLink, UdpPoll, Uploads, ValueDecode,
+    default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

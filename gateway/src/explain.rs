@@ -9,11 +9,15 @@ use proto::coap::{Method, Request};
 use proto::frame::{FrameError, Pause};
 use proto::{Reading, Timestamp};
 
-use crate::config::{Config, Decode, Id, Link, Source};
+use crate::config::{CoapPollLink, Config, Decode, Id, Link, LinkDecode, ModbusLink, Source};
 use crate::decode::{DecodeError, Reader};
 use crate::frame::{Cutting, Unframed};
 use crate::pipeline::{DeviceClock, Explained, Memory, Recipient, Routes, Share};
-use crate::source::{NOT_ALLOWED, is_allowed, posted_readings};
+use crate::source::link_keys::KeysError;
+use crate::source::{
+    AnswerError, LinkPiece, NOT_ALLOWED, Representation, answer_readings, body_readings,
+    is_allowed, link_pieces, posted_readings, representation_readings,
+};
 use crate::store::{Content, Record};
 
 /// What a device could send.
@@ -23,9 +27,16 @@ pub(crate) struct Sample {
     pub(crate) bytes: Vec<u8>,
     /// Who sends it, where the link has senders.
     pub(crate) from: IpAddr,
-    /// The path and content format of a CoAP request.
-    pub(crate) path: String,
+    /// The path of a CoAP or HTTP request, or that of a resource which is asked for.
+    pub(crate) path: Option<String>,
+    /// What a CoAP message says that it holds.
     pub(crate) content_format: Option<u16>,
+    /// What an HTTP request says that it holds.
+    pub(crate) content_type: Option<String>,
+    /// The node that answers a CoAP client.
+    pub(crate) node: Option<String>,
+    /// The first register that a Modbus unit was asked for.
+    pub(crate) address: Option<u16>,
     /// When it arrives.
     pub(crate) now: Timestamp,
 }
@@ -58,7 +69,15 @@ pub(crate) struct Routed {
 }
 
 /// What every part of `sample` becomes when the source `name` reads it.
-pub(crate) fn explain(config: &Config, name: &Id, source: &Source, sample: &Sample) -> Vec<Piece> {
+///
+/// # Errors
+/// When the keys of its nodes cannot be read.
+pub(crate) fn explain(
+    config: &Config,
+    name: &Id,
+    source: &Source,
+    sample: &Sample,
+) -> Result<Vec<Piece>, KeysError> {
     let mut way = Way {
         name,
         source,
@@ -76,24 +95,18 @@ pub(crate) fn explain(config: &Config, name: &Id, source: &Source, sample: &Samp
     let whole = 0..sample.bytes.len() as u64;
     if has_senders(&source.link) && !is_allowed(source.link.allow(), sample.from) {
         let outcome = Err(Refused::new("not_allowed", NOT_ALLOWED));
-        return vec![Piece { span: whole, frame: None, outcome }];
+        return Ok(vec![Piece { span: whole, frame: None, outcome }]);
     }
-    match &source.link {
-        Link::Coap(_) => vec![way.request(sample, whole)],
-        Link::Serial(_)
-        | Link::Udp(_)
-        | Link::Tcp(_)
-        | Link::TcpClient(_)
-        | Link::CoapPoll(_)
-        | Link::Http(_)
-        | Link::Modbus(_) => way.cut(sample),
+    if let Some(Decode::Link(decode)) = &source.decode {
+        return way.link(decode, sample);
     }
-}
-
-/// Whether what a device sends on its own is all that a source needs.
-pub(crate) const fn takes_samples(source: &Source) -> bool {
-    !matches!(source.link, Link::CoapPoll(_) | Link::Http(_) | Link::Modbus(_))
-        && !matches!(source.decode, Some(Decode::Link(_)))
+    Ok(match &source.link {
+        Link::Coap(_) => vec![way.request(sample)],
+        Link::Http(_) => vec![way.body(sample)],
+        Link::CoapPoll(link) => vec![way.representation(link, sample)],
+        Link::Modbus(link) => way.answer(link, sample),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => way.cut(sample),
+    })
 }
 
 /// Whether anybody may send on a link.
@@ -163,20 +176,68 @@ impl Way<'_> {
         Piece { span, frame: Some(frame.to_vec()), outcome }
     }
 
-    fn request(&mut self, sample: &Sample, span: Range<u64>) -> Piece {
-        let request = Request::new(Method::Post).path(&sample.path).payload(sample.bytes.clone());
+    fn request(&mut self, sample: &Sample) -> Piece {
+        let request = Request::new(Method::Post).path(sample.path()).payload(sample.bytes.clone());
         let request = match sample.content_format {
             Some(format) => request.content_format(format),
             None => request,
         };
-        let name = || sample.from.to_canonical().to_string();
-        let outcome = match posted_readings(&self.reader, &request, name, self.now) {
-            Ok(readings) => Ok(self.route(readings)),
-            Err(response) => {
+        let readings = posted_readings(&self.reader, &request, || sample.sender(), self.now);
+        self.whole(
+            sample,
+            readings.map_err(|response| {
                 let why = String::from_utf8_lossy(&response.payload).into_owned();
-                Err(Refused::new(&response.code.to_string(), why))
-            }
+                Refused::new(&response.code.to_string(), why)
+            }),
+        )
+    }
+
+    fn body(&mut self, sample: &Sample) -> Piece {
+        let kind = (sample.path(), sample.content_type.as_deref());
+        let sender = || sample.sender();
+        let readings = body_readings(&self.reader, kind, &sample.bytes, sender, self.now);
+        self.whole(sample, readings.map_err(|(status, why)| Refused::new(&status, why)))
+    }
+
+    fn representation(&mut self, link: &CoapPollLink, sample: &Sample) -> Piece {
+        let sent = Representation {
+            node: sample.node.as_deref(),
+            path: sample.path.as_deref(),
+            format: sample.content_format,
+            payload: &sample.bytes,
         };
+        let readings = representation_readings(&self.reader, link, &sent, self.now);
+        self.whole(sample, readings.map_err(|error| Refused::new(error.reason(), error)))
+    }
+
+    fn answer(&mut self, link: &ModbusLink, sample: &Sample) -> Vec<Piece> {
+        let bus = (self.name, self.source, link);
+        let (frame, address) = (&sample.bytes, sample.address);
+        let values = answer_readings(bus, &self.reader, frame, address, self.now);
+        let values = values.unwrap_or_else(|error| vec![Err(error)]);
+        let piece = |readings: Result<_, AnswerError>| {
+            self.whole(sample, readings.map_err(|error| Refused::new(error.reason(), error)))
+        };
+        values.into_iter().map(piece).collect()
+    }
+
+    fn link(&mut self, decode: &LinkDecode, sample: &Sample) -> Result<Vec<Piece>, KeysError> {
+        let is_datagram = matches!(self.source.link, Link::Udp(_));
+        let sent = (sample.bytes.as_slice(), is_datagram);
+        let pieces = link_pieces(&self.reader, decode, sent, self.now)?;
+        let piece = |piece: LinkPiece| {
+            let LinkPiece { span, frame, outcome } = piece;
+            let outcome = outcome.map(|readings| self.route(readings));
+            let outcome = outcome.map_err(|(reason, why)| Refused::new(reason, why));
+            Piece { span, frame, outcome }
+        };
+        Ok(pieces.into_iter().map(piece).collect())
+    }
+
+    /// A sample that is one message.
+    fn whole(&mut self, sample: &Sample, readings: Result<Vec<Reading>, Refused>) -> Piece {
+        let outcome = readings.map(|readings| self.route(readings));
+        let span = 0..sample.bytes.len() as u64;
         Piece { span, frame: Some(sample.bytes.clone()), outcome }
     }
 
@@ -199,6 +260,17 @@ impl Way<'_> {
             Routed { reading, told, routes }
         };
         readings.into_iter().zip(told).map(route).collect()
+    }
+}
+
+impl Sample {
+    /// Where a request goes.
+    pub(crate) fn path(&self) -> &str {
+        self.path.as_deref().unwrap_or("/r")
+    }
+
+    fn sender(&self) -> String {
+        self.from.to_canonical().to_string()
     }
 }
 

@@ -33,8 +33,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 pub(crate) use self::coap::posted_readings;
+pub(crate) use self::coap_poll::{Sample as Representation, representation_readings};
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+pub(crate) use self::http::body_readings;
+pub(crate) use self::link::{LinkPiece, link_pieces};
+pub(crate) use self::modbus::{AnswerError, answer_readings};
 use self::modbus::{BusReport, BusStatus};
 use crate::broker::Board;
 use crate::clock;

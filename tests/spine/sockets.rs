@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -250,4 +250,37 @@ fn a_device_that_only_answers_is_asked_again_and_again() {
     // The rest of an answer that does not come is given up, however often the device is asked.
     device.write_all(&ANSWER[..4]).unwrap();
     gateway.wait_for_count("/sources/co2/refused/unterminated/count", 1);
+}
+
+#[test]
+fn devices_that_only_answer_are_asked_over_udp() {
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("asked/#");
+    let devices = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let to = devices.each_ref().map(|device| device.local_addr().unwrap().to_string());
+    let gateway = Gateway::start(&format!(
+        r#"
+[sources.asked]
+link = {{ type = "udp", bind = "127.0.0.1:0", poll = {{ send = "3f 01", every = "1s", to = {to:?} }} }}
+decode = {{ type = "value", name = "level" }}
+
+{}[routes.all]
+topic = "asked/{{name}}"
+payload = "value"
+"#,
+        mosquitto.table("local")
+    ));
+    for turn in 0..2 {
+        for (number, device) in devices.iter().enumerate() {
+            device.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut request = [0; 8];
+            let (len, asker) = device.recv_from(&mut request).unwrap();
+            assert_eq!(request[..len], [0x3f, 0x01]);
+            device.send_to(format!("1{turn}{number}").as_bytes(), asker).unwrap();
+        }
+    }
+    gateway.wait_for_count("/sources/asked/readings", 4);
+    wait_until("all answers", || all.at("asked/level").len() == 4);
+    let levels: BTreeSet<_> = all.at("asked/level").iter().map(|m| m.text().to_owned()).collect();
+    assert_eq!(levels, ["100", "101", "110", "111"].map(str::to_owned).into());
 }

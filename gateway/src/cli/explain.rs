@@ -12,11 +12,11 @@ use clap::Args;
 use proto::Timestamp;
 
 use super::store::time::Time;
-use super::{ConfigArgs, Output, complain, complain_usage};
+use super::{ConfigArgs, Output, complain, complain_of, complain_usage};
 use crate::clock;
-use crate::config::{Config, Id, Link, Source};
+use crate::config::{Config, Decode, Id, Link, Loaded, Report, Source};
 use crate::exit::Exit;
-use crate::explain::{Piece, Sample, explain, has_senders, takes_samples};
+use crate::explain::{Piece, Sample, explain, has_senders};
 use crate::frame::Cutting;
 use crate::pipeline::Verdict;
 
@@ -37,15 +37,24 @@ pub(super) struct Arguments {
     /// A file with the sample as it came; without any, standard input is read
     #[arg(long, value_name = "FILE", group = "sample")]
     file: Option<PathBuf>,
-    /// Address of the device that sends it, for udp, tcp and coap links [default: 127.0.0.1]
+    /// Address of the device that sends it, for udp, tcp, coap and http links [default: 127.0.0.1]
     #[arg(long, value_name = "ADDRESS")]
     from: Option<IpAddr>,
-    /// Path of a CoAP request: /r/th-1/temp [default: /r]
+    /// Path of a CoAP or HTTP request, /r/th-1/temp [default: /r]; for coap-poll that of the resource
     #[arg(long, value_name = "PATH")]
     path: Option<String>,
-    /// Content-Format of a CoAP request: 110 is SenML in JSON
+    /// Content-Format of a CoAP message: 110 is SenML in JSON
     #[arg(long, value_name = "NUMBER")]
     content_format: Option<u16>,
+    /// Content-Type of an HTTP request: application/json
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// The node that a coap-poll source has asked [default: the first]
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// The first register or coil that a Modbus unit was asked for, where its answer does not tell
+    #[arg(long, value_name = "NUMBER")]
+    address: Option<u16>,
     /// When it arrives: 2026-11-20T22:39:00Z, or 2h for two hours ago [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Time>,
@@ -55,7 +64,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
-    let loaded = match config.load_partly() {
+    let loaded = match load(config, &arguments.source) {
         Ok(loaded) => loaded,
         Err(report) => return complain(&report),
     };
@@ -63,21 +72,30 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
         Ok(found) => found,
         Err(problem) => return complain_usage(&problem),
     };
-    if !takes_samples(source) {
-        return complain_usage(&format!(
-            "source `{name}` takes no sample: `explain` is for frames, datagrams and CoAP requests"
-        ));
-    }
     let sample = match arguments.sample(source) {
         Ok(sample) => sample,
         Err(problem) => return complain_usage(&problem),
     };
-    let pieces = explain(&loaded.config, name, source, &sample);
+    let pieces = match explain(&loaded.config, name, source, &sample) {
+        Ok(pieces) => pieces,
+        Err(error) => {
+            complain_of(&error);
+            return Exit::Config;
+        }
+    };
     let exit = if is_published(&pieces) { Exit::Ok } else { Exit::Failure };
     match arguments.json {
         true => Output::lock().finish_json(&json::of(name, &sample, &pieces), exit),
         false => Output::lock().finish(&text::of(name, source, &sample, &pieces), exit),
     }
+}
+
+/// Files that the configuration names are read only for nodes, which have their keys in one.
+fn load(config: &ConfigArgs, source: &str) -> Result<Loaded, Report> {
+    let loaded = config.load_partly()?;
+    let decode = find(&loaded.config, source).ok().and_then(|(_, source)| source.decode.as_ref());
+    let has_keys = matches!(decode, Some(Decode::Link(link)) if link.keys_file.is_some());
+    if has_keys { config.load() } else { Ok(loaded) }
 }
 
 fn find<'a>(config: &'a Config, name: &str) -> Result<(&'a Id, &'a Source), String> {
@@ -102,21 +120,38 @@ fn is_published(pieces: &[Piece]) -> bool {
 
 impl Arguments {
     fn sample(&self, source: &Source) -> Result<Sample, String> {
-        let is_coap = matches!(source.link, Link::Coap(_));
-        if !is_coap && (self.path.is_some() || self.content_format.is_some()) {
-            return Err("--path and --content-format are for coap sources".to_owned());
-        }
-        if self.from.is_some() && !has_senders(&source.link) {
-            return Err("--from is for udp, tcp and coap sources".to_owned());
-        }
+        self.check(source)?;
         let now = self.at.map_or_else(clock::wall, |at| Timestamp::from_nanos(at.as_nanos()));
         Ok(Sample {
             bytes: self.bytes(source)?,
             from: self.from.unwrap_or(Ipv4Addr::LOCALHOST.into()),
-            path: self.path.clone().unwrap_or_else(|| "/r".to_owned()),
+            path: self.path.clone(),
             content_format: self.content_format,
+            content_type: self.content_type.clone(),
+            node: self.node.clone(),
+            address: self.address,
             now,
         })
+    }
+
+    /// Options that the source has no use for are mistakes.
+    fn check(&self, source: &Source) -> Result<(), String> {
+        let link = &source.link;
+        let is_coap = matches!(link, Link::Coap(_) | Link::CoapPoll(_));
+        let is_http = matches!(link, Link::Http(_));
+        for (is_given, fits, problem) in [
+            (self.path.is_some(), is_coap || is_http, "--path is for coap, coap-poll and http"),
+            (self.content_format.is_some(), is_coap, "--content-format is for coap and coap-poll"),
+            (self.content_type.is_some(), is_http, "--content-type is for http"),
+            (self.node.is_some(), matches!(link, Link::CoapPoll(_)), "--node is for coap-poll"),
+            (self.address.is_some(), matches!(link, Link::Modbus(_)), "--address is for modbus"),
+            (self.from.is_some(), has_senders(link), "--from is for udp, tcp, coap and http"),
+        ] {
+            if is_given && !fits {
+                return Err(format!("{problem} sources"));
+            }
+        }
+        Ok(())
     }
 
     fn bytes(&self, source: &Source) -> Result<Vec<u8>, String> {
@@ -126,8 +161,9 @@ impl Arguments {
             });
         }
         if let Some(text) = &self.text {
-            let is_datagram = matches!(source.link, Link::Udp(_) | Link::Coap(_));
-            let is_line = !is_datagram && Cutting::of_source(source).is_lines();
+            let is_stream =
+                matches!(source.link, Link::Serial(_) | Link::Tcp(_) | Link::TcpClient(_));
+            let is_line = is_stream && Cutting::of_source(source).is_lines();
             let end = if is_line && !text.ends_with('\n') { "\n" } else { "" };
             return Ok(format!("{text}{end}").into_bytes());
         }

@@ -1,5 +1,6 @@
 //! The manual of the configuration, written from the schema: `docs/configuration.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::Config;
@@ -53,7 +54,7 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    inner_tables(text, name, tag, variant);
+                    inner_tables(text, name, tag, variant, &mut BTreeSet::new());
                 }
             }
             Shape::Table(inner) => {
@@ -78,8 +79,15 @@ fn parts(text: &mut String, table: &Table) {
     }
 }
 
-/// The tables in a variant: one, as many as the operator names, and those in its arrays.
-fn inner_tables(text: &mut String, path: &str, tag: &str, table: &Table) {
+/// The tables in a variant: one, as many as the operator names, and those in its arrays. Tables that
+/// are shown already, by what they are, are not shown again.
+fn inner_tables<'a>(
+    text: &mut String,
+    path: &str,
+    tag: &str,
+    table: &'a Table,
+    shown: &mut BTreeSet<&'a str>,
+) {
     for (name, key) in &table.keys {
         let path = format!("{path}.{name}");
         let (title, doc, inner) = match &key.shape {
@@ -94,13 +102,10 @@ fn inner_tables(text: &mut String, path: &str, tag: &str, table: &Table) {
             }
             Shape::Tagged(_) | Shape::Leaf(_) => continue,
         };
-        heading(text, 5, &title, doc);
-        keys(text, inner);
-        for (name, key) in &inner.keys {
-            if let Shape::Table(table) = &key.shape {
-                heading(text, 5, &format!("`{path}.{name}` in `{tag}`"), &key.doc);
-                keys(text, table);
-            }
+        if inner.keys.is_empty() || shown.insert(&inner.doc.text) {
+            heading(text, 5, &title, doc);
+            keys(text, inner);
+            inner_tables(text, &path, tag, inner, shown);
         }
     }
 }

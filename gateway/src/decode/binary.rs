@@ -1,8 +1,13 @@
 //! Frames whose fields have their places, as configured: the fields are those of [`proto::binary`].
 
+mod items;
+
+use std::borrow::Cow;
+
 use proto::Value;
 use proto::binary::{Bits, Field, Kind};
 
+use self::items::Items;
 use super::draft::{DecodeError, Draft, Identity, field_error, whole};
 use super::time;
 use crate::config::{BinaryDecode, BinaryField, BinaryType, BinaryWhen, Endian, TimeUnit};
@@ -12,6 +17,7 @@ use crate::config::{BinaryDecode, BinaryField, BinaryType, BinaryWhen, Endian, T
 pub(crate) struct BinaryDecoder {
     fields: Vec<Named>,
     messages: Vec<Message>,
+    items: Option<Items>,
     time_unit: TimeUnit,
 }
 
@@ -57,6 +63,7 @@ impl BinaryDecoder {
         Self {
             fields: config.fields.iter().map(named).collect(),
             messages: messages.collect(),
+            items: config.items.as_ref().map(|items| Items::new(items, config.endian)),
             time_unit: config.time_unit,
         }
     }
@@ -67,18 +74,22 @@ impl BinaryDecoder {
             return Err(DecodeError::Message);
         }
         let mut identity = Identity::default();
-        let mut values: Vec<(&Named, Value)> = Vec::new();
+        let mut values: Vec<(Cow<'_, str>, &Named, Value)> = Vec::new();
         for named in self.fields.iter().chain(message.iter().flat_map(|kind| &kind.fields)) {
-            let place = |problem| DecodeError::Place { field: named.name.clone(), problem };
-            match named.field.read(frame).map_err(place)? {
+            match named.read(frame)? {
                 None => {}
-                Some(value) if named.role == Role::Reading => values.push((named, value)),
+                Some(value) if named.role == Role::Reading => {
+                    values.push((named.name.as_str().into(), named, value));
+                }
                 Some(value) => self.identify(&mut identity, named, &value)?,
             }
         }
-        let draft = |(named, value): (&Named, Value)| Draft {
+        if let Some(items) = &self.items {
+            items.read(frame, &mut values)?;
+        }
+        let draft = |(name, named, value): (Cow<'_, str>, &Named, Value)| Draft {
             unit: named.unit.clone(),
-            ..identity.draft(&named.name, value)
+            ..identity.draft(&name, value)
         };
         Ok(values.into_iter().map(draft).collect())
     }
@@ -104,6 +115,13 @@ impl BinaryDecoder {
             Role::Epoch => identity.epoch = Some(whole(&named.name, &text)?),
         }
         Ok(())
+    }
+}
+
+impl Named {
+    fn read(&self, frame: &[u8]) -> Result<Option<Value>, DecodeError> {
+        let place = |problem| DecodeError::Place { field: self.name.clone(), problem };
+        self.field.read(frame).map_err(place)
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) enum DecodeError {
     Place { field: String, problem: FieldError },
     #[error("none of `decode.messages` fits it")]
     Message,
+    #[error("none of `decode.items.kinds` fits what begins at byte {at}")]
+    Item { at: usize },
+    #[error("it ends within the item that begins at byte {at}")]
+    ItemEnd { at: usize },
     #[error("nothing in it is a reading")]
     Empty,
     #[error("the checksum in it is {found:x}, that of its bytes {expected:x}")]
@@ -74,6 +78,8 @@ impl DecodeError {
                 FieldError::Digits(_) | FieldError::TooLarge => "field",
             },
             Self::Message => "unknown_message",
+            Self::Item { .. } => "unknown_item",
+            Self::ItemEnd { .. } => "short",
             Self::Empty => "empty",
             Self::Check { .. } => "bad_check",
             Self::Unsupported { .. } => "unsupported",

@@ -39,9 +39,7 @@ pub(super) struct Polling {
 impl Polling {
     /// The first one is due at once.
     pub(super) fn new(poll: &Poll) -> Self {
-        let mut due = interval(poll.every.duration());
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { request: poll.send.bytes().to_vec(), due }
+        Self { request: poll.send.bytes().to_vec(), due: due_every(poll.every.duration()) }
     }
 
     async fn send(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
@@ -49,6 +47,13 @@ impl Polling {
         let sent = timeout(SEND_TIMEOUT, writer.write_all(&self.request)).await;
         sent.unwrap_or_else(|_| Err(late()))
     }
+}
+
+/// When a request is due, the first time at once; what was late moves those after it.
+pub(super) fn due_every(period: Duration) -> Interval {
+    let mut due = interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }
 
 impl Framed {

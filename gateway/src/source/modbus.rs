@@ -5,6 +5,7 @@
 //! registers, so that what is not read now is read later as it is then.
 
 mod registers;
+mod sample;
 mod status;
 
 use std::io;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, trace, warn};
 
+pub(crate) use self::sample::{AnswerError, answer_readings};
 pub(crate) use self::status::{BusReport, BusStatus};
 use super::Context;
 use super::serial::{Port, PortError};

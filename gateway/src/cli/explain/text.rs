@@ -17,9 +17,19 @@ pub(super) fn of(name: &Id, source: &Source, sample: &Sample, pieces: &[Piece]) 
     let len = sample.bytes.len();
     // Writing to a string cannot fail.
     let _ = write!(out, "source {name}: {}", count(len as u64, "byte"));
-    if let Link::Coap(_) = source.link {
-        let format = sample.content_format.map(|format| format!(", content format {format}"));
-        let _ = write!(out, " posted to {}{}", sample.path, format.unwrap_or_default());
+    match &source.link {
+        Link::Coap(_) | Link::Http(_) => {
+            let _ = write!(out, " posted to {}", sample.path());
+        }
+        Link::CoapPoll(_) => out.push_str(" of a representation"),
+        Link::Modbus(_) => out.push_str(" of an answer"),
+        Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => {}
+    }
+    if let Some(format) = sample.content_format {
+        let _ = write!(out, ", content format {format}");
+    }
+    if let Some(content_type) = &sample.content_type {
+        let _ = write!(out, ", {content_type}");
     }
     if has_senders(&source.link) {
         let _ = write!(out, " from {}", sample.from);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proto::binary::Kind;
 
 use super::super::model::{
-    BinaryDecode, BinaryField, BinaryMessage, BinaryType, Frame, Source, TemplateFrame,
+    BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Frame, Source, TemplateFrame,
 };
 use super::super::report::Problem;
 use super::super::tree::KeyPath;
@@ -23,30 +23,87 @@ pub(super) fn check(
         return;
     }
     let len = source.frame.as_ref().and_then(fixed_length);
+    let room = Room { of: "a frame", len };
     let fields = path.key("fields");
     let mut names = BTreeSet::new();
-    check_fields(checks, &fields, &decode.fields, &mut names, len);
+    check_fields(checks, &fields, &decode.fields, &mut names, room);
     let mut known = BTreeMap::new();
     for (index, message) in decode.messages.iter().enumerate() {
         let path = path.key("messages").index(index);
-        check_when(checks, &path.key("when"), message, len);
-        let when = (message.when.at, message.when.kind as u8, message.when.equals);
-        if let Some(earlier) = known.insert(when, path.clone()) {
-            let problem = checks
-                .at_key(&path.key("when"), "another kind of frames is told by the same")
-                .note(format!("the other one is {earlier} ({})", checks.origin(&earlier)));
-            checks.findings.add(problem);
-        }
-        check_fields(checks, &path.key("fields"), &message.fields, &mut names.clone(), len);
+        check_kind(checks, &path, (&message.when, "frames"), &mut known, room);
+        check_fields(checks, &path.key("fields"), &message.fields, &mut names.clone(), room);
+    }
+    if let Some(items) = &decode.items {
+        check_items(checks, &path.key("items"), items);
     }
     check_roles(checks, path, decode);
-    let is_any = decode.fields.iter().chain(decode.messages.iter().flat_map(|m| &m.fields)).next();
-    if is_any.is_none() && checks.findings.is_complete() {
+    let in_items = decode.items.iter().flat_map(|items| &items.kinds);
+    let is_any = in_items.flat_map(|kind| &kind.fields).next().is_some()
+        || !decode.fields.is_empty()
+        || decode.messages.iter().any(|message| !message.fields.is_empty());
+    if !is_any && checks.findings.is_complete() {
         let problem = checks
             .at_key(path, format!("`{path}` has no fields: no frame would be a reading"))
             .help("add one, such as `fields = [{ name = \"temp\", at = 0, type = \"i16\", scale = 0.1 }]`");
         checks.findings.add(problem);
     }
+}
+
+/// Each item is of a kind that can be told, and of a length that is said once.
+fn check_items(checks: &mut Checks<'_>, path: &KeyPath, items: &BinaryItems) {
+    let mut known = BTreeMap::new();
+    for (index, kind) in items.kinds.iter().enumerate() {
+        let path = path.key("kinds").index(index);
+        let (size, problem) = (
+            path.key("size"),
+            match (kind.size, items.length) {
+                (None, None) => Some("how many bytes the item has, or `length` beside `kinds`"),
+                (Some(0), _) => Some("1 to 65535"),
+                (Some(_), Some(_)) => Some("no such key: `length` says it"),
+                _ => None,
+            },
+        );
+        if let Some(expected) = problem {
+            let problem = checks.at_key(&size, "the size of these items is not said once");
+            let problem = problem.expected(format!("expected {expected}"));
+            checks.findings.add(problem);
+        }
+        let len = kind.size.filter(|size| *size > 0).map(i32::from);
+        let room = Room { of: "an item", len };
+        check_kind(checks, &path, (&kind.when, "items"), &mut known, room);
+        check_fields(checks, &path.key("fields"), &kind.fields, &mut BTreeSet::new(), room);
+        if let Some(channel) = items.channel.filter(|at| len.is_some_and(|len| len <= (*at).into()))
+        {
+            let problem = checks
+                .at(&size, format!("there is no byte {channel} in it for the channel"))
+                .expected(format!("expected {} or more", i32::from(channel) + 1));
+            checks.findings.add(problem);
+        }
+    }
+}
+
+/// A kind is told by something that is possible, and by which no other is told.
+fn check_kind(
+    checks: &mut Checks<'_>,
+    path: &KeyPath,
+    (when, what): (&BinaryWhen, &str),
+    known: &mut BTreeMap<(i16, u8, i64), KeyPath>,
+    room: Room,
+) {
+    check_when(checks, &path.key("when"), when, room);
+    if let Some(earlier) = known.insert((when.at, when.kind as u8, when.equals), path.clone()) {
+        let problem = checks
+            .at_key(&path.key("when"), format!("another kind of {what} is told by the same"))
+            .note(format!("the other one is {earlier} ({})", checks.origin(&earlier)));
+        checks.findings.add(problem);
+    }
+}
+
+/// What fields are in, and how long it is, where that is known.
+#[derive(Clone, Copy)]
+struct Room {
+    of: &'static str,
+    len: Option<i32>,
 }
 
 /// How long every frame is, where the configuration says so.
@@ -74,7 +131,7 @@ fn check_fields<'a>(
     path: &KeyPath,
     fields: &'a [BinaryField],
     names: &mut BTreeSet<&'a str>,
-    len: Option<i32>,
+    room: Room,
 ) {
     for (index, field) in fields.iter().enumerate() {
         let path = path.index(index);
@@ -86,7 +143,7 @@ fn check_fields<'a>(
         }
         check_field(checks, &path, field);
         let kind = field.kind.kind(field.bytes);
-        check_place(checks, &path.key("at"), field.at, kind, len);
+        check_place(checks, &path.key("at"), field.at, kind, room);
     }
 }
 
@@ -214,16 +271,16 @@ fn check_codes(checks: &mut Checks<'_>, path: &KeyPath, field: &BinaryField, kin
 }
 
 /// A field has room in the frame.
-fn check_place(checks: &mut Checks<'_>, path: &KeyPath, at: i16, kind: Kind, len: Option<i32>) {
+fn check_place(checks: &mut Checks<'_>, path: &KeyPath, at: i16, kind: Kind, room: Room) {
     let at = i32::from(at);
     let width = kind.width().and_then(|width| i32::try_from(width).ok()).unwrap_or(1);
-    let problem = match len {
+    let problem = match room.len {
         Some(len) if at + width > len || at < -len || (at < 0 && at + width > 0) => {
             let last = (len - width).max(0);
             checks
                 .at(
                     path,
-                    format!("there is no room for {} in a frame of {len} bytes", count(width)),
+                    format!("there is no room for {} in {} of {len} bytes", count(width), room.of),
                 )
                 .expected(format!("expected a place from 0 to {last}, or from -{len} to -{width}"))
         }
@@ -239,8 +296,8 @@ fn count(bytes: i32) -> String {
     if bytes == 1 { "1 byte".to_owned() } else { format!("{bytes} bytes") }
 }
 
-fn check_when(checks: &mut Checks<'_>, path: &KeyPath, message: &BinaryMessage, len: Option<i32>) {
-    let kind = message.when.kind.kind(None);
+fn check_when(checks: &mut Checks<'_>, path: &KeyPath, when: &BinaryWhen, room: Room) {
+    let kind = when.kind.kind(None);
     if !matches!(kind, Kind::Unsigned(_) | Kind::Signed(_)) {
         let problem = checks
             .at(&path.key("type"), "kinds of frames are told by an integer")
@@ -248,9 +305,9 @@ fn check_when(checks: &mut Checks<'_>, path: &KeyPath, message: &BinaryMessage, 
         checks.findings.add(problem);
         return;
     }
-    check_place(checks, &path.key("at"), message.when.at, kind, len);
+    check_place(checks, &path.key("at"), when.at, kind, room);
     let bits = u32::try_from(kind.width().unwrap_or(8) * 8).unwrap_or(64);
-    let equals = i128::from(message.when.equals);
+    let equals = i128::from(when.equals);
     if equals < -(1_i128 << (bits - 1)) || equals >= 1_i128 << bits {
         let problem = checks
             .at(&path.key("equals"), "no frame ever has this")

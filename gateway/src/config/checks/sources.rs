@@ -59,6 +59,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             Link::Serial(serial) => claims.push((link.key("path"), Claim::Port(&serial.path))),
             Link::Udp(udp) => {
                 check_groups(checks, &link, udp);
+                check_udp_poll(checks, &link, udp);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Udp, udp.bind)));
             }
             Link::Tcp(tcp) => {
@@ -189,6 +190,29 @@ fn check_groups(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
     }
 }
 
+/// Devices that are asked are reached from the socket.
+fn check_udp_poll(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
+    let to = link.key("poll").key("to");
+    let Some(poll) = udp.poll.as_ref().filter(|_| checks.sound([&to, &link.key("bind")])) else {
+        return;
+    };
+    for (index, device) in poll.to.iter().enumerate() {
+        let problem = if device.is_ipv4() != udp.bind.is_ipv4() {
+            let family = if device.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            checks
+                .at(&to.index(index), "this address is not of the family of `bind`")
+                .help(format!("bind to {family}, or make a source for each family"))
+        } else if device.port() == 0 || device.ip().is_unspecified() {
+            checks
+                .at(&to.index(index), "nothing can be sent there")
+                .expected("expected the address and port of a device")
+        } else {
+            continue;
+        };
+        checks.findings.add(problem);
+    }
+}
+
 /// The link protocol has frames and answers of its own.
 fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let is_coap = matches!(source.link, Link::Coap(_));
@@ -196,6 +220,23 @@ fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source)
         let problem = checks
             .at_key(&path.key("frame"), "`frame` does not fit the link protocol")
             .expected("expected no such key: the protocol says where a frame ends")
+            .help("remove the key");
+        checks.findings.add(problem);
+    }
+    let polls = match &source.link {
+        Link::Serial(serial) => serial.poll.is_some(),
+        Link::Udp(udp) => udp.poll.is_some(),
+        Link::Tcp(_)
+        | Link::TcpClient(_)
+        | Link::Coap(_)
+        | Link::CoapPoll(_)
+        | Link::Http(_)
+        | Link::Modbus(_) => false,
+    };
+    if polls {
+        let problem = checks
+            .at_key(&path.key("link").key("poll"), "`poll` does not fit the link protocol")
+            .expected("expected no such key: nodes report by themselves")
             .help("remove the key");
         checks.findings.add(problem);
     }

@@ -19,6 +19,9 @@ pub(crate) struct BinaryDecode {
     /// Kinds of frames, where a device sends several: the first one that fits is taken, and a frame
     /// that none fits is refused.
     pub(crate) messages: Vec<BinaryMessage>,
+    /// What stands one after another up to the end of the frame, in any number: values with a byte in
+    /// front that tells what they are, as Cayenne LPP and type-length-value formats have it.
+    pub(crate) items: Option<BinaryItems>,
     /// Name of the field that is the device's name.
     #[serde(deserialize_with = "values::filled_option")]
     #[schemars(length(min = 1))]
@@ -49,7 +52,41 @@ pub(crate) struct BinaryMessage {
     pub(crate) fields: Vec<BinaryField>,
 }
 
-/// An integer that a kind of frames has.
+/// Values that tell what they are, one after another up to the end of the frame. Places in them count
+/// from the first byte of each.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct BinaryItems {
+    /// Where the first one begins.
+    #[serde(default)]
+    pub(crate) at: u16,
+    /// Where in each stands a byte that tells it from others of its kind. It goes behind the names of
+    /// readings: `temp_3`.
+    #[serde(default)]
+    pub(crate) channel: Option<u8>,
+    /// Where in each stands a byte that says how many more follow. With it no kind has a `size`, and
+    /// what is of no kind is left out; without it a frame with such an item is refused.
+    #[serde(default)]
+    pub(crate) length: Option<u8>,
+    /// Kinds of items: the first one that fits is taken.
+    pub(crate) kinds: Vec<BinaryItem>,
+}
+
+/// A kind of items.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct BinaryItem {
+    /// What tells it from others.
+    pub(crate) when: BinaryWhen,
+    /// How many bytes it has, 1 to 65535, with all that stands in front of its value.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub(crate) size: Option<u16>,
+    /// What stands in it: tables with the keys below. Its values are readings, and never identify the
+    /// frame.
+    #[serde(default)]
+    pub(crate) fields: Vec<BinaryField>,
+}
+
+/// An integer that a kind of frames, or of items, has.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct BinaryWhen {
     /// Where it stands; negative places count from the end.

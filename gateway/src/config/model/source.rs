@@ -232,6 +232,23 @@ pub(crate) struct UdpLink {
     /// and counted. Without it, everybody is.
     #[serde(default)]
     pub(crate) allow: Vec<Network>,
+    /// What is sent to devices that only answer; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<UdpPoll>,
+}
+
+/// A request that is sent again and again, to devices that only answer.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct UdpPoll {
+    /// The request, 1 to 16 bytes.
+    pub(crate) send: HexBytes,
+    /// How often it is sent, 1s to 1h; the first time when the socket is open.
+    #[serde(default = "default_every", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) every: Interval,
+    /// Addresses and ports of the devices, of the family of `bind`.
+    #[serde(deserialize_with = "values::addresses")]
+    #[schemars(with = "Vec<values::Address>", length(min = 1))]
+    pub(crate) to: Vec<SocketAddr>,
 }
 
 /// Clients that connect and send.

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::decode::draft::MAX_READINGS;
 
 fn decoder(config: &str) -> BinaryDecoder {
     BinaryDecoder::new(&toml::from_str(config).unwrap())
@@ -80,7 +81,56 @@ fn a_frame_that_is_too_short_names_the_field() {
     assert_eq!(error.reason(), "short");
 }
 
+const TLV: &str = r#"
+    fields = [{ name = "id", at = 0, type = "u8" }]
+    device = "id"
+    [items]
+    at = 1
+    length = 1
+    kinds = [
+        { when = { at = 0, equals = 1 }, fields = [{ name = "temp", at = 2, type = "i16", scale = 0.1 }] },
+        { when = { at = 0, equals = 2 }, fields = [{ name = "text", at = 2, type = "text" }] },
+    ]
+"#;
+
+#[test]
+fn items_that_say_their_length_are_read_and_those_of_no_kind_left_out() {
+    let frame = [7, 1, 2, 0, 215, 9, 3, 0xff, 0xff, 0xff, 2, 2, b'o', b'n', 9, 0];
+    let drafts = decode(TLV, &frame).unwrap();
+    assert_eq!(shown(&drafts), ["temp=21.5", "text=on"]);
+    assert!(drafts.iter().all(|draft| draft.device.as_deref() == Some("7")));
+    assert_eq!(shown(&decode(TLV, &[7]).unwrap()), [""; 0], "no item is none");
+}
+
+#[test]
+fn an_item_that_goes_beyond_the_frame_refuses_it() {
+    for (frame, why) in [
+        (&[7, 1, 3, 0, 215][..], "it ends within the item that begins at byte 1"),
+        (&[7, 9, 0, 1], "it ends within the item that begins at byte 3"),
+        (&[7, 1, 1, 0], "`temp` is not within its 3 bytes"),
+    ] {
+        let error = decode(TLV, frame).unwrap_err();
+        assert_eq!((error.to_string().as_str(), error.reason()), (why, "short"));
+    }
+}
+
+#[test]
+fn a_frame_has_no_more_readings_than_are_taken() {
+    let config = r#"
+        [items]
+        kinds = [{ when = { at = 0, equals = 0 }, size = 1, fields = [{ name = "a", at = 0, type = "u8" }] }]
+    "#;
+    assert_eq!(decode(config, &[0; MAX_READINGS]).unwrap().len(), MAX_READINGS);
+    assert_eq!(decode(config, &[0; MAX_READINGS + 1]), Err(DecodeError::TooMany));
+}
+
 proptest! {
+    #[test]
+    fn any_items_are_readings_or_an_error(frame in proptest::collection::vec(0u8..4, 0..32)) {
+        let drafts = decode(TLV, &frame);
+        prop_assert!(drafts.is_err() || !frame.is_empty());
+    }
+
     #[test]
     fn any_frame_is_readings_or_an_error(frame in proptest::collection::vec(any::<u8>(), 0..16)) {
         let drafts = decode(KINDS, &frame);

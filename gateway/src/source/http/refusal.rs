@@ -136,6 +136,11 @@ impl Refusal {
         .uncounted()
     }
 
+    /// The status and the reason.
+    pub(super) fn into_words(self) -> (String, String) {
+        (self.status.as_str().to_owned(), self.why)
+    }
+
     /// The answer.
     pub(super) fn into_answer(self) -> Answer {
         let body = format!("{}\n", json!({ "error": self.why }));

@@ -32,7 +32,7 @@ struct Meaning {
 /// Why a value is no reading.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("`{name}`: {why}")]
-pub(super) struct NoReading {
+pub(crate) struct NoReading {
     name: String,
     why: Why,
 }

@@ -10,6 +10,7 @@ pub mod broker;
 pub mod clock;
 pub mod device;
 mod door;
+pub mod fault;
 #[cfg(test)]
 mod golden;
 pub mod histogram;

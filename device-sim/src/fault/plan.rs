@@ -9,7 +9,7 @@ use super::values::Place;
 use crate::report::Span;
 use crate::scenario::stream_seed;
 
-/// How often one fault begins at most; [`check`](super::check) refuses more.
+/// How often one fault begins at most; [`check()`](super::check()) refuses more.
 pub const MAX_OCCURRENCES: usize = 10_000;
 
 /// The faults of a run, from its start at [`Instant::ZERO`].

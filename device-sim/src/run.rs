@@ -22,6 +22,7 @@ use std::io;
 use std::time::Duration;
 
 use proto::{Instant, Timestamp};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ use self::uplinks::Targets;
 use crate::clock::Clock;
 use crate::device::{Device, DeviceConfig};
 use crate::ledger::{Limits, SharedLedger};
+use crate::live::{Progress, Stage};
 use crate::report::{Recorder, Report, Shard, SharedRecorder, Wall, recorder};
 use crate::scenario::Scenario;
 use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
@@ -41,6 +43,8 @@ use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
 const SETTLE: Duration = Duration::from_secs(15);
 /// How long second copies are waited for when everything has arrived.
 const LINGER: Duration = Duration::from_millis(500);
+/// How often those who look on see something new.
+const TICK: Duration = Duration::from_millis(250);
 /// How long a delivered reading keeps its row, so that the value of a second copy is compared.
 const GRACE: Duration = Duration::from_secs(10);
 /// The most readings that are under way; beyond, the oldest counts as it stands.
@@ -112,6 +116,7 @@ impl RunError {
 pub async fn run(
     scenario: &Scenario,
     options: &RunOptions,
+    progress: watch::Sender<Progress>,
     stop: CancellationToken,
 ) -> Result<Report, RunError> {
     let mut far_end = FarEnd::connect(scenario).await?;
@@ -129,22 +134,29 @@ pub async fn run(
     let mut devices = Devices::start(prepared, &surroundings, scenario.start.is_none());
     let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
     let settle = settle.map_or(SETTLE, crate::settings::Interval::duration);
-    let failed = tokio::select! {
-        () = stop.cancelled() => None,
-        () = clock.sleep_until(Instant::ZERO + scenario.duration) => None,
-        error = devices.failed() => Some(error),
-        error = far_end.failed() => Some(error.into()),
+    let window = Window { progress, recorder: recorder.clone(), clock };
+    let sending = async {
+        tokio::select! {
+            () = stop.cancelled() => None,
+            () = clock.sleep_until(Instant::ZERO + scenario.duration) => None,
+            error = devices.failed() => Some(error),
+            error = far_end.failed() => Some(error.into()),
+        }
     };
-    let ports = devices.stop().await;
+    let failed = window.over(Stage::Sending, sending).await;
+    let ports = window.over(Stage::Settling, devices.stop()).await;
     if let Some(failed) = failed {
         return Err(failed);
     }
     if scenario.verify.is_some() {
-        tokio::select! {
-            () = async { ledger.settled().await; sleep(LINGER).await; } => {}
-            () = sleep(settle) => {}
-            error = far_end.failed() => return Err(error.into()),
-        }
+        let settling = async {
+            tokio::select! {
+                () = async { ledger.settled().await; sleep(LINGER).await; } => Ok(()),
+                () = sleep(settle) => Ok(()),
+                error = far_end.failed() => Err(error),
+            }
+        };
+        window.over(Stage::Settling, settling).await?;
     }
     far_end.stop().await;
     // The ports stay plugged in until everything has been read from them.
@@ -178,6 +190,28 @@ fn wall(clock: &Clock) -> Wall {
         processors: std::thread::available_parallelism()
             .map_or(0, |count| u64::try_from(count.get()).unwrap_or(u64::MAX)),
         gateway: None,
+    }
+}
+
+/// What those see who look on.
+struct Window {
+    progress: watch::Sender<Progress>,
+    recorder: SharedRecorder,
+    clock: Clock,
+}
+
+impl Window {
+    /// Shows how it stands until `work` is done.
+    async fn over<T>(&self, stage: Stage, work: impl Future<Output = T>) -> T {
+        tokio::pin!(work);
+        loop {
+            let now = self.clock.now();
+            self.progress.send_replace(self.recorder.with(|seen| seen.progress(now, stage)));
+            tokio::select! {
+                done = &mut work => return done,
+                () = sleep(TICK) => {}
+            }
+        }
     }
 }
 

@@ -5,16 +5,19 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use device_sim::report::{MergeError, ReadError, Report, Shard, text};
+use device_sim::live::{self, Progress, Show};
+use device_sim::report::{Colour, MergeError, ReadError, Report, Shard};
 use device_sim::run::{self, RunError, RunOptions};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::scenario::load;
 use super::{CommandError, MISSED};
 
-/// The report within its folder.
+// The forms of a report within its folder.
 const REPORT: &str = "report.json";
+const JUNIT: &str = "junit.xml";
+const PAGE: &str = "report.html";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -32,7 +35,7 @@ pub(crate) struct Options {
     /// Prints the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Writes the report into this folder.
+    /// Writes the report into this folder, as JSON, as JUnit XML and as a page.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -45,7 +48,7 @@ pub(crate) struct MergeOptions {
     /// Prints the report as JSON.
     #[arg(long)]
     json: bool,
-    /// Writes the report into this folder.
+    /// Writes the report into this folder, as JSON, as JUnit XML and as a page.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
 }
@@ -63,8 +66,8 @@ pub(crate) enum PlayError {
     Form { path: PathBuf, source: ReadError },
     #[error("cannot merge the reports")]
     Merge(#[from] MergeError),
-    #[error("cannot wait for signals")]
-    Signals(#[source] io::Error),
+    #[error("cannot show the run")]
+    Show(#[source] io::Error),
 }
 
 impl PlayError {
@@ -80,22 +83,20 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
     if let Some(seed) = options.seed {
         scenario.seed = seed;
     }
-    let stop = CancellationToken::new();
     let run_options = RunOptions {
         file: options.file.display().to_string(),
         shard: options.shard,
         only: options.only,
     };
-    let report = tokio::select! {
-        report = run::run(&scenario, &run_options, stop.clone()) => report,
-        error = async {
-            match stop_on_signal(&stop).await {
-                Ok(()) => std::future::pending().await,
-                Err(error) => error,
-            }
-        } => return Err(PlayError::Signals(error).into()),
-    };
+    let stop = CancellationToken::new();
+    let (progress, watched) = watch::channel(Progress::default());
+    let show = if options.json { Show::Nothing } else { Show::for_stdout() };
+    let (report, shown) = tokio::join!(
+        run::run(&scenario, &run_options, progress, stop.clone()),
+        live::show(watched, show, stop.clone()),
+    );
     let report = report.map_err(PlayError::Run)?;
+    shown.map_err(PlayError::Show)?;
     conclude(&report, options.json, options.report.as_deref())
 }
 
@@ -115,67 +116,15 @@ pub(super) fn merge(options: &MergeOptions) -> Result<(), CommandError> {
 fn conclude(report: &Report, json: bool, folder: Option<&Path>) -> Result<(), CommandError> {
     let form = report.to_json().map_err(|error| CommandError::Print(error.into()))?;
     if let Some(folder) = folder {
-        let path = folder.join(REPORT);
-        fs::create_dir_all(folder)
-            .and_then(|()| fs::write(&path, &form))
-            .map_err(|source| PlayError::Write { path, source })?;
-    }
-    let shown = if json { form } else { summary(report) };
-    io::stdout().lock().write_all(shown.as_bytes()).map_err(CommandError::Print)?;
-    if report.passed { Ok(()) } else { Err(CommandError::Told(MISSED)) }
-}
-
-/// The fleets, the thresholds and the first example of each failure, as text.
-fn summary(report: &Report) -> String {
-    let mut out = String::new();
-    for (name, fleet) in &report.fleets {
-        let numbers = [
-            ("devices", fleet.devices),
-            ("sent", fleet.sent),
-            ("acknowledged", fleet.acknowledged),
-            ("refused", fleet.refused),
-            ("unanswered", fleet.unanswered),
-            ("arrived", fleet.arrived),
-            ("lost", fleet.lost),
-            ("duplicates", fleet.duplicates),
-            ("wrong value", fleet.wrong_value),
-            ("out of order", fleet.out_of_order),
-        ];
-        let numbers: Vec<_> = numbers
-            .into_iter()
-            .filter(|(what, number)| *number > 0 || matches!(*what, "sent" | "arrived" | "lost"))
-            .map(|(what, number)| format!("{} {what}", text::count(number)))
-            .collect();
-        out.push_str(&format!("{name}: {}\n", numbers.join(", ")));
-    }
-    if report.unknown > 0 {
-        out.push_str(&format!("unknown: {} that nobody has sent\n", text::count(report.unknown)));
-    }
-    for outcome in &report.outcomes {
-        let verdict = if outcome.passed { "ok    " } else { "MISSED" };
-        let measured = outcome.measured.as_deref().unwrap_or("not measured");
-        let (name, limit, reason) = (&outcome.name, &outcome.limit, &outcome.reason);
-        out.push_str(&format!("{verdict} {name} {limit}: {measured} ({reason})\n"));
-    }
-    if !report.passed {
-        for (failure, example) in &report.examples {
-            let kind = serde_json::to_value(failure).unwrap_or_default();
-            let kind = kind.as_str().unwrap_or_default().to_owned();
-            let (device, name) = (&example.device, &example.name);
-            out.push_str(&format!("first {kind}: {device}/{name}; again: {}\n", example.replay));
+        let files = [(REPORT, form.clone()), (JUNIT, report.to_junit()), (PAGE, report.to_html())];
+        for (name, content) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&path, content))
+                .map_err(|source| PlayError::Write { path, source })?;
         }
     }
-    out
-}
-
-/// Ends the run in order on SIGINT or SIGTERM: what is on its way is waited for.
-async fn stop_on_signal(stop: &CancellationToken) -> io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    stop.cancel();
-    Ok(())
+    let shown = if json { form } else { report.to_text(Colour::for_stdout()) };
+    io::stdout().lock().write_all(shown.as_bytes()).map_err(CommandError::Print)?;
+    if report.passed { Ok(()) } else { Err(CommandError::Told(MISSED)) }
 }

@@ -111,7 +111,7 @@ impl Check<'_> {
         }
     }
 
-    /// Tells what is wrong with a table, and what to do.
+    /// Tells what is wrong with a table, and what to do. More can be wrong in it.
     fn tell<'k>(
         &mut self,
         keys: impl IntoIterator<Item = &'k str>,
@@ -121,7 +121,7 @@ impl Check<'_> {
         let path = KeyPath::of(keys);
         if !self.findings.failed(&path) {
             let place = self.layers.place(&path, Aim::Key);
-            self.findings.fail(path, Problem::new(title, place).help(help));
+            self.findings.add(Problem::new(title, place).help(help));
         }
     }
 

@@ -1,5 +1,7 @@
 """A browser that evaluates expressions: each line of the input is one, each line of the output what
-it gives, as JSON. `chromium` is driven through its DevTools pipe (descriptors 3 and 4)."""
+it gives, as JSON. `errors` gives the exceptions that nobody caught, `complaints` what the browser says
+of the page, `requests` the addresses that it asked for, and `!Domain.method {...}` calls a method of the
+browser. `chromium` is driven through its DevTools pipe (descriptors 3 and 4)."""
 
 import fcntl
 import json
@@ -25,7 +27,8 @@ process = subprocess.Popen(
 for fd in theirs + [to_browser[0], from_browser[1]]:
     os.close(fd)
 sender, receiver = os.fdopen(to_browser[1], "wb", 0), os.fdopen(from_browser[0], "rb")
-calls, errors, rest = 0, [], b""
+calls, rest = 0, b""
+seen = {"errors": [], "complaints": [], "requests": []}
 
 
 def receive():
@@ -48,8 +51,13 @@ def call(method, session=None, **params):
     sender.write(json.dumps(message).encode() + b"\0")
     while True:
         answer = receive()
+        params = answer.get("params")
         if answer.get("method") == "Runtime.exceptionThrown":
-            errors.append(json.dumps(answer["params"]))
+            seen["errors"].append(json.dumps(params))
+        if answer.get("method") == "Log.entryAdded":
+            seen["complaints"].append(json.dumps(params))
+        if answer.get("method") == "Network.requestWillBeSent":
+            seen["requests"].append(params["request"]["url"])
         if answer.get("id") == calls:
             return answer.get("result", answer)
 
@@ -57,11 +65,16 @@ def call(method, session=None, **params):
 try:
     target = call("Target.createTarget", url="about:blank")["targetId"]
     session = call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-    call("Runtime.enable", session)
+    for domain in ("Runtime", "Log", "Network"):
+        call(domain + ".enable", session)
     call("Page.navigate", session, url=address)
     for line in sys.stdin:
-        if line.strip() == "errors":
-            print(json.dumps(errors), flush=True)
+        if line.strip() in seen:
+            print(json.dumps(seen[line.strip()]), flush=True)
+            continue
+        if line.startswith("!"):
+            method, params = line[1:].split(" ", 1)
+            print(json.dumps(call(method, session, **json.loads(params))), flush=True)
             continue
         result = call("Runtime.evaluate", session, expression=line, returnByValue=True)
         print(json.dumps(result.get("result", {}).get("value")), flush=True)

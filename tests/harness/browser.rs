@@ -51,6 +51,21 @@ impl Browser {
     pub(crate) fn errors(&mut self) -> Vec<String> {
         serde_json::from_value(self.eval("errors")).unwrap()
     }
+
+    /// What the browser says of the page, such as what it refused to load.
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
+        serde_json::from_value(self.eval("complaints")).unwrap()
+    }
+
+    /// The addresses that the page asked for, its own first.
+    pub(crate) fn requests(&mut self) -> Vec<String> {
+        serde_json::from_value(self.eval("requests")).unwrap()
+    }
+
+    /// Calls a method of the DevTools protocol.
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.eval(&format!("!{method} {params}"))
+    }
 }
 
 impl Drop for Browser {

@@ -5,11 +5,11 @@
   const readout = document.getElementById("readout");
   const { width_us, windows } = JSON.parse(document.getElementById("windows").textContent);
   const about = readout.textContent;
-  const seconds = (micros) => `${(micros / 1e6).toLocaleString("en", { maximumSignificantDigits: 3 })} s`;
+  const time = (micros) => micros < 1e6 ? `${Number((micros / 1e3).toPrecision(3))} ms` : `${Number((micros / 1e6).toPrecision(3))} s`;
   const tell = (index) => {
     const [sent, acknowledged, arrived, p99] = windows[index];
     const span = `${index * width_us / 1e6}–${(index + 1) * width_us / 1e6} s`;
-    const latency = p99 === null ? "nothing due that arrived" : `99 % within ${seconds(p99)}`;
+    const latency = p99 === null ? "nothing due that arrived" : `99 % within ${time(p99)}`;
     return `${span}: ${sent} sent, ${acknowledged} acknowledged, ${arrived} arrived, ${latency}`;
   };
   for (const plot of figure.querySelectorAll("svg")) {

@@ -1,6 +1,7 @@
 //! The far end: a subscription to the broker, or a broker of this run, that tells the ledger what
 //! arrives.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -91,15 +92,16 @@ impl FarEnd {
         Ok(Self { broker, watched, tasks: JoinSet::new(), stop: CancellationToken::new() })
     }
 
-    /// Tells the ledger what arrives from now on, by its clock.
-    pub(super) fn watch(&mut self, ledger: SharedLedger, clock: Clock) {
+    /// Tells the ledger what arrives from now on, by its clock, but for what `others` sent.
+    pub(super) fn watch(&mut self, ledger: SharedLedger, clock: Clock, others: BTreeSet<String>) {
+        let teller = Teller { ledger, others };
         match std::mem::replace(&mut self.watched, Watched::Nothing) {
             Watched::Nothing => {}
             Watched::BuiltIn { inbox, clock: stamps, filter } => {
-                self.tasks.spawn(record(inbox, filter, ledger, stamps.ahead_of(&clock)));
+                self.tasks.spawn(record(inbox, filter, teller, stamps.ahead_of(&clock)));
             }
             Watched::Subscribed(watcher) => {
-                self.tasks.spawn(watcher.run(ledger, clock, self.stop.clone()));
+                self.tasks.spawn(watcher.run(teller, clock, self.stop.clone()));
             }
         }
     }
@@ -134,23 +136,33 @@ impl FarEnd {
 async fn record(
     mut inbox: mpsc::Receiver<Recorded>,
     filter: Option<String>,
-    ledger: SharedLedger,
+    teller: Teller,
     ahead: Duration,
 ) -> FarEndError {
     while let Some(message) = inbox.recv().await {
         if filter.as_ref().is_some_and(|filter| topic::matches(filter, &message.topic)) {
             let at = Instant::ZERO + message.at.saturating_since(Instant::ZERO + ahead);
-            tell(&ledger, at, &message.topic, &message.payload);
+            teller.tell(at, &message.topic, &message.payload);
         }
     }
     // The broker ends with the run, which does not wait for this any more.
     std::future::pending().await
 }
 
-fn tell(ledger: &SharedLedger, at: Instant, topic: &str, payload: &[u8]) {
-    match Arrival::from_json(payload) {
-        Ok(arrival) => ledger.handle_arrived(at, &arrival),
-        Err(error) => tracing::warn!(topic, %error, "not compared"),
+/// Tells the ledger what has arrived.
+struct Teller {
+    ledger: SharedLedger,
+    /// Devices of which it knows nothing.
+    others: BTreeSet<String>,
+}
+
+impl Teller {
+    fn tell(&self, at: Instant, topic: &str, payload: &[u8]) {
+        match Arrival::from_json(payload) {
+            Ok(arrival) if self.others.contains(&arrival.device) => {}
+            Ok(arrival) => self.ledger.handle_arrived(at, &arrival),
+            Err(error) => tracing::warn!(topic, %error, "not compared"),
+        }
     }
 }
 
@@ -210,7 +222,7 @@ impl Watcher {
 
     async fn run(
         mut self: Box<Self>,
-        ledger: SharedLedger,
+        teller: Teller,
         clock: Clock,
         stop: CancellationToken,
     ) -> FarEndError {
@@ -227,7 +239,7 @@ impl Watcher {
                     }
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    tell(&ledger, clock.now(), &publish.topic, &publish.payload);
+                    teller.tell(clock.now(), &publish.topic, &publish.payload);
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -12,6 +12,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use proto::binary::{Bits, Field, FieldError, Kind as FieldKind};
 use proto::checksum::Checksum;
 use proto::coap::{
     Code, Delivery, Endpoint, EndpointConfig, Event, ExchangeId, Message, Method, Node, NodeConfig,
@@ -25,7 +26,10 @@ use proto::link::{
     self, Channel, Flags, GatewayEvent, GatewayOutput, Header, Kind, NodeEvent as LinkEvent,
     NodeOutput as LinkOutput,
 };
-use proto::{Instant, Timestamp, senml};
+use proto::modbus::{
+    self, Format, Limits, Master, MasterConfig, Order, Point, Read, Table, Transport, UnitConfig,
+};
+use proto::{Instant, Number, Timestamp, senml};
 
 /// A view that accepts a datagram shows what `coap-lite` reads in it.
 pub fn coap_message(data: &[u8]) {
@@ -371,6 +375,46 @@ pub fn frames(data: &[u8]) {
     }
 }
 
+/// A field of a frame is a value or an error; it is short exactly where its bytes are not all there,
+/// and reading it again says the same.
+pub fn fields(data: &[u8]) {
+    let Some((&[choice, at, first, count, absent, scale], frame)) = data.split_first_chunk::<6>()
+    else {
+        return;
+    };
+    let width = u16::from(choice >> 4);
+    let bytes = Some(width).filter(|&width| width > 0);
+    let small = (choice >> 4) % 8 + 1;
+    let kind = match choice % 9 {
+        0 => FieldKind::Unsigned(small),
+        1 => FieldKind::Signed(small),
+        2 => FieldKind::Float32,
+        3 => FieldKind::Float64,
+        4 => FieldKind::Boolean(small),
+        5 => FieldKind::Bcd(small),
+        6 => FieldKind::Text(bytes),
+        7 => FieldKind::Hex(bytes),
+        _ => FieldKind::Bytes(bytes),
+    };
+    let at = i32::from(at.cast_signed() / 4);
+    let endian = if count & 128 == 0 { Endian::Big } else { Endian::Little };
+    let number = Number::from_decimal(i128::from(scale) * 1_000_003, i32::from(absent) - 128);
+    let field = Field {
+        bits: (count & 64 != 0).then_some(Bits { first, count: count & 63 }),
+        scale: number.filter(|_| scale > 100),
+        offset: number.filter(|_| scale > 200),
+        absent: vec![absent.cast_signed().into()],
+        ..Field::new(at, kind, endian)
+    };
+    let value = field.read(frame);
+    assert_eq!(value, field.read(frame));
+    let len = i32::try_from(frame.len()).expect("a short input");
+    let start = if at < 0 { len + at } else { at };
+    let end = start + kind.width().map_or(0, |width| i32::try_from(width).expect("small"));
+    let is_short = start < 0 || end > len;
+    assert_eq!(is_short, value == Err(FieldError::Short { len: frame.len() }));
+}
+
 fn framing(choice: u8, max: usize) -> (Framing, usize) {
     let length = LengthField {
         at: usize::from(choice >> 7),
@@ -429,4 +473,112 @@ fn cut<'a>(
     }
     assert!(!framer.awaits_pause(), "a pause decides everything");
     outcomes
+}
+
+/// A request that is read is written as the same, and its answer is taken. A master whose bus says
+/// what the input says has one request under way at a time, asks only what can be answered, and comes
+/// to rest.
+pub fn modbus(data: &[u8]) {
+    if let Ok(request) = modbus::Request::decode(data) {
+        let pdu = request.encode().expect("what was read can be written");
+        assert_eq!(modbus::Request::decode(&pdu).as_ref(), Ok(&request));
+        let answer = answer(&request).encode(&request);
+        assert!(request.parse_response(&answer).is_ok());
+        let _ = request.parse_response(data);
+    }
+    if let Ok(Some((frame, len))) = modbus::tcp::decode(data) {
+        assert_eq!(modbus::tcp::encode(frame.transaction, frame.unit, frame.pdu), data[..len]);
+    }
+    if let Some((unit, pdu)) = modbus::rtu::decode(data) {
+        assert_eq!(modbus::rtu::encode(unit, pdu), data);
+    }
+    for transport in [
+        Transport::Tcp,
+        Transport::Tunnel,
+        Transport::Line { character: Duration::from_millis(1), silence: Duration::from_millis(4) },
+    ] {
+        run_master(data, transport);
+    }
+}
+
+/// What a server answers that has every register.
+fn answer(request: &modbus::Request) -> modbus::Response {
+    let modbus::Request::Read(read) = request else { return modbus::Response::Written };
+    match read.table().is_bits() {
+        true => modbus::Response::Bits(vec![true; read.count().into()]),
+        false => modbus::Response::Registers(vec![7; read.count().into()]),
+    }
+}
+
+fn run_master(data: &[u8], transport: Transport) {
+    let point = |at| {
+        let second = Duration::from_secs(1);
+        Point::new(Table::HoldingRegisters, at, Format::U16, Order::Abcd, second)
+    };
+    let unit = |address| UnitConfig {
+        address,
+        timeout: Duration::from_millis(500),
+        points: [0, 1, 9].into_iter().filter_map(point).collect(),
+        limits: Limits { gap: 0, registers: 125 },
+    };
+    let units = vec![unit(1), unit(2)];
+    let longest_rest = Duration::from_secs(60);
+    let mut master = Master::new(MasterConfig { transport, units, longest_rest });
+    let mut now = Instant::ZERO;
+    master.handle_connected(now);
+    let mut input = Input(data);
+    let mut asked: Option<Vec<u8>> = None;
+    while let Some(operation) = input.byte() {
+        match operation & 3 {
+            0 => now = now + Duration::from_millis(u64::from(operation)),
+            1 => master.handle_bytes(now, input.take(usize::from(operation >> 2))),
+            2 => {
+                if let Some(frame) = &asked {
+                    let mut frame = reply(frame, transport);
+                    let at = usize::from(input.byte().unwrap_or(0)) % frame.len();
+                    frame[at] ^= operation >> 2 & 0x0f;
+                    master.handle_bytes(now, &frame);
+                }
+            }
+            _ => {
+                master.handle_disconnected(now);
+                master.handle_connected(now);
+            }
+        }
+        let mut outputs = 0;
+        loop {
+            match master.poll_output(now) {
+                modbus::Output::Transmit { frame, .. } => {
+                    assert!(asked.replace(frame).is_none(), "two requests at once");
+                }
+                modbus::Output::Event(
+                    modbus::Event::Answered { .. } | modbus::Event::Failed { .. },
+                ) => asked = None,
+                modbus::Output::Event(_) | modbus::Output::Disconnect => {}
+                modbus::Output::Wait(Some(at)) if at <= now => master.handle_timeout(now),
+                modbus::Output::Wait(_) => break,
+            }
+            outputs += 1;
+            assert!(outputs < 10_000, "the master never comes to rest");
+        }
+    }
+}
+
+/// The right answer to a frame.
+fn reply(frame: &[u8], transport: Transport) -> Vec<u8> {
+    let is_tcp = transport == Transport::Tcp;
+    let (transaction, unit, pdu) = match modbus::tcp::decode(frame) {
+        Ok(Some((frame, _))) if is_tcp => (frame.transaction, frame.unit, frame.pdu),
+        _ => {
+            let (unit, pdu) = modbus::rtu::decode(frame).expect("a frame of ours");
+            (0, unit, pdu)
+        }
+    };
+    let request = modbus::Request::decode(pdu).expect("a request of ours");
+    assert!(matches!(request, modbus::Request::Read(read) if Read::data_len(read) > 0));
+    let pdu = answer(&request).encode(&request);
+    match is_tcp {
+        true => modbus::tcp::encode(transaction, unit, &pdu),
+        false => modbus::rtu::encode(unit, &pdu),
+    }
 }

@@ -5,6 +5,9 @@
 //! give beside it. `UPDATE=1 cargo test -p gateway --test config` writes them, and the manual, anew:
 //! read the difference before it is committed.
 
+#[path = "config/explain.rs"]
+mod explain;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::ffi::OsStringExt as _;

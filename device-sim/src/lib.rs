@@ -4,7 +4,8 @@
 //! reports as a [`payload`] and tells the [`ledger`] what was sent and what was acknowledged.
 //! [`broker`] is the far end of a test or a demo: it records what arrives, which the ledger compares,
 //! and can misbehave on purpose. [`plugtest`] is a CoAP server to try clients with. [`proxy`] sits in front of any TCP peer and injures the connections
-//! through it.
+//! through it. A [`report`] is made of what the ledger is told; a run is held to [`threshold`]s, and
+//! shown [`live`].
 
 pub mod broker;
 pub mod clock;

@@ -24,7 +24,6 @@
 //! virtual clock give the same bytes.
 
 pub mod example;
-pub mod files;
 pub mod fleet;
 mod html;
 mod junit;
@@ -44,7 +43,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use example::{Example, Failure};
-pub use files::WriteError;
 pub use fleet::Fleet;
 pub use merge::MergeError;
 pub use phase::{Mix, Phase, Span};

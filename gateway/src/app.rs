@@ -13,7 +13,8 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerTask, SubscriberTask, live_key};
+use crate::broker::{BrokerTask, SubscriberTask, live_key, windows_key};
+use crate::clock_watch::ClockWatch;
 use crate::config::{Broker, Config, Id, Interval, Link, PubSub};
 use crate::control;
 use crate::nodes::Nodes;
@@ -69,6 +70,9 @@ impl App {
             keep: config.store.keep.duration(),
         };
         let (spool, store) = Spool::open(gateway.state_dir.clone(), policy, &lanes)?;
+        let mut clock_watch = ClockWatch::new(gateway, spool.clone());
+        // Before anything arrives that it could be wrong about.
+        clock_watch.look().await;
         let waiting = spool.status().pending;
         info!(gateway = %gateway.id, state_dir = %gateway.state_dir.display(), ?waiting, "starting");
 
@@ -102,13 +106,18 @@ impl App {
         }
 
         let commit_interval = config.store.commit_interval.duration();
-        let (intake, inlet, intake_status) =
-            Intake::new(Arc::clone(&routes), spool.clone(), commit_interval);
+        let (intake, inlet, intake_status) = Intake::new(
+            Arc::clone(&routes),
+            spool.clone(),
+            gateway.device_clock(),
+            commit_interval,
+        );
         let mut pipeline = Supervisor::new();
         pipeline.start("pipeline".to_owned(), intake.run());
 
         let stop_sources = CancellationToken::new();
         let mut sources = Supervisor::new();
+        sources.start("clock".to_owned(), clock_watch.run(stop_sources.clone()));
         let mut source_status = BTreeMap::new();
         let mut directories = BTreeMap::new();
         for (id, source) in &config.sources {
@@ -229,14 +238,13 @@ fn unexpected<T>(end: Ended<T>) -> String {
 fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
     let limits =
         Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) };
-    let ordered = Lane::only(id.as_str(), limits);
-    match routes.live_first(id.as_str()) {
-        None => vec![ordered],
-        Some(routes) => {
-            let live = Lane { key: live_key(id.as_str()), routes, ..ordered.clone() };
-            vec![Lane { routes, ..ordered }, live]
-        }
-    }
+    let (live, windows) = (routes.live_first(id.as_str()), routes.windows(id.as_str()));
+    // Each lane depends on what the others leave to it.
+    let shared = live.unwrap_or(0) | windows.unwrap_or(0) << 32;
+    let ordered = Lane { routes: shared, ..Lane::only(id.as_str(), limits) };
+    let live = live.map(|_| Lane { key: live_key(id.as_str()), ..ordered.clone() });
+    let windows = windows.map(|_| Lane { key: windows_key(id.as_str()), ..ordered.clone() });
+    [Some(ordered), live, windows].into_iter().flatten().collect()
 }
 
 fn seed() -> Result<u64, AppError> {

@@ -32,6 +32,7 @@ mod taps;
 mod topics;
 mod track;
 mod transport;
+mod windows;
 mod wire;
 mod wire_log;
 
@@ -39,7 +40,7 @@ pub(crate) use again::{Resent, What};
 pub(crate) use backoff::Backoff;
 pub(crate) use board::{Board, Watch};
 pub(crate) use connection::BrokerTask;
-pub(crate) use delivery::live_key;
+pub(crate) use delivery::{live_key, windows_key};
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use subscriber::SubscriberTask;

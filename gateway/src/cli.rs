@@ -8,6 +8,7 @@ mod config;
 mod dead_letters;
 mod demo;
 mod devices;
+mod explain;
 mod output;
 mod replay;
 mod run;
@@ -63,6 +64,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Tell every mistake in the configuration
     Check(check::Arguments),
+    /// Show what one sample of a device becomes: frames, readings, topics and payloads, or why not
+    Explain(explain::Arguments),
     /// Show the effective configuration, its schema or its manual
     #[command(subcommand)]
     Config(config::Command),
@@ -105,6 +108,7 @@ impl Cli {
             Command::Wire(arguments) => wire::run(&arguments, &self.config),
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
+            Command::Explain(arguments) => explain::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),
         }
     }

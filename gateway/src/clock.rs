@@ -6,8 +6,15 @@ use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use proto::{Instant, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::time_base::{BootId, Clocks, Moment};
+
+/// Where the kernel names the boot, as a UUID.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
+static BOOT: OnceLock<BootId> = OnceLock::new();
 
 /// Monotonic time since the first call in this process.
 pub(crate) fn now() -> Instant {
@@ -27,4 +34,44 @@ pub(crate) fn wall() -> Timestamp {
         Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |n| -n),
     };
     Timestamp::from_nanos(nanos)
+}
+
+/// Time since the machine's boot, sleep included, and which boot that is.
+pub(crate) fn moment() -> Moment {
+    let boot =
+        *BOOT.get_or_init(|| std::fs::read_to_string(BOOT_ID).map_or(UNNAMED, |id| boot(&id)));
+    let since = clock_gettime(ClockId::Boottime);
+    let micros = since.tv_sec.saturating_mul(1_000_000).saturating_add(since.tv_nsec / 1000);
+    Moment { boot, uptime: Instant::from_micros(u64::try_from(micros).unwrap_or(0)) }
+}
+
+/// All of them together.
+pub(crate) fn all() -> Clocks {
+    Clocks { moment: moment(), wall: wall() }
+}
+
+/// The boot of a kernel that does not name it.
+const UNNAMED: BootId = BootId([0xff; 16]);
+
+fn boot(uuid: &str) -> BootId {
+    let digits = uuid.chars().filter_map(|c| c.to_digit(16));
+    digits
+        .fold(None, |id: Option<u128>, digit| {
+            Some(id.unwrap_or(0).wrapping_shl(4) | u128::from(digit))
+        })
+        .map_or(UNNAMED, |id| BootId(id.to_be_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_has_the_kernels_name_for_it() {
+        let id = boot("0123abcd-4567-89ef-0123-456789abcdef\n");
+        assert_eq!(id.0[..4], [0x01, 0x23, 0xab, 0xcd]);
+        assert_eq!(id.0[12..], [0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(boot(""), UNNAMED);
+        assert!(moment().uptime > Instant::ZERO);
+    }
 }

@@ -44,11 +44,13 @@ use tree::Node;
 
 pub(crate) use manual::manual;
 pub(crate) use model::{
-    Accept, Broker, Checksum, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
-    DatagramFrame, Decode, Endian, Frame, HttpLink, JsonDecode, KeyvalueDecode, LengthBytes,
-    LengthPrefixedFrame, Link, LinkDecode, ListedNode, Parity, Payload, PollResource, Protocol,
-    PubSub, Qos, Route, Rs485, SerialLink, Source, StopBits, TcpClientLink, TcpLink, TemplateCheck,
-    TemplateLength, TimeUnit, Tls, UdpLink, Uploads, ValueDecode, default_idle,
+    Accept, Aggregate, BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Broker,
+    BusPlace, Checksum, Clock, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
+    DatagramFrame, Decode, Endian, Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode,
+    LengthBytes, LengthPrefixedFrame, Link, LinkDecode, ListedNode, ModbusLink, ModbusUnit, Parity,
+    Payload, Poll, PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SerialLink, Source,
+    Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
+    UdpLink, UdpPoll, Uploads, ValueDecode, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
@@ -57,7 +59,7 @@ pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECT
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
     BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
-    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName,
+    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
 };
 
 /// Where a configuration comes from.

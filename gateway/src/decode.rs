@@ -1,5 +1,6 @@
 //! How a frame becomes readings: pure, one format a file.
 
+mod binary;
 mod civil;
 mod coiot;
 mod content;
@@ -27,19 +28,76 @@ mod value;
 mod vedirect;
 
 pub(crate) use content::{decode_readings, decode_resource, decode_value};
-pub(crate) use draft::{DecodeError, Draft, MAX_READINGS, complete};
+pub(crate) use draft::{DecodeError, Draft, MAX_READINGS};
+pub(crate) use influx::InfluxDecoder;
 
 use json::JsonDecoder;
-use proto::Timestamp;
+use proto::{Reading, Timestamp};
 use senml::decode_pack;
 
 use self::formats::Format;
-use self::influx::InfluxDecoder;
-use crate::config::{Decode, TimeUnit};
+use crate::config::{Decode, Source, TimeUnit};
+
+/// How a source reads messages.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    decoder: Option<Decoder>,
+    device: Option<String>,
+}
+
+impl Reader {
+    /// As configured.
+    pub(crate) fn new(source: &Source) -> Self {
+        let decoder = source.decode.as_ref().and_then(Decoder::new);
+        Self { decoder, device: source.device.clone() }
+    }
+
+    /// The name of the device, where the configuration says it.
+    pub(crate) fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// Whether the configuration says how frames are read.
+    pub(crate) const fn has_decoder(&self) -> bool {
+        self.decoder.is_some()
+    }
+
+    /// The decoder of lines of InfluxDB, where it is that.
+    pub(crate) const fn influx(&self) -> Option<&InfluxDecoder> {
+        match &self.decoder {
+            Some(Decoder::Influx(decoder)) => Some(decoder),
+            _ => None,
+        }
+    }
+
+    /// What is in a frame that arrived `now`.
+    pub(crate) fn decode(&self, frame: &[u8], now: Timestamp) -> Result<Vec<Draft>, DecodeError> {
+        self.decoder.as_ref().ok_or(DecodeError::Empty)?.decode(frame, now)
+    }
+
+    /// What a datagram is answered with, once its readings are on disk.
+    pub(crate) fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+        self.decoder.as_ref()?.answer(datagram)
+    }
+
+    /// The readings of what was decoded `now`, whose device has a `name` where neither the message
+    /// nor the configuration says it.
+    pub(crate) fn complete(
+        &self,
+        drafts: Vec<Draft>,
+        name: impl Fn() -> String,
+        now: Timestamp,
+    ) -> Result<Vec<Reading>, DecodeError> {
+        match &self.device {
+            Some(device) => draft::complete(drafts, || device.clone(), now),
+            None => draft::complete(drafts, name, now),
+        }
+    }
+}
 
 /// A decoder as configured.
 #[derive(Debug)]
-pub(crate) enum Decoder {
+enum Decoder {
     /// A JSON object.
     Json(JsonDecoder),
     /// A SenML pack.
@@ -54,11 +112,13 @@ pub(crate) enum Decoder {
     Influx(InfluxDecoder),
     /// What needs no description.
     Format(Format),
+    /// Fields by their place.
+    Binary(binary::BinaryDecoder),
 }
 
 impl Decoder {
     /// The decoder of a configuration; none for a protocol that is more than a format.
-    pub(crate) fn new(config: &Decode) -> Option<Self> {
+    fn new(config: &Decode) -> Option<Self> {
         Some(match config {
             Decode::Link(_) => return None,
             Decode::Json(config) => Self::Json(JsonDecoder::new(config)),
@@ -84,24 +144,26 @@ impl Decoder {
             Decode::Coiot(_) => Self::Format(Format::Coiot),
             Decode::Gwmp(_) => Self::Format(Format::Gwmp),
             Decode::Rtl433(_) => Self::Format(Format::Rtl433),
+            Decode::Binary(config) => Self::Binary(binary::BinaryDecoder::new(config)),
         })
     }
 
     /// Reads a frame that arrived `now`.
-    pub(crate) fn decode(&self, frame: &[u8], now: Timestamp) -> Result<Vec<Draft>, DecodeError> {
+    fn decode(&self, frame: &[u8], now: Timestamp) -> Result<Vec<Draft>, DecodeError> {
         match self {
             Self::Json(decoder) => decoder.decode(frame),
             Self::Senml => decode_pack(frame, now),
             Self::Keyvalue(decoder) => decoder.decode(frame),
             Self::Csv(decoder) => decoder.decode(frame),
             Self::Value(decoder) => decoder.decode(frame),
+            Self::Binary(decoder) => decoder.decode(frame),
             Self::Influx(decoder) => decoder.decode(frame),
             Self::Format(format) => format.decode(frame, now),
         }
     }
 
     /// What a datagram is answered with, once its readings are on disk.
-    pub(crate) fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
+    fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
         match self {
             Self::Format(format) => format.answer(datagram),
             Self::Json(_)
@@ -109,6 +171,7 @@ impl Decoder {
             | Self::Keyvalue(_)
             | Self::Csv(_)
             | Self::Value(_)
+            | Self::Binary(_)
             | Self::Influx(_) => None,
         }
     }

@@ -9,7 +9,7 @@ use proto::frame::{
     Template, TemplateLength,
 };
 
-use crate::config::{self, Frame, HexBytes, Interval};
+use crate::config::{self, Frame, HexBytes, Interval, Link, Source};
 
 /// How the frames of a source are cut.
 #[derive(Clone, Debug)]
@@ -20,8 +20,22 @@ pub(crate) struct Cutting {
 }
 
 impl Cutting {
+    /// As configured, or as its link has it.
+    pub(crate) fn of_source(source: &Source) -> Self {
+        match &source.link {
+            Link::Udp(_) => Self::of_datagrams(source.frame.as_ref()),
+            Link::Serial(_)
+            | Link::Tcp(_)
+            | Link::TcpClient(_)
+            | Link::Coap(_)
+            | Link::CoapPoll(_)
+            | Link::Http(_)
+            | Link::Modbus(_) => Self::of_stream(source.frame.as_ref()),
+        }
+    }
+
     /// As configured; lines where nothing is.
-    pub(crate) fn of_stream(frame: Option<&Frame>) -> Self {
+    fn of_stream(frame: Option<&Frame>) -> Self {
         frame.map_or_else(
             || {
                 Self::new(
@@ -35,7 +49,7 @@ impl Cutting {
     }
 
     /// As configured; whole datagrams where nothing is.
-    pub(crate) fn of_datagrams(frame: Option<&Frame>) -> Self {
+    fn of_datagrams(frame: Option<&Frame>) -> Self {
         let whole = config::DatagramFrame::default();
         Self::of(frame.unwrap_or(&Frame::Datagram(whole)))
     }
@@ -102,19 +116,22 @@ impl Cutting {
         Framer::opening(self.framing.clone(), self.max)
     }
 
-    /// The longest frame there may be.
-    pub(crate) const fn max(&self) -> usize {
-        self.max
-    }
-
     /// The silence after which what has begun is given up, or whole.
     pub(crate) const fn idle(&self) -> Duration {
         self.idle
     }
 
-    /// Whether a datagram is a frame as it is.
-    pub(crate) const fn takes_whole(&self) -> bool {
-        matches!(self.framing, Framing::Chunk)
+    /// The frame that a datagram is as it is; `None` where frames are cut within it.
+    pub(crate) fn whole<'a>(&self, datagram: &'a [u8]) -> Option<Result<&'a [u8], FrameError>> {
+        let max = self.max;
+        let is_long = datagram.len() > max;
+        let frame = if is_long { Err(FrameError::Oversize { max }) } else { Ok(datagram) };
+        matches!(self.framing, Framing::Chunk).then_some(frame)
+    }
+
+    /// Whether a line feed ends a frame.
+    pub(crate) const fn is_lines(&self) -> bool {
+        matches!(self.framing, Framing::Lines)
     }
 }
 

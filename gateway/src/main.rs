@@ -5,11 +5,13 @@ mod broker;
 mod causes;
 mod cli;
 mod clock;
+mod clock_watch;
 mod config;
 mod control;
 mod decode;
 mod demo;
 mod exit;
+mod explain;
 mod frame;
 mod nodes;
 mod pipeline;
@@ -18,6 +20,7 @@ mod status;
 mod store;
 mod supervisor;
 mod tally;
+mod time_base;
 
 use std::process::ExitCode;
 

@@ -5,18 +5,23 @@
 //! so the configuration in force at the time of publishing decides, and a corrected topic applies
 //! to what still waits. [`Inlet`] and [`Intake`] are the way from the sources to the store.
 
+mod device_clock;
 mod encode;
 mod intake;
 mod pattern;
 mod routes;
 mod topic;
 mod topic_filter;
+mod transform;
 
+pub(crate) use device_clock::DeviceClock;
 pub(crate) use encode::{export_line, rfc3339_text, value_object};
 pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
-    Expired, Publish, PublishProperties, Recipient, Routes, Share, UserProperties,
+    Explained, Gathered, NotSent, Publish, PublishProperties, Recipient, Routes, Share,
+    UserProperties, Verdict,
 };
 pub(crate) use topic::{MAX_TOPIC, TopicTemplate, is_mqtt_text};
 pub(crate) use topic_filter::TopicFilter;
+pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, Windows, known_units};

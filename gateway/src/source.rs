@@ -12,6 +12,7 @@ mod http;
 mod latest;
 mod link;
 pub(crate) mod link_keys;
+mod modbus;
 mod serial;
 mod tcp;
 mod tcp_client;
@@ -20,7 +21,7 @@ mod udp;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,12 +32,18 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+pub(crate) use self::coap::posted_readings;
+pub(crate) use self::coap_poll::{Sample as Representation, representation_readings};
 pub(crate) use self::heard::Heard;
 use self::heard::HeardOf;
+pub(crate) use self::http::body_readings;
+pub(crate) use self::link::{LinkPiece, link_pieces};
+pub(crate) use self::modbus::{AnswerError, answer_readings};
+use self::modbus::{BusReport, BusStatus};
 use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Decode, Id, Link, Network};
-use crate::decode::{DecodeError, Decoder, Draft, complete};
+use crate::decode::{DecodeError, Draft, Reader};
 use crate::frame::{Cutting, Unframed};
 use crate::nodes::Nodes;
 use crate::pipeline::Inlet;
@@ -77,6 +84,8 @@ pub(crate) enum Source {
     CoapPoll(Box<coap_poll::CoapPollSource>),
     /// Nodes that speak the link protocol.
     Link(link::LinkSource),
+    /// A Modbus master.
+    Modbus(Box<modbus::ModbusSource>),
 }
 
 /// What every source has seen, for those that show it. It is there once all of them are open.
@@ -111,17 +120,8 @@ impl Source {
     ) -> Result<Self, SourceError> {
         let context = Context {
             name: name.clone(),
-            device: config.device.clone(),
-            decoder: config.decode.as_ref().and_then(Decoder::new),
-            cutting: match &config.link {
-                Link::Udp(_) => Cutting::of_datagrams(config.frame.as_ref()),
-                Link::Serial(_)
-                | Link::Tcp(_)
-                | Link::TcpClient(_)
-                | Link::Coap(_)
-                | Link::CoapPoll(_)
-                | Link::Http(_) => Cutting::of_stream(config.frame.as_ref()),
-            },
+            reader: Reader::new(config),
+            cutting: Cutting::of_source(config),
             allow: config.link.allow().to_vec(),
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
@@ -144,6 +144,9 @@ impl Source {
                 coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
             ),
             Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
+            Link::Modbus(link) => {
+                Self::Modbus(modbus::ModbusSource::new(context, link, config, seed).into())
+            }
         })
     }
 
@@ -158,6 +161,7 @@ impl Source {
             Self::Http(source) => source.context(),
             Self::CoapPoll(source) => source.context(),
             Self::Link(source) => source.context(),
+            Self::Modbus(source) => source.context(),
         };
         Arc::clone(&context.status)
     }
@@ -173,15 +177,23 @@ impl Source {
             Self::Http(source) => source.run(stop).await,
             Self::CoapPoll(source) => source.run(stop).await,
             Self::Link(source) => source.run(stop).await,
+            Self::Modbus(source) => source.run(stop).await,
         }
     }
+}
+
+/// Why a sender is not listened to.
+pub(crate) const NOT_ALLOWED: &str = "not in `link.allow`";
+
+/// Whether a sender is listened to by a link that allows these; everybody is where there are none.
+pub(crate) fn is_allowed(allow: &[Network], sender: IpAddr) -> bool {
+    allow.is_empty() || allow.iter().any(|network| network.contains(sender))
 }
 
 /// What every source has.
 struct Context {
     name: Id,
-    device: Option<String>,
-    decoder: Option<Decoder>,
+    reader: Reader,
     cutting: Cutting,
     /// Whom it listens to; everybody where it is empty.
     allow: Vec<Network>,
@@ -193,16 +205,8 @@ impl Context {
     /// The readings of a frame from `peer`; what it cannot read is counted.
     fn decode(&self, frame: &[u8], peer: impl Display) -> Result<Vec<Reading>, DecodeError> {
         let now = clock::wall();
-        let drafts = match &self.decoder {
-            Some(decoder) => decoder.decode(frame, now),
-            None => Err(DecodeError::Empty),
-        };
+        let drafts = self.reader.decode(frame, now);
         self.complete(drafts, now, &peer, || peer.to_string(), frame)
-    }
-
-    /// What a datagram is answered with, once its readings are on disk.
-    fn answer(&self, datagram: &[u8]) -> Option<Vec<u8>> {
-        self.decoder.as_ref()?.answer(datagram)
     }
 
     /// The readings of what was decoded `now` from a message of `peer`, whose device has a `name`
@@ -228,10 +232,7 @@ impl Context {
         name: impl Fn() -> String,
         message: &[u8],
     ) -> Result<Vec<Reading>, DecodeError> {
-        let readings = drafts.and_then(|drafts| match &self.device {
-            Some(device) => complete(drafts, || device.clone(), now),
-            None => complete(drafts, name, now),
-        });
+        let readings = drafts.and_then(|drafts| self.reader.complete(drafts, name, now));
         match &readings {
             Ok(readings) => self.status.decoded(readings, &peer, now),
             Err(error) if error.is_routine() => {}
@@ -270,10 +271,9 @@ impl Context {
 
     /// Whether `peer` is listened to; else it is counted.
     fn allows(&self, peer: SocketAddr) -> bool {
-        let is_allowed =
-            self.allow.is_empty() || self.allow.iter().any(|network| network.contains(peer.ip()));
+        let is_allowed = is_allowed(&self.allow, peer.ip());
         if !is_allowed {
-            self.refuse("not_allowed", peer.ip().to_canonical(), "not in `link.allow`", b"");
+            self.refuse("not_allowed", peer.ip().to_canonical(), NOT_ALLOWED, b"");
         }
         is_allowed
     }
@@ -310,6 +310,7 @@ pub(crate) struct SourceStatus {
     tcp_addresses: OnceLock<Vec<SocketAddr>>,
     clients: OnceLock<AtomicUsize>,
     nodes: OnceLock<Arc<coap_poll::Nodes>>,
+    bus: OnceLock<Arc<BusStatus>>,
     messages: AtomicU64,
     bytes: AtomicU64,
     readings: AtomicU64,
@@ -332,7 +333,9 @@ pub(crate) struct SourceReport {
     pub(crate) clients: Option<usize>,
     /// Nodes that are asked, by name; none where none are.
     pub(crate) nodes: Option<BTreeMap<String, coap_poll::NodeReport>>,
-    /// Frames, datagrams or requests.
+    /// The units of a Modbus master; none for others.
+    pub(crate) bus: Option<BusReport>,
+    /// Frames, datagrams, requests or answers.
     pub(crate) messages: u64,
     /// Bytes in them.
     pub(crate) bytes: u64,
@@ -353,6 +356,7 @@ impl SourceStatus {
             tcp_addresses: self.tcp_addresses.get().cloned().unwrap_or_default(),
             clients: self.clients.get().map(|clients| clients.load(Ordering::Relaxed)),
             nodes: self.nodes.get().map(|nodes| nodes.reports()),
+            bus: self.bus.get().map(|bus| bus.report()),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
             readings: self.readings.load(Ordering::Relaxed),
@@ -376,6 +380,12 @@ impl SourceStatus {
     /// It asks these nodes, from now on and until the end.
     fn set_nodes(&self, nodes: Arc<coap_poll::Nodes>) {
         let _ = self.nodes.set(nodes);
+    }
+
+    /// It is the master of a bus.
+    fn set_bus(&self, bus: Arc<BusStatus>) {
+        // A source is made once, so nothing was set before.
+        let _ = self.bus.set(bus);
     }
 
     /// So many clients are connected.

@@ -12,7 +12,7 @@ use crate::config::Id;
 use crate::nodes::Nodes;
 use crate::pipeline::{IntakeStatus, Routes};
 use crate::source::{SourceReport, SourceStatus};
-use crate::store::{Spool, StoreStatus};
+use crate::store::{ClockStatus, Spool, StoreStatus};
 use crate::tally::Count;
 
 /// Everything that can be seen from outside.
@@ -33,12 +33,16 @@ pub(crate) struct Report {
     pub(crate) gateway: String,
     /// Seconds since the start.
     pub(crate) uptime_seconds: u64,
+    /// The machine's clock.
+    pub(crate) clock: ClockStatus,
     /// The store.
     pub(crate) store: StoreStatus,
     /// Readings that were handed to the store.
     pub(crate) routed: u64,
     /// Readings that were dropped after decoding, by reason.
     pub(crate) dropped: BTreeMap<&'static str, Count>,
+    /// Readings whose device has a clock that cannot be right, by reason.
+    pub(crate) redated: BTreeMap<&'static str, Count>,
     /// Readings that each route has taken.
     pub(crate) routes: BTreeMap<String, u64>,
     /// Each source.
@@ -54,9 +58,11 @@ impl Status {
         Report {
             gateway: self.gateway.to_string(),
             uptime_seconds: clock::now().as_micros() / 1_000_000,
+            clock: self.spool.clock(),
             store: self.spool.status(),
             routed: self.intake.routed.load(Ordering::Relaxed),
             dropped: self.intake.dropped.snapshot(),
+            redated: self.intake.redated.snapshot(),
             routes: self.routes.taken().map(by_name).collect(),
             sources: self.sources.iter().map(|(id, s)| (id.to_string(), s.report())).collect(),
             brokers: self.brokers.iter().map(|(id, b)| (id.to_string(), b.report())).collect(),

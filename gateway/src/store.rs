@@ -24,7 +24,8 @@
 //! `cursors` and `data`, or in a file of an older gateway of `data` alone. A chunk without records says
 //! that the numbers from its own up to the next chunk's are [skipped](skips).
 //!
-//! Beside the file lie the [`numbers`] that may have been used, and the [`reserve`].
+//! Beside the file lie the [`numbers`] that may have been used, the [`reserve`], and when the machine was
+//! started, by which records get their [`times`].
 //!
 //! # Guarantees
 //! - Records are numbered from 1 upwards, and no number is ever used twice: the newest chunk is never
@@ -90,6 +91,7 @@ mod spool;
 mod sqlite;
 #[cfg(test)]
 pub(crate) mod tests;
+mod times;
 mod verdict;
 mod wal;
 mod wear;
@@ -97,7 +99,7 @@ mod worker;
 
 pub(crate) use archive::Archive;
 pub(crate) use chunk::{Batch, Chunk, Damage};
-pub(crate) use cursor::Dropped;
+pub(crate) use cursor::{Dropped, Mark};
 pub(crate) use dead::{DeadCounts, Page as DeadPage};
 pub(crate) use job::{Acknowledge, NotStored};
 pub(crate) use lane::{Lane, Limits, Standing};
@@ -111,6 +113,7 @@ pub(crate) use repair::{SetAside, set_aside};
 pub(crate) use selection::Selection;
 pub(crate) use shared::StoreStatus;
 pub(crate) use spool::{BrokerCursor, ReadAhead, Spool};
+pub(crate) use times::ClockStatus;
 #[cfg(test)]
 pub(crate) use verdict::Stretch;
 pub(crate) use verdict::{Examiner, Verdict};

@@ -147,12 +147,16 @@ pub struct Framer {
     buffer: Vec<u8>,
     /// Bytes at the front of the buffer that are done with.
     done: usize,
+    /// Bytes of the stream that are done with.
+    consumed: u64,
+    /// Those that the last outcome is about.
+    span: Range<u64>,
     /// Bytes after those in which no end begins.
     searched: usize,
     /// Bytes that were thrown away and not told of yet.
     skipped: usize,
     /// A frame that comes after what is told of these.
-    held: Option<Range<usize>>,
+    held: Option<(Range<usize>, Range<u64>)>,
     step: Step,
     pause: Option<Pause>,
 }
@@ -195,6 +199,8 @@ impl Framer {
             max,
             buffer: Vec::new(),
             done: 0,
+            consumed: 0,
+            span: 0..0,
             searched: 0,
             skipped: 0,
             held: None,
@@ -239,6 +245,14 @@ impl Framer {
         self.pause = Some(pause);
     }
 
+    /// Where in the stream, counted from its first byte, stands what [`poll_frame`](Self::poll_frame)
+    /// gave last. It is empty, and says where, for a frame that was tried there in vain and whose
+    /// bytes are looked at again.
+    #[must_use]
+    pub fn span(&self) -> Range<u64> {
+        self.span.clone()
+    }
+
     /// Whether a pause would decide something.
     #[must_use]
     pub fn awaits_pause(&self) -> bool {
@@ -258,12 +272,15 @@ impl Framer {
     }
 
     fn next_range(&mut self) -> Option<Result<Range<usize>, FrameError>> {
-        if let Some(frame) = self.held.take() {
+        if let Some((frame, span)) = self.held.take() {
+            self.span = span;
             return Some(Ok(frame));
         }
         loop {
             // A stretch of garbage without an end is told of all the same.
             if self.skipped > self.max {
+                let start = self.consumed - self.skipped as u64;
+                self.span = start..start + self.max as u64;
                 self.skipped -= self.max;
                 return Some(Err(FrameError::Resync { bytes: self.max }));
             }
@@ -282,18 +299,22 @@ impl Framer {
                 }
                 Cut::Frame(frame, len) => {
                     let frame = self.done + frame.start..self.done + frame.end;
+                    let start = self.consumed;
                     self.consume(len);
+                    let span = start..self.consumed;
                     if frame.is_empty() {
                         continue;
                     }
-                    if let Some(error) = self.resync() {
-                        self.held = Some(frame);
+                    if let Some(error) = self.resync(start) {
+                        self.held = Some((frame, span));
                         return Some(Err(error));
                     }
+                    self.span = span;
                     return Some(Ok(frame));
                 }
                 Cut::Bad(error, len) => {
                     let here = self.buffer.len() - self.done;
+                    self.span = self.consumed..self.consumed + len as u64;
                     if len > here {
                         self.step = Step::Passing(len - here);
                     }
@@ -302,11 +323,13 @@ impl Framer {
                 }
                 Cut::Rescan(error) => {
                     self.skipped += 1;
+                    self.span = self.consumed..self.consumed;
                     self.consume(1);
                     return Some(Err(error));
                 }
                 Cut::Lost(error) => {
                     self.step = Step::Lost;
+                    self.span = self.consumed..self.consumed;
                     return Some(Err(error));
                 }
             }
@@ -417,7 +440,7 @@ impl Framer {
     /// Ends a pause when everything before it is decided.
     fn end_pause(&mut self) -> Option<FrameError> {
         self.pause?;
-        if let Some(error) = self.resync() {
+        if let Some(error) = self.resync(self.consumed) {
             return Some(error);
         }
         self.pause = None;
@@ -425,14 +448,16 @@ impl Framer {
         None
     }
 
-    /// What was thrown away, if it is not told of yet.
-    fn resync(&mut self) -> Option<FrameError> {
+    /// What was thrown away before `end`, if it is not told of yet.
+    fn resync(&mut self, end: u64) -> Option<FrameError> {
         let bytes = core::mem::take(&mut self.skipped);
+        self.span = end - bytes as u64..end;
         (bytes > 0).then_some(FrameError::Resync { bytes })
     }
 
     fn consume(&mut self, len: usize) {
         self.done += len;
+        self.consumed += len as u64;
         self.searched = self.searched.saturating_sub(len);
     }
 }

@@ -7,11 +7,13 @@
 extern crate alloc;
 
 pub mod base64;
+pub mod binary;
 pub mod checksum;
 pub mod coap;
 pub mod frame;
 pub mod impair;
 pub mod link;
+pub mod modbus;
 mod number;
 mod reading;
 mod rng;

@@ -72,6 +72,11 @@ impl Timestamp {
         self.0.div_euclid(1_000_000)
     }
 
+    /// This time without what is below a millisecond.
+    pub const fn whole_millis(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(1_000_000)))
+    }
+
     /// This time moved by `nanos`, or `None` outside the range.
     pub const fn checked_add_nanos(self, nanos: i64) -> Option<Self> {
         match self.0.checked_add(nanos) {

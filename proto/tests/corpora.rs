@@ -53,3 +53,13 @@ fn links() {
 fn frames() {
     replay(include_str!("../../fuzz/corpora/frames.hex"), checks::frames);
 }
+
+#[test]
+fn fields() {
+    replay(include_str!("../../fuzz/corpora/fields.hex"), checks::fields);
+}
+
+#[test]
+fn modbus_frames() {
+    replay(include_str!("../../fuzz/corpora/modbus.hex"), checks::modbus);
+}

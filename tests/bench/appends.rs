@@ -77,6 +77,7 @@ fn record() -> Record {
         }),
         received: now,
         origin: None,
+        moment: None,
     }
 }
 

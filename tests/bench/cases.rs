@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proto::modbus::{Transport, rtu};
+
 use super::Outcome;
 use super::bare::Bare;
 use super::bare_durable::BareDurable;
@@ -17,7 +19,7 @@ use super::gateway::{Gateway, Setup};
 use super::ledger::Ledger;
 use super::load::{CoapLoad, send_datagrams, send_lines, stream_lines};
 use super::peers::{self, Client};
-use super::{appends, backlog, codec, decoders, frames, mosquitto, wear};
+use super::{appends, backlog, codec, decoders, fields, frames, modbus, mosquitto, wear};
 
 /// What holds for every case of a call.
 pub(crate) struct Plan {
@@ -119,6 +121,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(requests::requests());
     cases.extend(framings());
     cases.extend(formats());
+    cases.extend(buses());
     cases.extend(stores());
     cases.extend(wears());
     cases
@@ -236,14 +239,17 @@ fn peers() -> Vec<Case> {
     ]
 }
 
-/// Frames in a stream, without a link.
+/// Frames in a stream, without a link, and the fields of one.
 fn framings() -> Vec<Case> {
     let case = |kind: frames::Kind| {
         case(kind.0, "frames of 64 bytes of content, in reads of 4 KiB", move |plan| {
             frames::cut(kind, plan.duration())
         })
     };
-    frames::KINDS.into_iter().map(case).collect()
+    let fields = self::case("fields", "frames of 24 bytes with eleven fields by place", |plan| {
+        fields::read(plan.duration())
+    });
+    frames::KINDS.into_iter().map(case).chain([fields]).collect()
 }
 
 /// Messages of devices, without a link.
@@ -254,6 +260,22 @@ fn formats() -> Vec<Case> {
         })
     };
     decoders::KINDS.into_iter().map(case).collect()
+}
+
+/// Polls of a bus, without a link.
+fn buses() -> Vec<Case> {
+    let line = Transport::Line {
+        character: rtu::character(115_200, 10),
+        silence: rtu::silence(115_200, 10),
+    };
+    let case = |(name, transport)| {
+        case(
+            name,
+            "a poll of 40 values, its answer included, of a master without a link",
+            move |plan| modbus::poll(transport, plan.duration()),
+        )
+    };
+    [("modbus-tcp", Transport::Tcp), ("modbus-rtu", line)].into_iter().map(case).collect()
 }
 
 /// The disk alone.

@@ -15,12 +15,14 @@ mod cases;
 mod codec;
 mod decoders;
 mod far_end;
+mod fields;
 mod figure;
 mod frames;
 mod gateway;
 mod ledger;
 mod load;
 mod machine;
+mod modbus;
 mod mosquitto;
 mod options;
 mod others;
@@ -39,6 +41,7 @@ mod product {
     pub(crate) mod causes;
     pub(crate) mod clock;
     pub(crate) mod store;
+    pub(crate) mod time_base;
 }
 
 /// What stands in for the pipeline: the benchmark selects nothing.
@@ -63,7 +66,7 @@ use self::machine::Machine;
 use self::options::Options;
 use self::others::Others;
 // Where the sources of the store look for them.
-use self::product::{causes, clock, store};
+use self::product::{causes, clock, store, time_base};
 use self::report::{Report, Skipped};
 
 /// What can fail, with whatever it failed with: a benchmark only stops and says so.

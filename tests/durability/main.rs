@@ -13,3 +13,4 @@ mod harness;
 mod kill;
 mod neighbours;
 mod tools;
+mod windows;

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use device_sim::device::{Channel, DeviceConfig, Schedule};
+use device_sim::device::{Channel, DeviceClock, DeviceConfig, Schedule};
 use device_sim::ledger::{Arrival, Mark};
 use device_sim::signal::Signal;
 use device_sim::transport::{LinkCarrier, LinkUplink, SerialPort, Uplink};
@@ -27,9 +27,9 @@ fn node(device: u32, carrier: LinkCarrier) -> (DeviceConfig, LinkUplink) {
     let config = DeviceConfig {
         id: device.to_string(),
         channels: vec![Channel { name: "count".to_owned(), unit: None, signal, decimals: 2 }],
-        schedule: Schedule { from: Instant::ZERO, every: Duration::from_millis(20) },
+        schedule: Schedule::every(Instant::ZERO, Duration::from_millis(20)),
         epoch: Some(1),
-        origin: Timestamp::from_nanos(0),
+        clock: DeviceClock::new(Timestamp::from_nanos(0)),
         seed: device.into(),
     };
     let seed = device.into();

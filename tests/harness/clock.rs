@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the file that reads the clock")]
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Longer than anything takes on a busy machine; reached only by a test that fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,4 +54,9 @@ pub(crate) fn wait_for<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T 
 /// Looks until `condition` holds.
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     wait_for(what, || condition().then_some(()));
+}
+
+/// The civil time.
+pub(crate) fn civil() -> SystemTime {
+    SystemTime::now()
 }

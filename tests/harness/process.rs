@@ -22,6 +22,20 @@ pub(crate) fn any_program(names: &[&str], package: &str) -> Command {
     program(name, package)
 }
 
+/// A script of `tests/spine` that uses a package which `tests/setup` installs, to be given its
+/// arguments.
+pub(crate) fn script_with(package: &str, script: &str) -> Command {
+    let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"));
+    let python = tests.join(".venv/bin/python");
+    let import = format!("import {package}");
+    let has_it = Command::new(&python).args(["-c", &import]).output();
+    let has_it = has_it.is_ok_and(|output| output.status.success());
+    assert!(has_it, "{} has no {package}; run tests/setup", python.display());
+    let mut command = Command::new(&python);
+    command.arg(tests.join("spine").join(script));
+    command
+}
+
 fn find(name: &str) -> Option<PathBuf> {
     // Debian keeps daemons where a user's PATH does not look.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";

@@ -28,8 +28,13 @@ impl Cable {
         self.dir.join("gateway")
     }
 
+    /// Where a program finds the device's end.
+    pub(crate) fn far_end(&self) -> PathBuf {
+        self.dir.join("device")
+    }
+
     pub(crate) fn plug(&mut self) {
-        let device = self.dir.join("device");
+        let device = self.far_end();
         let end = |path: PathBuf| format!("pty,raw,echo=0,link={}", path.display());
         let mut command = program("socat", "socat");
         let socat = Running::start(command.args([end(self.port()), end(device.clone())]));

@@ -13,9 +13,15 @@ use crate::{config, start};
 
 /// The last value of a name of a device.
 fn last(gateway: &Gateway, path: &str) -> Value {
-    let answer = ask(gateway.address("web"), &format!("GET {path}"), b"");
+    get(gateway, path)["value"].clone()
+}
+
+/// The same, with everything that is known of it.
+fn get(gateway: &Gateway, path: &str) -> Value {
+    let head = format!("GET {path}\nAuthorization: Bearer s3cret");
+    let answer = ask(gateway.address("web"), &head, b"");
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
-    answer.json()["value"].clone()
+    answer.json()
 }
 
 fn taken(answer: &Answer, readings: usize) {
@@ -292,4 +298,59 @@ for _ in range(3):
     for (path, value) in [("c1", 1), ("c3", 3), ("p1", 4), ("p2", 5)] {
         assert_eq!(last(&gateway, &format!("/r/{path}/t")), value, "{path}");
     }
+}
+
+/// InfluxDB 1.8, "API reference": `/write`, and InfluxDB 2: `/api/v2/write`.
+#[test]
+fn clients_of_influxdb_write_as_they_would_there() {
+    let gateway = start(", token = \"s3cret\"", "");
+    let web = gateway.address("web");
+    let post = |path: &str, lines: &str| {
+        let head = format!("POST {path}\nAuthorization: Token s3cret\nContent-Type: text/plain");
+        ask(web, &head, lines.as_bytes())
+    };
+    for (path, time) in [
+        ("/write?db=telegraf", "1795214340123456789"),
+        ("/write?db=telegraf&precision=m", "29920239"),
+        ("/api/v2/write?org=o&bucket=b&precision=ms", "1795214340123"),
+        ("/api/v2/write?precision=s&org=o&bucket=b", "1795214340"),
+    ] {
+        let device = path.replace(['/', '?', '&', '='], "-");
+        let lines =
+            format!("cpu,host={device},cpu=cpu0 idle=98.5,busy=1i {time}\nmem,room=x v=1\n");
+        let answer = post(path, &lines);
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}: {answer:?}");
+        let shown = get(&gateway, &format!("/r/{device}/cpu.cpu0.idle"));
+        assert_eq!(shown["value"], 98.5, "{path}");
+        let minute = shown["time"].as_str().unwrap();
+        assert!(minute.starts_with("2026-11-20T22:39:"), "{path}: {minute}");
+    }
+    // A line without the tag is of whoever has sent it, and its name has all tags.
+    assert_eq!(get(&gateway, "/r/127.0.0.1/mem.x.v")["value"], 1);
+    let ping = ask(web, "GET /ping", b"");
+    assert_eq!((ping.status, ping.body.len()), (204, 0), "{ping:?}");
+    for (path, lines, status, why) in [
+        ("/write?precision=d", "m v=1", 400, "precision"),
+        ("/write", "m v", 400, "field has no value"),
+        ("/write?precision=h", "m v=1 9223372036854775807", 400, "64 bits"),
+        ("/api/v2/query", "", 404, "/api/v2/write"),
+    ] {
+        let answer = post(path, lines);
+        let error = answer.json()["error"].to_string();
+        assert!(answer.status == status && error.contains(why), "{path}: {answer:?}");
+    }
+    assert_eq!(ask(web, "POST /write", b"m v=1").status, 401);
+}
+
+#[test]
+fn a_source_of_influx_lines_says_which_tag_is_the_device_also_over_http() {
+    let gateway = start("", r#"decode = { type = "influx", device = "sensor", time_unit = "s" }"#);
+    let web = gateway.address("web");
+    let write = |path: &str, line: &str| ask(web, &format!("POST {path}"), line.as_bytes()).status;
+    assert_eq!(write("/write", "m,sensor=a,host=pi v=1 1795214340"), 204);
+    assert_eq!(get(&gateway, "/r/a/m.pi.v")["time"], "2026-11-20T22:39:00.000Z");
+    assert_eq!(write("/write?precision=ms", "m,sensor=b v=1 1795214340000"), 204);
+    assert_eq!(get(&gateway, "/r/b/m.v")["time"], "2026-11-20T22:39:00.000Z");
+    assert_eq!(write("/write", "m,host=pi v=1"), 400, "a line without the device");
+    assert_eq!(write("/r", "m,sensor=c v=1"), 202);
 }

@@ -1,14 +1,13 @@
 //! CoAP, by two clients that others wrote: libcoap and aiocoap.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mosquitto::{Mosquitto, Subscriber};
-use crate::harness::process::{any_program, run};
+use crate::harness::process::{any_program, run, script_with};
 use crate::harness::temp::TempDir;
 
 const SENML_JSON: &str = "110";
@@ -183,14 +182,5 @@ pub(crate) fn aiocoap_posts(
 
 /// A script of this folder that uses aiocoap, to be given its arguments.
 pub(crate) fn aiocoap(script: &str) -> Command {
-    let tests = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"));
-    let python = tests.join(".venv/bin/python");
-    let has_aiocoap = Command::new(&python)
-        .args(["-c", "import aiocoap"])
-        .output()
-        .is_ok_and(|o| o.status.success());
-    assert!(has_aiocoap, "{} has no aiocoap; run tests/setup", python.display());
-    let mut command = Command::new(&python);
-    command.arg(tests.join("spine").join(script));
-    command
+    script_with("aiocoap", script)
 }

@@ -116,7 +116,7 @@ fn a_reading_that_is_too_old_is_counted_and_not_published() {
     let status = gateway.status();
     let expired = &status["brokers"]["local"]["refused"]["expired"];
     assert_eq!(expired["count"], 1, "{status}");
-    assert_eq!(expired["last"], "fresh: old t, n 1");
+    assert_eq!(expired["last"], "fresh: old t, n 1: too old to be published");
     wait_until("nothing to wait", || gateway.status()["store"]["pending"]["local"] == 0);
 }
 

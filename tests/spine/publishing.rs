@@ -174,3 +174,38 @@ fn a_wrong_password_is_told_and_readings_wait() {
     socket.send_to(b"1", gateway.address("values")).unwrap();
     gateway.wait_for_count("/store/pending/local", 1);
 }
+
+#[test]
+fn a_route_converts_renames_and_thins_out_and_another_one_has_the_reading_as_it_is() {
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("#");
+    let gateway = gateway(
+        &mosquitto,
+        "[routes.raw]\ntopic = \"raw/{name}\"\npayload = \"value\"\n\
+         [routes.changes]\nwhen = 'name == \"temp\" && value < 85'\nconvert = { unit = \"degF\" }\n\
+         rename = \"air_{name}\"\ndeadband = 0.5\ntopic = \"changes/{name}\"\n",
+    );
+    for value in ["\"v\":21.5", "\"v\":21.6", "\"v\":500", "\"vs\":\"warm\"", "\"v\":22"] {
+        send(&gateway, "indoor", "th-1", "temp", value);
+    }
+    send(&gateway, "indoor", "th-1", "hum", "\"v\":40");
+    // Readings are published in order, so that nothing can come after this one.
+    all.first("raw/hum");
+    let texts = |topic: &str| -> Vec<String> {
+        all.at(topic).iter().map(|message| message.text().to_owned()).collect()
+    };
+    assert_eq!(texts("raw/temp"), ["21.5", "21.6", "500", "warm", "22"]);
+    let changes = texts("changes/air_temp");
+    assert_eq!(changes.len(), 2, "{changes:?}");
+    for (text, (value, n)) in changes.iter().zip([(70.7, 1), (71.6, 5)]) {
+        let message: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            [&message["name"], &message["value"], &message["unit"], &message["n"]],
+            [&json!("air_temp"), &json!(value), &json!("degF"), &json!(n)]
+        );
+    }
+    let status = gateway.status();
+    let left_out = &status["brokers"]["local"]["left_out"];
+    assert_eq!([&left_out["when"]["count"], &left_out["deadband"]["count"]], [2, 1]);
+    assert_eq!(status["brokers"]["local"]["refused"]["when_failed"]["count"], 1);
+}

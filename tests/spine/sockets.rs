@@ -1,9 +1,11 @@
 //! Programs of beginners: Python's `socket` module, as tutorials use it, and the example for it.
 
 use std::collections::BTreeSet;
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -215,4 +217,70 @@ fn a_server_that_begins_with_a_frame_loses_none_and_a_converter_gives_no_half_on
     assert_eq!(all.first("sockets/meter").text(), "1.5");
     assert_eq!(all.first("sockets/converter").text(), "22.5");
     assert_eq!(gateway.count("/sources/converter/refused/resync/count"), 1);
+}
+
+/// From the data sheet of the MH-Z19: "read the concentration", and 650 ppm.
+#[test]
+fn a_device_that_only_answers_is_asked_again_and_again() {
+    const REQUEST: [u8; 9] = [0xff, 0x01, 0x86, 0, 0, 0, 0, 0, 0x79];
+    const ANSWER: [u8; 9] = [0xff, 0x86, 0x02, 0x8a, 0x44, 0, 0, 0, 0xaa];
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("air/#");
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/mh-z19.toml");
+    let example = std::fs::read_to_string(path).unwrap();
+    let (sources, _) = example.split_once("[brokers.local]").expect("brokers come last");
+    let port = "type = \"serial\", path = \"/dev/ttyUSB0\", baud = 9600";
+    let link = format!("type = \"tcp-client\", connect = \"{}\"", server.local_addr().unwrap());
+    let sources = sources.replace(port, &link).replace("every = \"10s\"", "every = \"1s\"");
+    let gateway = Gateway::start(&format!(
+        "{sources}{}[routes.all]\ntopic = \"air/{{name}}\"\npayload = \"value\"\n",
+        mosquitto.table("local")
+    ));
+    let (mut device, _) = server.accept().unwrap();
+    device.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    for _ in 0..2 {
+        let mut request = [0; REQUEST.len()];
+        device.read_exact(&mut request).unwrap();
+        assert_eq!(request, REQUEST);
+        device.write_all(&ANSWER).unwrap();
+    }
+    assert_eq!(all.first("air/co2").text(), "650");
+    gateway.wait_for_count("/sources/co2/readings", 4);
+    // The rest of an answer that does not come is given up, however often the device is asked.
+    device.write_all(&ANSWER[..4]).unwrap();
+    gateway.wait_for_count("/sources/co2/refused/unterminated/count", 1);
+}
+
+#[test]
+fn devices_that_only_answer_are_asked_over_udp() {
+    let mosquitto = Mosquitto::start();
+    let all = mosquitto.subscribe("asked/#");
+    let devices = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").unwrap());
+    let to = devices.each_ref().map(|device| device.local_addr().unwrap().to_string());
+    let gateway = Gateway::start(&format!(
+        r#"
+[sources.asked]
+link = {{ type = "udp", bind = "127.0.0.1:0", poll = {{ send = "3f 01", every = "1s", to = {to:?} }} }}
+decode = {{ type = "value", name = "level" }}
+
+{}[routes.all]
+topic = "asked/{{name}}"
+payload = "value"
+"#,
+        mosquitto.table("local")
+    ));
+    for turn in 0..2 {
+        for (number, device) in devices.iter().enumerate() {
+            device.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+            let mut request = [0; 8];
+            let (len, asker) = device.recv_from(&mut request).unwrap();
+            assert_eq!(request[..len], [0x3f, 0x01]);
+            device.send_to(format!("1{turn}{number}").as_bytes(), asker).unwrap();
+        }
+    }
+    gateway.wait_for_count("/sources/asked/readings", 4);
+    wait_until("all answers", || all.at("asked/level").len() == 4);
+    let levels: BTreeSet<_> = all.at("asked/level").iter().map(|m| m.text().to_owned()).collect();
+    assert_eq!(levels, ["100", "101", "110", "111"].map(str::to_owned).into());
 }

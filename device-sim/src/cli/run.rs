@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use device_sim::live::{self, Progress, Show};
-use device_sim::report::files::WriteError;
 use device_sim::report::{Colour, MergeError, ReadError, Report, Shard};
 use device_sim::run::{self, RunError, RunOptions};
 use tokio::sync::watch;
@@ -14,6 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::scenario::load;
 use super::{CommandError, MISSED};
+
+// The forms of a report within its folder.
+const REPORT: &str = "report.json";
+const JUNIT: &str = "junit.xml";
+const PAGE: &str = "report.html";
 
 #[derive(Debug, Args)]
 pub(crate) struct Options {
@@ -54,8 +58,8 @@ pub(crate) struct MergeOptions {
 pub(crate) enum PlayError {
     #[error("cannot play the scenario")]
     Run(#[from] RunError),
-    #[error("there is no report in the folder")]
-    Write(#[source] WriteError),
+    #[error("cannot write the report to {}", path.display())]
+    Write { path: PathBuf, source: io::Error },
     #[error("cannot read the report {}", path.display())]
     Read { path: PathBuf, source: io::Error },
     #[error("cannot read the report {}", path.display())]
@@ -112,7 +116,13 @@ pub(super) fn merge(options: &MergeOptions) -> Result<(), CommandError> {
 fn conclude(report: &Report, json: bool, folder: Option<&Path>) -> Result<(), CommandError> {
     let form = report.to_json().map_err(|error| CommandError::Print(error.into()))?;
     if let Some(folder) = folder {
-        report.write_to(folder).map_err(PlayError::Write)?;
+        let files = [(REPORT, form.clone()), (JUNIT, report.to_junit()), (PAGE, report.to_html())];
+        for (name, content) in files {
+            let path = folder.join(name);
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&path, content))
+                .map_err(|source| PlayError::Write { path, source })?;
+        }
     }
     let shown = if json { form } else { report.to_text(Colour::for_stdout()) };
     io::stdout().lock().write_all(shown.as_bytes()).map_err(CommandError::Print)?;

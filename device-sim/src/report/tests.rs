@@ -256,18 +256,3 @@ fn those_who_look_on_see_rates_faults_and_failures() {
         assert!(log.iter().any(|line| line == expected), "{expected}: {log:?}");
     }
 }
-
-#[test]
-fn a_folder_gets_all_forms_and_one_that_cannot_be_says_so() {
-    let name = format!("device-sim-report-{}", std::process::id());
-    let folder = std::env::temp_dir().join(name).join("of/a run");
-    let report = sample::report(None);
-    report.write_to(&folder).unwrap();
-    report.write_to(&folder).unwrap();
-    let read = |name| std::fs::read_to_string(folder.join(name)).unwrap();
-    assert_eq!(Report::from_json(&read(files::JSON)).unwrap(), report);
-    assert_eq!((read(files::JUNIT), read(files::HTML)), (report.to_junit(), report.to_html()));
-    let error = report.write_to(&folder.join(files::JSON)).unwrap_err().to_string();
-    assert!(error.starts_with("cannot write the report to /"), "{error}");
-    std::fs::remove_dir_all(folder.parent().unwrap().parent().unwrap()).unwrap();
-}

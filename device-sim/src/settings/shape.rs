@@ -66,6 +66,8 @@ pub struct Leaf {
     pub kind: String,
     /// Whether it can be an integer.
     pub integer: bool,
+    /// Whether it can be a number with a fraction.
+    pub number: bool,
     /// Whether it can be a boolean.
     pub boolean: bool,
     /// Whether it never is to be printed.
@@ -262,6 +264,7 @@ fn leaf(schema: &Value) -> Leaf {
     let mut leaf = Leaf {
         kind: "text".to_owned(),
         integer: can_be("integer"),
+        number: can_be("number"),
         boolean: can_be("boolean"),
         secret: schema.get("writeOnly").is_some_and(|value| value == true),
         choices: Vec::new(),

@@ -13,6 +13,10 @@ pub fn from_text(text: &str, shape: &Shape) -> Node {
         Shape::Leaf(Leaf { integer: true, .. }) => {
             text.parse().map_or_else(|_| as_text(), Node::Integer)
         }
+        Shape::Leaf(Leaf { number: true, .. }) => {
+            let integer = text.parse().map(Node::Integer);
+            integer.or_else(|_| text.parse().map(Node::Float)).unwrap_or_else(|_| as_text())
+        }
         Shape::Leaf(Leaf { boolean: true, .. }) => {
             text.parse().map_or_else(|_| as_text(), Node::Boolean)
         }
@@ -41,6 +45,10 @@ mod tests {
         assert_eq!(from_text("1883.7", &leaf(true, false)), Node::Text("1883.7".to_owned()));
         assert_eq!(from_text("true", &leaf(false, true)), Node::Boolean(true));
         assert_eq!(from_text("yes", &leaf(false, true)), Node::Text("yes".to_owned()));
+        let number = Shape::Leaf(Leaf { number: true, ..Leaf::default() });
+        assert_eq!(from_text("0.1", &number), Node::Float(0.1));
+        assert_eq!(from_text("-7", &number), Node::Integer(-7));
+        assert_eq!(from_text("a tenth", &number), Node::Text("a tenth".to_owned()));
         let list = |or_one| Shape::List(List { element: Box::new(leaf(false, false)), or_one });
         let ab = vec![(0, Node::Text("a".to_owned())), (1, Node::Text("b".to_owned()))];
         assert_eq!(from_text("a, b", &list(false)), Node::Array(ab.clone()));

@@ -173,6 +173,37 @@ fn compare(count: u64, of: u64, share: u64) -> std::cmp::Ordering {
     (whole, digits, remainder).cmp(&(limit.0, limit.1.into(), 0))
 }
 
+/// What a sign says of values that compare so.
+fn allows(sign: &str, ordering: std::cmp::Ordering) -> bool {
+    match sign {
+        "<" => ordering.is_lt(),
+        ">" => ordering.is_gt(),
+        ">=" => ordering.is_ge(),
+        _ => ordering.is_le(),
+    }
+}
+
+#[test]
+fn a_limit_is_exact_at_its_border() {
+    for sign in ["<", "<=", ">", ">=", ""] {
+        let allows = |ordering| allows(sign, ordering);
+        let limit = |value: String| format!("{sign} {value}").parse::<Limit>().unwrap();
+        for (count, of, eighths) in (0..=9)
+            .flat_map(|count| [1, 2, 4, 8].map(|of| (count, of)))
+            .flat_map(|(count, of)| (0..=9_u64).map(move |eighths| (count, of, eighths)))
+        {
+            let measured = Measured::Count { count, of };
+            let share = limit(format!("{}%", eighths as f64 * 12.5));
+            let expected = allows((count * 8).cmp(&(eighths * of)));
+            assert_eq!(share.allows(measured), Some(expected), "{count} of {of} {share}");
+            let expected = allows(count.cmp(&eighths));
+            assert_eq!(limit(eighths.to_string()).allows(measured), Some(expected));
+            let duration = Measured::Duration(Duration::from_micros(count));
+            assert_eq!(limit(format!("{eighths}us")).allows(duration), Some(expected));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn limits_agree_with_a_naive_comparison(
@@ -181,12 +212,7 @@ proptest! {
         of in prop_oneof![1..20_u64, 1..u64::MAX],
         limit in prop_oneof![0..20_u64, 0..200_000_000_u64],
     ) {
-        let allows = |ordering: std::cmp::Ordering| match sign {
-            "<" => ordering.is_lt(),
-            ">" => ordering.is_gt(),
-            ">=" => ordering.is_ge(),
-            _ => ordering.is_le(),
-        };
+        let allows = |ordering| allows(sign, ordering);
         let read = |value: String| format!("{sign}{value}").parse::<Limit>().unwrap();
         let measured = Measured::Count { count, of };
         prop_assert_eq!(read(limit.to_string()).allows(measured), Some(allows(count.cmp(&limit))));

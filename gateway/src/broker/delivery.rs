@@ -14,9 +14,13 @@
 //! With them it has a cursor of its own for their readings: when a connection begins, what waits
 //! becomes the backlog lane, and new readings have a lane that goes first.
 //!
+//! Routes that aggregate have a cursor of their own, too: see [`windows`](super::windows).
+//!
 //! # What a broker does not take
 //! A publish that is refused, too large, or that [ends connections](super::quarantine) again and
 //! again becomes a dead letter: only when that is on disk does its record count as settled.
+
+mod changes;
 
 use std::sync::Arc;
 
@@ -33,9 +37,12 @@ use super::quarantine::{Quarantine, Verdict};
 use super::rate::Rate;
 use super::session::{Event, Rejection, Session, SessionError, SessionOptions, Ticket};
 use super::status::BrokerStatus;
-use crate::config::{Broker, Id, Protocol};
-use crate::pipeline::{Publish, Recipient, Routes, Share};
+use super::windows::{Due, WindowLane};
+use crate::config::{Broker, Id};
+use crate::pipeline::{LeftOut, NotSent, Publish, Recipient, Routes, Share};
 use crate::store::{BrokerCursor, DeadLetter, Record, Spool, StoreError};
+
+pub(super) use changes::Changes;
 
 /// Bytes to send that are gathered before they are written.
 const WRITE_AHEAD: usize = 64 * 1024;
@@ -59,6 +66,9 @@ pub(super) struct Delivery {
     head: watch::Receiver<u64>,
     ordered: CursorLane,
     live: Option<LiveFirst>,
+    windows: Option<WindowLane>,
+    /// When the next window is over.
+    next_window: Option<Instant>,
     again: Again,
     rate: Rate,
     quarantine: Quarantine,
@@ -70,12 +80,6 @@ pub(super) struct Delivery {
     /// Since when the broker has accepted the connection.
     connected: Option<Instant>,
     status: Arc<BrokerStatus>,
-}
-
-/// Tells when there may be more to publish.
-pub(super) struct Changes {
-    head: watch::Receiver<u64>,
-    cursors: (BrokerCursor, Option<BrokerCursor>),
 }
 
 /// A lane, and the cursor that it moves.
@@ -109,22 +113,9 @@ pub(crate) fn live_key(broker: &str) -> String {
     format!("{broker}/live")
 }
 
-impl Changes {
-    /// Waits until something is stored, or more of what is acknowledged is saved.
-    pub(super) async fn next(&mut self) -> Result<(), StoreError> {
-        let (ordered, live) = &mut self.cursors;
-        let live_saved = async {
-            match live {
-                Some(live) => live.saved_changed().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            changed = self.head.changed() => changed.map_err(|_| StoreError::Ended),
-            () = ordered.saved_changed() => Ok(()),
-            () = live_saved => Ok(()),
-        }
-    }
+/// The key of the cursor for a broker's routes that aggregate.
+pub(crate) fn windows_key(broker: &str) -> String {
+    format!("{broker}/windows")
 }
 
 impl Delivery {
@@ -152,15 +143,8 @@ impl Delivery {
             qos,
             status_topic,
         });
-        let feed = |share| {
-            let recipient = Recipient {
-                broker: name.to_string(),
-                properties: config.protocol == Protocol::V5,
-                user_properties: config.user_properties,
-                share,
-            };
-            Feed::new(spool.clone(), Arc::clone(routes), recipient)
-        };
+        let recipient = |share| Recipient::new(name, config, share);
+        let feed = |share| Feed::new(spool.clone(), Arc::clone(routes), recipient(share));
         let with_cursor = |key: &str, share| {
             Some(CursorLane { cursor: spool.cursor(key)?, lane: Lane::new(feed(share)) })
         };
@@ -173,12 +157,23 @@ impl Delivery {
                 (with_cursor(name.as_str(), Share::Ordered)?, Some(LiveFirst { new, backlog }))
             }
         };
+        let windows = match routes.windows(name.as_str()) {
+            None => None,
+            Some(_) => Some(WindowLane::new(
+                spool.cursor(&windows_key(name.as_str()))?,
+                feed(Share::Windows),
+                Arc::clone(routes),
+                recipient(Share::Windows),
+            )),
+        };
         Some(Self {
             session,
             qos,
             head: spool.head(),
             ordered,
             live,
+            windows,
+            next_window: None,
             again: Again::new(feed(Share::All)),
             rate: Rate::new(config.max_rate, config.max_bandwidth.map(|size| size.bytes())),
             quarantine: Quarantine::new(config.quarantine_after, config.window),
@@ -195,7 +190,8 @@ impl Delivery {
     /// When there may be more to publish, for as long as it [waits](Self::waits_for_more) for that.
     pub(super) fn changes(&self) -> Changes {
         let live = self.live.as_ref().map(|live| live.new.cursor.clone());
-        Changes { head: self.head.clone(), cursors: (self.ordered.cursor.clone(), live) }
+        let windows = self.windows.as_ref().map(|windows| windows.cursor.clone());
+        Changes { head: self.head.clone(), cursors: (self.ordered.cursor.clone(), live, windows) }
     }
 
     /// The session, for what concerns the connection alone.
@@ -238,6 +234,7 @@ impl Delivery {
         self.session.handle_timeout(now)?;
         self.handle_events(now);
         self.release();
+        self.read_windows(now, wall).await?;
         self.publish(now, wall).await?;
         // What is too large is refused at once.
         self.handle_events(now);
@@ -249,9 +246,13 @@ impl Delivery {
     /// When the next turn is due if nothing happens before.
     pub(super) fn deadline(&self) -> Instant {
         let held_back = self.waits_for_more() && !self.is_done();
-        match self.rate.ready_at() {
+        let deadline = match self.rate.ready_at() {
             ready if held_back && ready > Instant::ZERO => self.session.deadline().min(ready),
             _ => self.session.deadline(),
+        };
+        match self.next_window.filter(|_| self.waits_for_more()) {
+            Some(window) => deadline.min(window),
+            None => deadline,
         }
     }
 
@@ -288,7 +289,9 @@ impl Delivery {
     /// Whether everything that is stored is acknowledged.
     pub(super) fn is_done(&self) -> bool {
         let head = *self.head.borrow();
-        self.cursors().all(|cursor| cursor.next() >= head)
+        let mut records = self.cursors_of_records();
+        records.all(|cursor| cursor.next() >= head)
+            && self.windows.as_ref().is_none_or(|windows| windows.is_done(head))
     }
 
     fn handle_events(&mut self, now: Instant) {
@@ -325,6 +328,9 @@ impl Delivery {
         self.quarantine.clear();
         self.ordered.lane.start(self.ordered.cursor.next(), None);
         self.again.rewind();
+        if let Some(windows) = &mut self.windows {
+            windows.rewind();
+        }
         let Some(LiveFirst { new, backlog }) = &mut self.live else { return };
         // With too many gaps, what waits goes out before what comes: later, but not lost.
         if !new.cursor.skip_to(*self.head.borrow()) {
@@ -353,6 +359,19 @@ impl Delivery {
         }
     }
 
+    /// Takes what was stored into its windows.
+    async fn read_windows(&mut self, now: Instant, wall: Timestamp) -> Result<(), StoreError> {
+        let Some(windows) = &mut self.windows else { return Ok(()) };
+        let head = *self.head.borrow();
+        let left = windows.read(head, wall).await?;
+        self.next_window = match windows.can_read(head) {
+            true => Some(now),
+            false => windows.next_due(wall).map(|left| now + left),
+        };
+        self.tell_not_sent(left);
+        Ok(())
+    }
+
     /// Publishes as long as there is room and something to publish, and the limits allow it.
     async fn publish(&mut self, now: Instant, wall: Timestamp) -> Result<(), DeliveryError> {
         let unsaved = self.unsaved();
@@ -376,6 +395,9 @@ impl Delivery {
             }
             if exposed >= self.window {
                 break;
+            }
+            if self.begin_window(wall) {
+                continue;
             }
             let Some(id) = self.next_lane() else { break };
             let Some(lane) = self.lane(id) else { break };
@@ -406,30 +428,54 @@ impl Delivery {
             LaneId::Ordered => Some(&mut self.ordered.lane),
             LaneId::Backlog => self.live.as_mut().map(|live| &mut live.backlog),
             LaneId::Again => Some(self.again.lane()),
+            LaneId::Windows => None,
         }
+    }
+
+    /// Prepares the publishes of the next window that is over, if there is one.
+    fn begin_window(&mut self, wall: Timestamp) -> bool {
+        let head = *self.head.borrow();
+        let due = self.windows.as_mut().and_then(|windows| windows.next(head, wall));
+        let Some(Due { id, publishes, not_sent, again }) = due else { return false };
+        self.tell_not_sent(not_sent);
+        self.prepare(Ticket { lane: LaneId::Windows.number(), part: 0, n: id }, publishes, again);
+        true
     }
 
     /// Prepares the publishes of a record.
     fn begin(&mut self, id: LaneId, step: Step) {
-        let Step { n, publishes, expired } = step;
-        for example in expired {
-            debug!(broker = %self.name, example, "too old to be published");
-            self.status.refused.count("expired", || example);
-        }
+        let Step { n, publishes, not_sent } = step;
+        self.tell_not_sent(not_sent);
         let outcomes = publishes.len();
         let again = self.lane(id).is_some_and(|lane| lane.begin(n, outcomes));
         if id == LaneId::Again {
             self.again.handle_begin(n, outcomes);
         }
-        let record = Ticket { lane: id.number(), part: 0, n };
-        self.quarantine.handle_begin(record, outcomes);
-        let parts = publishes.into_iter().zip(0..);
-        self.work.extend(parts.map(|(publish, part)| Work {
-            ticket: Ticket { part, ..record },
+        self.prepare(Ticket { lane: id.number(), part: 0, n }, publishes, again);
+    }
+
+    /// Publishes of one number go out next.
+    fn prepare(&mut self, whole: Ticket, publishes: Vec<(u8, Publish)>, again: bool) {
+        self.quarantine.handle_begin(whole, publishes.len());
+        self.work.extend(publishes.into_iter().map(|(part, publish)| Work {
+            ticket: Ticket { part, ..whole },
             publish,
             again,
         }));
         self.work.reverse();
+    }
+
+    /// Counts what is not published.
+    fn tell_not_sent(&self, not_sent: Vec<(NotSent, String)>) {
+        for (NotSent { why, .. }, example) in not_sent {
+            match why {
+                LeftOut::Meant(reason) => self.status.left_out.count(reason, || example),
+                LeftOut::Failed(reason, why) => {
+                    debug!(broker = %self.name, example, why, "not published");
+                    self.status.refused.count(reason, || format!("{example}: {why}"));
+                }
+            }
+        }
     }
 
     /// Records that are released, but not in the cursors that are on disk. A crash repeats them and
@@ -445,11 +491,18 @@ impl Delivery {
         if let Some(LiveFirst { new, backlog }) = &self.live {
             under_way += new.lane.under_way() + backlog.under_way();
         }
+        under_way += self.windows.as_ref().map_or(0, WindowLane::exposed);
         under_way
     }
 
     fn settle(&mut self, ticket: Ticket) {
         let id = LaneId::of(ticket.lane);
+        if let (Some(LaneId::Windows), Some(windows)) = (id, &mut self.windows) {
+            if !windows.settle(ticket.n) {
+                debug!(broker = %self.name, "an outcome of a window that nothing waits for");
+            }
+            return;
+        }
         let lane = id.and_then(|id| self.lane(id));
         if !lane.is_some_and(|lane| lane.settle(ticket.n)) {
             debug!(broker = %self.name, n = ticket.n, "an outcome that nothing waits for");
@@ -468,16 +521,14 @@ impl Delivery {
         let mut letters = Vec::with_capacity(refused.len());
         for Refused { ticket, reason, detail } in &refused {
             // A reading that was dropped for this broker meanwhile leaves no letter.
-            let Some(record) = self.record(ticket.n).await? else { continue };
-            let lane = LaneId::of(ticket.lane).and_then(|id| self.lane(id));
-            let topic = lane.and_then(|lane| lane.topic_of(&record, ticket.part, wall));
+            let Some((record, topic)) = self.letter(*ticket, wall).await? else { continue };
             letters.push(DeadLetter {
                 id: 0,
                 broker: self.name.to_string(),
                 time: wall,
                 reason: (*reason).to_owned(),
                 detail: detail.clone(),
-                topic: topic.unwrap_or_default(),
+                topic,
                 record,
             });
         }
@@ -494,6 +545,23 @@ impl Delivery {
         Ok(())
     }
 
+    /// What was refused, as long as it is known, and under which topic.
+    async fn letter(
+        &mut self,
+        ticket: Ticket,
+        wall: Timestamp,
+    ) -> Result<Option<(Record, String)>, StoreError> {
+        let id = LaneId::of(ticket.lane);
+        if id == Some(LaneId::Windows) {
+            let windows = self.windows.as_ref();
+            return Ok(windows.and_then(|w| w.letter(ticket.n, ticket.part, wall)));
+        }
+        let Some(record) = self.record(ticket.n).await? else { return Ok(None) };
+        let lane = id.and_then(|id| self.lane(id));
+        let topic = lane.and_then(|lane| lane.topic_of(&record, ticket.part, wall));
+        Ok(Some((record, topic.unwrap_or_default())))
+    }
+
     /// A record, as long as it is on disk.
     async fn record(&self, n: u64) -> Result<Option<Record>, StoreError> {
         let chunks = self.spool.read(n).await?;
@@ -504,6 +572,9 @@ impl Delivery {
     /// Moves the cursors up to what is acknowledged.
     fn release(&mut self) {
         self.ordered.cursor.release_open(self.ordered.lane.released());
+        if let Some(windows) = &mut self.windows {
+            windows.release();
+        }
         let Some(LiveFirst { new, backlog }) = &mut self.live else { return };
         new.cursor.release_open(new.lane.released());
         new.cursor.release_gap(backlog.released());
@@ -515,6 +586,12 @@ impl Delivery {
     }
 
     fn cursors(&self) -> impl Iterator<Item = &BrokerCursor> {
+        let windows = self.windows.as_ref().map(|windows| &windows.cursor);
+        self.cursors_of_records().chain(windows)
+    }
+
+    /// The cursors of lanes whose records are published as they are.
+    fn cursors_of_records(&self) -> impl Iterator<Item = &BrokerCursor> {
         let live = self.live.as_ref().map(|live| &live.new.cursor);
         std::iter::once(&self.ordered.cursor).chain(live)
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use proto::Timestamp;
 
-use crate::pipeline::{Expired, Publish, Recipient, Routes};
+use super::windows::example;
+use crate::pipeline::{Memory, NotSent, Publish, Recipient, Routes};
 use crate::store::{Chunk, ReadAhead, Record, Spool, StoreError};
 
 /// One record's share for one broker.
@@ -14,10 +15,43 @@ use crate::store::{Chunk, ReadAhead, Record, Spool, StoreError};
 pub(super) struct Step {
     /// The record; it stands for all before it that were not given.
     pub(super) n: u64,
-    /// What to publish of it; nothing where no route sends it to this broker.
-    pub(super) publishes: Vec<Publish>,
-    /// What of it is too old to be published, in words.
-    pub(super) expired: Vec<String>,
+    /// What to publish of it, each with its number among the routes that take it; nothing where no
+    /// route sends it to this broker.
+    pub(super) publishes: Vec<(u8, Publish)>,
+    /// What of it is not published, and an example in words.
+    pub(super) not_sent: Vec<(NotSent, String)>,
+}
+
+impl Step {
+    /// What the routes make of a record.
+    fn of(record: &Record, publishes: impl Iterator<Item = Result<Publish, NotSent>>) -> Self {
+        let mut step = Self { n: record.n, publishes: Vec::new(), not_sent: Vec::new() };
+        for (part, publish) in publishes.enumerate() {
+            match publish {
+                Ok(publish) => {
+                    step.publishes.push((u8::try_from(part).unwrap_or(u8::MAX), publish));
+                }
+                Err(not_sent) => step.not_sent.push(example(not_sent, record)),
+            }
+        }
+        step
+    }
+}
+
+/// The chunk that record `n` is in, and its place there; those before are let go.
+fn next_of(chunks: &mut VecDeque<Arc<Chunk>>, n: u64) -> Option<(&Chunk, usize)> {
+    while chunks.front()?.end <= n {
+        chunks.pop_front();
+    }
+    let chunk = chunks.front()?;
+    // A chunk has all its records, or none.
+    let at = usize::try_from(n.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
+    Some((chunk, at))
+}
+
+/// Whether a record was received in a time, where that matters.
+fn is_wanted(received: &Option<Range<Timestamp>>, record: &Record) -> bool {
+    received.as_ref().is_none_or(|received| received.contains(&record.received))
 }
 
 /// Reads the store from a position on.
@@ -27,6 +61,8 @@ pub(super) struct Feed {
     recipient: Recipient,
     /// Gives only what was received in this time.
     received: Option<Range<Timestamp>>,
+    /// What was sent last, for routes that leave out what is not new; `None` leaves out nothing.
+    memory: Option<Memory>,
     next: u64,
     chunks: VecDeque<Arc<Chunk>>,
     /// What comes after them, while the disk is busy with it.
@@ -40,14 +76,16 @@ impl Feed {
             routes,
             recipient,
             received: None,
+            memory: Some(Memory::default()),
             next: 0,
             chunks: VecDeque::new(),
             ahead: None,
         }
     }
 
-    /// Goes to record `n`.
+    /// Goes to record `n`. What was sent before may not have arrived: nothing is left out because of it.
     pub(super) fn seek(&mut self, n: u64) {
+        self.memory.get_or_insert_default().clear();
         if n != self.next {
             self.chunks.clear();
             self.ahead = None;
@@ -65,8 +103,9 @@ impl Feed {
         self.received = received;
     }
 
-    /// Gives these records next, which may be in the store no more.
+    /// Gives these records next, which may be in the store no more, however alike they are.
     pub(super) fn load(&mut self, records: Vec<Record>) {
+        self.memory = None;
         self.chunks = records.into_iter().map(|record| Arc::new(Chunk::of(record))).collect();
     }
 
@@ -90,46 +129,45 @@ impl Feed {
 
     /// The next record's share, `now`; `None` if more has to be [read](Self::refill) before.
     pub(super) fn next(&mut self, now: Timestamp) -> Option<Step> {
-        let chunk = loop {
-            let chunk = self.chunks.front()?;
-            if chunk.end > self.next {
-                break chunk;
-            }
-            self.chunks.pop_front();
-        };
-        // A chunk has all its records, or none.
-        let at = usize::try_from(self.next.saturating_sub(chunk.base)).unwrap_or(usize::MAX);
+        let (chunk, at) = next_of(&mut self.chunks, self.next)?;
         let step = match chunk.records.get(at) {
-            Some(record) => self.step(record, now),
+            Some(record) if is_wanted(&self.received, record) => {
+                let (record, now) = self.spool.times().settle(record, now);
+                let memory = self.memory.as_mut();
+                Step::of(&record, self.routes.publishes(&self.recipient, &record, now, memory))
+            }
+            Some(record) => Step::of(record, std::iter::empty()),
             // What follows in this chunk was damaged on disk.
-            None => Step { n: chunk.end - 1, publishes: Vec::new(), expired: Vec::new() },
+            None => Step { n: chunk.end - 1, publishes: Vec::new(), not_sent: Vec::new() },
         };
         self.next = step.n + 1;
         Some(step)
     }
 
-    fn step(&self, record: &Record, now: Timestamp) -> Step {
-        let mut step = Step { n: record.n, publishes: Vec::new(), expired: Vec::new() };
-        if self.received.as_ref().is_some_and(|received| !received.contains(&record.received)) {
-            return step;
-        }
-        for publish in self.routes.publishes(&self.recipient, record, now) {
-            match publish {
-                Ok(publish) => step.publishes.push(publish),
-                Err(Expired { route }) => {
-                    let what = record.reading().map(|r| format!("{} {}, ", r.device, r.name));
-                    let what = what.unwrap_or_default();
-                    step.expired.push(format!("{route}: {what}n {}", record.n));
-                }
-            }
-        }
-        step
+    /// Whether the next record was read.
+    pub(super) fn has_next(&self) -> bool {
+        self.chunks.back().is_some_and(|chunk| chunk.end > self.next)
     }
 
-    /// The publish of a record with this index.
-    pub(super) fn publish_of(&self, record: &Record, index: u8, now: Timestamp) -> Option<Publish> {
-        let publishes = self.routes.publishes(&self.recipient, record, now);
-        publishes.filter_map(Result::ok).nth(index.into())
+    /// Hands over the next record, with its time as far as that is known by `now`, or nothing where
+    /// it was damaged; `false` if more has to be [read](Self::refill) before.
+    pub(super) fn next_record(&mut self, now: Timestamp, take: impl FnOnce(&Record)) -> bool {
+        let Some((chunk, at)) = next_of(&mut self.chunks, self.next) else { return false };
+        match chunk.records.get(at) {
+            Some(record) => {
+                take(&self.spool.times().settle(record, now).0);
+                self.next = record.n + 1;
+            }
+            None => self.next = chunk.end,
+        }
+        true
+    }
+
+    /// The publish of a record with this number among its routes.
+    pub(super) fn publish_of(&self, record: &Record, part: u8, now: Timestamp) -> Option<Publish> {
+        let (record, now) = self.spool.times().settle(record, now);
+        let mut publishes = self.routes.publishes(&self.recipient, &record, now, None);
+        publishes.nth(part.into())?.ok()
     }
 }
 

@@ -19,12 +19,14 @@ pub(super) enum LaneId {
     Backlog,
     /// What an operator wants to be sent again.
     Again,
+    /// Windows of routes that aggregate.
+    Windows,
 }
 
 impl LaneId {
-    /// The most urgent first.
-    pub(super) const BY_URGENCY: [Self; 4] =
-        [Self::Live, Self::Ordered, Self::Backlog, Self::Again];
+    /// The most urgent first. Windows that are over go before all of them, but are no [`Lane`].
+    pub(super) const BY_URGENCY: [Self; 5] =
+        [Self::Windows, Self::Live, Self::Ordered, Self::Backlog, Self::Again];
 
     /// As it stands in a ticket.
     pub(super) const fn number(self) -> u8 {
@@ -33,6 +35,7 @@ impl LaneId {
             Self::Ordered => 1,
             Self::Backlog => 2,
             Self::Again => 3,
+            Self::Windows => 4,
         }
     }
 

@@ -21,6 +21,7 @@ pub(crate) struct BrokerStatus {
     published: AtomicU64,
     acknowledged: AtomicU64,
     pub(super) refused: Tally,
+    pub(super) left_out: Tally,
     pub(super) disconnects: Tally,
 }
 
@@ -41,6 +42,8 @@ pub(crate) struct BrokerReport {
     pub(crate) oldest_seconds: Option<u64>,
     /// Readings that were not published, or that the broker did not take.
     pub(crate) refused: BTreeMap<&'static str, Count>,
+    /// Readings that a route does not publish because it is configured so, by its key.
+    pub(crate) left_out: BTreeMap<&'static str, Count>,
     /// Why connections ended or could not be made.
     pub(crate) disconnects: BTreeMap<&'static str, Count>,
     /// The connection that subscribes, where there is one.
@@ -131,6 +134,7 @@ impl BrokerStatus {
             published: AtomicU64::default(),
             acknowledged: AtomicU64::default(),
             refused: Tally::default(),
+            left_out: Tally::default(),
             disconnects: Tally::default(),
         }
     }
@@ -173,6 +177,7 @@ impl BrokerStatus {
             oldest_seconds: None,
             subscriber: None,
             refused: self.refused.snapshot(),
+            left_out: self.left_out.snapshot(),
             disconnects: self.disconnects.snapshot(),
         }
     }

@@ -65,6 +65,7 @@ fn table(status: &Value) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
     let _ = writeln!(out, "gateway {}, up {} s", text("/gateway"), text("/uptime_seconds"));
+    clock(&mut out, status);
     store(&mut out, status);
     for name in names(status, "/sources") {
         let at = |key: &str| text(&format!("/sources/{name}/{key}"));
@@ -89,6 +90,7 @@ fn table(status: &Value) -> String {
         );
         nodes(&mut out, status, name);
         counts(&mut out, status, &format!("/sources/{name}/refused"), "refused");
+        bus(&mut out, status, name);
     }
     for name in names(status, "/routes") {
         let _ = writeln!(out, "route    {name}: {} readings", text(&format!("/routes/{name}")));
@@ -111,6 +113,7 @@ fn table(status: &Value) -> String {
         );
         dropped(&mut out, status, name);
         counts(&mut out, status, &format!("/brokers/{name}/refused"), "refused");
+        counts(&mut out, status, &format!("/brokers/{name}/left_out"), "left out");
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
         subscriber(&mut out, status, name);
     }
@@ -146,6 +149,51 @@ fn nodes(out: &mut String, status: &Value, source: &str) {
         };
         let why = node.get("last_failure").and_then(Value::as_str).unwrap_or_default();
         let _ = writeln!(out, "         {name}: {heard}, {why}");
+    }
+}
+
+/// The machine's clock, and devices whose own cannot be right.
+fn clock(out: &mut String, status: &Value) {
+    let count = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let since = status.pointer("/clock/since").and_then(Value::as_str);
+    let state = match (status.pointer("/clock/synchronised").and_then(Value::as_bool), since) {
+        (Some(true), Some(since)) => format!("synchronised since {since}"),
+        (Some(true), None) => "synchronised".to_owned(),
+        (Some(false) | None, _) => {
+            format!("not synchronised, {} readings wait for their time", count("/clock/waiting"))
+        }
+    };
+    let _ = writeln!(out, "clock    {state}, was set {} times", count("/clock/steps"));
+    counts(out, status, "/redated", "dated by arrival");
+}
+
+/// The units of a Modbus master.
+fn bus(out: &mut String, status: &Value, source: &str) {
+    let bus = format!("/sources/{source}/bus");
+    let number = |path: &str| status.pointer(&format!("{bus}/{path}")).and_then(Value::as_u64);
+    let count = |path: &str| number(path).unwrap_or(0);
+    if count("pauses") > 0 {
+        let _ = writeln!(out, "         polling waited {} times for the store", count("pauses"));
+    }
+    let units = format!("{bus}/units");
+    let mut addresses: Vec<_> = names(status, &units).collect();
+    addresses.sort_by_key(|address| address.parse::<u8>().ok());
+    for unit in addresses {
+        let device = status.pointer(&format!("{units}/{unit}/device")).and_then(Value::as_str);
+        let ago = number(&format!("units/{unit}/answered_ms_ago"));
+        let ago = ago.map_or_else(
+            || "no answer yet".to_owned(),
+            |ms| format!("answered {}.{} s ago", ms / 1000, ms % 1000 / 100),
+        );
+        let _ = writeln!(
+            out,
+            "         unit {unit} ({}): {ago}, {} requests, {} answers, {} polls left out",
+            device.unwrap_or_default(),
+            count(&format!("units/{unit}/requests")),
+            count(&format!("units/{unit}/answers")),
+            count(&format!("units/{unit}/skipped")),
+        );
+        counts(out, status, &format!("{units}/{unit}/failed"), "  failed");
     }
 }
 
@@ -292,6 +340,25 @@ mod tests {
             assert!(text.contains(line), "{line} is missing:\n{text}");
         }
         assert!(!text.contains("a: "), "{text}");
+    }
+
+    #[test]
+    fn each_unit_of_a_bus_has_a_line_in_the_order_of_addresses() {
+        let failed = json!({ "timeout": { "count": 3, "last": "no answer in time" } });
+        let unit = |ago: Value, failed: Value| {
+            json!({
+                "device": "em24", "requests": 9, "answers": 6, "skipped": 1,
+                "answered_ms_ago": ago, "failed": failed
+            })
+        };
+        let units = json!({ "12": unit(json!(null), failed), "2": unit(json!(1250), json!({})) });
+        let bus = json!({ "pauses": 2, "units": units });
+        let text = table(&json!({ "sources": { "meter": { "bus": bus } } }));
+        let lines = "         polling waited 2 times for the store\n         \
+            unit 2 (em24): answered 1.2 s ago, 9 requests, 6 answers, 1 polls left out\n         \
+            unit 12 (em24): no answer yet, 9 requests, 6 answers, 1 polls left out\n           \
+            failed 3 (timeout), the last: no answer in time\n";
+        assert!(text.contains(lines), "{text}");
     }
 
     #[test]

@@ -2,10 +2,13 @@
 //!
 //! Each rule stays silent where a value that it looks at already was told to be wrong.
 
+mod binary;
 mod brokers;
 mod frames;
+mod modbus;
 mod routes;
 mod sources;
+mod transforms;
 
 use super::findings::Findings;
 use super::layer::{Aim, Layers};
@@ -30,6 +33,7 @@ pub(super) fn check(config: &Config, whole: &Node, layers: &Layers, findings: &m
     sources::check(&mut checks);
     brokers::check(&mut checks);
     routes::check(&mut checks);
+    transforms::check(&mut checks);
 }
 
 /// Tells that a gateway cannot run because a part is not there at all.

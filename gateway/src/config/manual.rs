@@ -1,5 +1,6 @@
 //! The manual of the configuration, written from the schema: `docs/configuration.md`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::Config;
@@ -42,8 +43,9 @@ fn section(text: &mut String, name: &str, key: &Key) {
 
 /// The tables inside of a table.
 fn parts(text: &mut String, table: &Table) {
-    for (name, key) in
-        ["link", "frame", "decode", "tls"].iter().filter_map(|n| table.keys.get_key_value(*n))
+    for (name, key) in ["link", "frame", "decode", "units", "tls"]
+        .iter()
+        .filter_map(|n| table.keys.get_key_value(*n))
     {
         match &key.shape {
             Shape::Tagged(variants) => {
@@ -52,33 +54,58 @@ fn parts(text: &mut String, table: &Table) {
                     let title = format!("`{name} = {{ {TAG} = \"{tag}\" }}`");
                     heading(text, 4, &title, &variant.doc);
                     keys(text, variant);
-                    inner_parts(text, name, tag, variant);
+                    inner_tables(text, name, tag, variant, &mut BTreeSet::new());
                 }
             }
             Shape::Table(inner) => {
                 heading(text, 3, &format!("`{name}`"), &key.doc);
                 keys(text, inner);
             }
-            Shape::Named(_) | Shape::List(_) | Shape::Leaf(_) => {}
+            Shape::Named(inner) => {
+                heading(text, 3, &format!("`{name}.NAME`"), &key.doc);
+                let Shape::Table(inner) = &**inner else { continue };
+                keys(text, inner);
+                for (named, key) in &inner.keys {
+                    if let Shape::Named(part) = &key.shape
+                        && let Shape::Table(part) = &**part
+                    {
+                        heading(text, 4, &format!("`{name}.NAME.{named}.NAME`"), &part.doc);
+                        keys(text, part);
+                    }
+                }
+            }
+            Shape::List(_) | Shape::Leaf(_) => {}
         }
     }
 }
 
-/// The tables inside a part: one, or as many as the operator names.
-fn inner_parts(text: &mut String, part: &str, tag: &str, table: &Table) {
+/// The tables in a variant: one, as many as the operator names, and those in its arrays. Tables that
+/// are shown already, by what they are, are not shown again.
+fn inner_tables<'a>(
+    text: &mut String,
+    path: &str,
+    tag: &str,
+    table: &'a Table,
+    shown: &mut BTreeSet<&'a str>,
+) {
     for (name, key) in &table.keys {
-        match &key.shape {
-            Shape::Table(inner) => {
-                heading(text, 5, &format!("`{part}.{name}` in `{tag}`"), &key.doc);
-                keys(text, inner);
-            }
+        let path = format!("{path}.{name}");
+        let (title, doc, inner) = match &key.shape {
+            Shape::Table(inner) => (format!("`{path}` in `{tag}`"), &key.doc, inner),
             Shape::Named(inner) => {
-                if let Shape::Table(inner) = &**inner {
-                    heading(text, 5, &format!("`{part}.{name}.NAME` in `{tag}`"), &inner.doc);
-                    keys(text, inner);
-                }
+                let Shape::Table(inner) = &**inner else { continue };
+                (format!("`{path}.NAME` in `{tag}`"), &inner.doc, inner)
             }
-            Shape::Tagged(_) | Shape::List(_) | Shape::Leaf(_) => {}
+            Shape::List(List { element, .. }) => {
+                let Shape::Table(inner) = &**element else { continue };
+                (format!("Each of `{path}` in `{tag}`"), &inner.doc, inner)
+            }
+            Shape::Tagged(_) | Shape::Leaf(_) => continue,
+        };
+        if inner.keys.is_empty() || shown.insert(&inner.doc.text) {
+            heading(text, 5, &title, doc);
+            keys(text, inner);
+            inner_tables(text, &path, tag, inner, shown);
         }
     }
 }

@@ -3,27 +3,34 @@
 //! The doc comments here are the manual: the schema, `docs/configuration.md` and the hints of error
 //! messages are made from them.
 
+mod binary;
 mod coap_poll;
 mod decode;
 mod frame;
+mod modbus;
 mod source;
 mod tls;
+mod transform;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use proto::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::values::{self, BrokerUrls, ByteSize, Id, Interval, Secret};
-use crate::pipeline::{Pattern, TopicTemplate};
+use super::values::{self, BrokerUrls, ByteSize, Decimal, Id, Interval, Secret};
+use crate::pipeline::{Condition, DeviceClock, Pattern, TopicTemplate};
 use crate::store::WhenFull;
 
+pub(crate) use binary::*;
 pub(crate) use coap_poll::*;
 pub(crate) use decode::*;
 pub(crate) use frame::*;
+pub(crate) use modbus::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
+pub(crate) use transform::*;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -93,6 +100,32 @@ pub(crate) struct Gateway {
     /// How long a stopping gateway tries to hand the rest to the brokers: 0s to 1h.
     #[serde(deserialize_with = "values::span::<_, 0, 3600>")]
     pub(crate) drain: Interval,
+    /// How it is found out whether the machine's clock is right. See docs/time.md.
+    pub(crate) clock: Clock,
+    /// File that is there once the machine's clock is right, and not after a start before: with it,
+    /// nothing else is asked. It is not looked at with `clock = "trusted"`.
+    #[serde(deserialize_with = "values::path_option")]
+    pub(crate) clock_flag: Option<PathBuf>,
+    /// First year of which a device's time can be, 1970 to 2200: what is earlier counts from the device's
+    /// start, and is dated by its arrival.
+    #[serde(deserialize_with = "values::whole::<_, _, 1970, 2200>")]
+    #[schemars(range(min = 1970, max = 2200))]
+    pub(crate) device_time_from: u16,
+    /// How far a device's time can be ahead of the machine's clock while that is right, 0s to 8760h: what is
+    /// later is dated by its arrival.
+    #[serde(deserialize_with = "values::span::<_, 0, 31_536_000>")]
+    pub(crate) device_time_ahead: Interval,
+}
+
+/// Whether the machine's clock is right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clock {
+    /// What systemd-timesyncd or `timedatectl` says; where neither can, every clock that says 2026 or later.
+    #[default]
+    Auto,
+    /// Always, as on a machine whose battery keeps the time.
+    Trusted,
 }
 
 /// How readings are kept until the brokers have them. See docs/store.md.
@@ -200,9 +233,9 @@ pub(crate) struct Broker {
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, { u32::MAX }>")]
     #[schemars(range(min = 1, max = 4_294_967_295_u32))]
     pub(crate) max_lag: Option<u64>,
-    /// How old a reading may get in the store before the broker has it, 10s to 8760h, by the
-    /// machine's clock: what is older is dropped for this broker and counted, acknowledged as it
-    /// is. Without it there is no such limit.
+    /// How old a reading may get in the store before the broker has it, 10s to 8760h: what is older is
+    /// dropped for this broker and counted, acknowledged as it is. A clock that is set late makes nothing
+    /// old. Without it there is no such limit.
     #[serde(default, deserialize_with = "values::span_option::<_, 10, 31_536_000>")]
     pub(crate) max_age: Option<Interval>,
     /// Most publishes a second, 1 to 1000000. Without it there is no such limit.
@@ -248,6 +281,66 @@ pub(crate) struct Route {
     /// Readings, by name.
     #[serde(default)]
     pub(crate) name: Pattern,
+    /// Which of these readings: an expression of CEL over `device`, `name`, `value`, `unit`, `time`,
+    /// `source` and `n` as they are stored. One that fails, because a value is of another type, does
+    /// not match and is counted. See docs/routes.md.
+    ///
+    /// ```toml
+    /// [routes.hot]
+    /// when = 'name == "temp" && unit == "Cel" && value > 30'
+    /// ```
+    #[serde(default)]
+    pub(crate) when: Option<Condition>,
+    /// Another unit or scale for the value, exact in decimals.
+    ///
+    /// ```toml
+    /// [routes.american]
+    /// name = "temp"
+    /// convert = { unit = "degF" }
+    ///
+    /// [routes.raw]
+    /// name = "adc"
+    /// convert = { scale = 0.1, offset = -40, unit = "Cel" }
+    /// ```
+    #[serde(default)]
+    pub(crate) convert: Option<Convert>,
+    /// Another name, in which `{name}` stands for the one that the reading has. It is what `topic` and
+    /// `payload` show.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) rename: Option<String>,
+    /// Leaves out what is not further than this from the value that was sent last, of each name of each
+    /// device; a value that is no number only where it is the same.
+    ///
+    /// ```toml
+    /// [routes.changes]
+    /// deadband = 0.2
+    /// max_silence = "10m"
+    /// min_interval = "10s"
+    /// ```
+    #[serde(default)]
+    pub(crate) deadband: Option<Decimal>,
+    /// The same in percent of the value that was sent last. With both, a change has to be beyond each.
+    #[serde(default)]
+    pub(crate) deadband_percent: Option<Decimal>,
+    /// How long nothing may be sent because of a deadband, by the readings' time, 1s to a year: then the
+    /// next reading is sent whatever its value is.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) max_silence: Option<Interval>,
+    /// Shortest time between two readings, by their time, of each name of each device, 1s to a year: the
+    /// first is sent, those that follow in this time are left out.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) min_interval: Option<Interval>,
+    /// One reading for all of a window of time, of each name of each device. Not with `live_first`, a
+    /// deadband or `min_interval`.
+    ///
+    /// ```toml
+    /// [routes.minutes]
+    /// name = "temp"
+    /// aggregate = { window = "1m", of = ["min", "mean", "max"] }
+    /// ```
+    #[serde(default)]
+    pub(crate) aggregate: Option<Aggregate>,
     /// Topic; `{gateway}`, `{source}`, `{device}` and `{name}` are filled in.
     #[serde(default)]
     pub(crate) topic: TopicTemplate,
@@ -320,8 +413,24 @@ impl Config {
             | Link::Tcp(_)
             | Link::TcpClient(_)
             | Link::CoapPoll(_)
-            | Link::Http(_) => None,
+            | Link::Http(_)
+            | Link::Modbus(_) => None,
         })
+    }
+}
+
+impl Gateway {
+    /// Which times of devices can be right.
+    pub(crate) fn device_clock(&self) -> DeviceClock {
+        let year = i16::try_from(self.device_time_from).unwrap_or(i16::MAX);
+        // Every year that the key takes has a first day.
+        let seconds = jiff::civil::Date::new(year, 1, 1)
+            .and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC))
+            .map_or(0, |day| day.timestamp().as_second());
+        DeviceClock {
+            from: Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000)),
+            ahead: self.device_time_ahead.duration(),
+        }
     }
 }
 
@@ -332,6 +441,10 @@ impl Default for Gateway {
             state_dir: PathBuf::from("gateway-state"),
             topic_prefix: Id::default(),
             drain: Interval::seconds(5),
+            clock: Clock::default(),
+            clock_flag: None,
+            device_time_from: 2020,
+            device_time_ahead: Interval::seconds(24 * 60 * 60),
         }
     }
 }

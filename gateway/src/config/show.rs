@@ -82,7 +82,7 @@ impl Loaded {
                 let secret = matches!(shape, Shape::Leaf(Leaf { secret: true, .. }));
                 // A secret that was not written is from the file that another key names.
                 if !secret || self.layers.written(path).is_some() {
-                    shown.values.push((name.to_owned(), value.clone(), self.origin(path)));
+                    shown.values.push((name.to_owned(), written(value), self.origin(path)));
                 }
                 return;
             }
@@ -115,6 +115,25 @@ fn write_table(text: &mut String, header: &str, table: &Shown, origin: bool) {
     }
     for (key, inner) in &table.tables {
         write_table(text, &format!("{header}.{key}"), inner, origin);
+    }
+}
+
+/// A value without what is not there: the tables in an array keep what was written, since nobody
+/// looks for defaults in each of them.
+fn written(value: &Value) -> Value {
+    let is_there = |value: &Value| match value {
+        Value::Null => false,
+        Value::Array(elements) => !elements.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    };
+    match value {
+        Value::Array(elements) => elements.iter().map(written).collect(),
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| is_there(value));
+            members.map(|(key, value)| (key.clone(), written(value))).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

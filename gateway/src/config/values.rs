@@ -12,10 +12,13 @@ mod authority;
 mod broker_url;
 mod broker_urls;
 mod byte_size;
+mod code;
+mod decimal;
 mod hex_bytes;
 mod host_port;
 mod json_path;
 mod link_filter;
+mod modbus;
 mod named_file;
 mod network;
 mod node_url;
@@ -30,11 +33,14 @@ use device_sim::settings::{Because, TextValue, TextVisitor, text_value};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use byte_size::{ByteSize, FrameSize};
+pub(crate) use code::Code;
+pub(crate) use decimal::Decimal;
 pub(crate) use device_sim::settings::{Id, Interval};
 pub(crate) use hex_bytes::HexBytes;
 pub(crate) use host_port::HostPort;
 pub(crate) use json_path::JsonPath;
 pub(crate) use link_filter::LinkFilter;
+pub(crate) use modbus::UnitAddress;
 pub(crate) use named_file::NamedFile;
 pub(crate) use network::Network;
 pub(crate) use node_url::NodeUrl;
@@ -42,7 +48,7 @@ pub(crate) use resource_path::ResourcePath;
 pub(crate) use rules::{
     Address, Group, address, addresses, alpn, any_addresses, client_id, filled, filled_list,
     filled_option, filters, groups, path, path_option, separator, size, size_option, span, span_ms,
-    span_option, whole, whole_option,
+    span_ms_option, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
 pub(crate) use server_name::ServerName;

@@ -182,8 +182,7 @@ pub(super) async fn oldest_seconds(status: &Status, broker: &str) -> Option<u64>
     let next = spool.oldest_pending(broker).filter(|n| *n < spool.status().next)?;
     let chunks = spool.read(next).await.ok()?;
     let oldest = chunks.iter().flat_map(|chunk| &chunk.records).find(|record| record.n >= next)?;
-    let nanos = clock::wall().as_nanos().saturating_sub(oldest.received.as_nanos());
-    Some(u64::try_from(nanos).unwrap_or(0) / 1_000_000_000)
+    Some(spool.times().age(oldest, clock::wall()).as_secs())
 }
 
 /// Waits until the client has hung up.

@@ -1,13 +1,12 @@
 //! A reading before its device and time are settled.
 
+use proto::binary::FieldError;
 use proto::{Reading, TimeQuality, Timestamp, Value};
 
 /// The longest name of a device or a reading, in bytes.
 const MAX_NAME: usize = 256;
 /// Most readings of one frame.
 pub(crate) const MAX_READINGS: usize = 1024;
-/// The gateway's own times have milliseconds.
-const MILLI: i64 = 1_000_000;
 
 /// What a decoder found; what it did not find is filled in by the source.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,6 +17,8 @@ pub(crate) struct Draft {
     pub(crate) value: Value,
     /// By the device's clock.
     pub(crate) time: Option<Timestamp>,
+    /// Whether the device said only how long ago that was: then it is by the gateway's clock.
+    pub(crate) is_relative: bool,
     pub(crate) epoch: Option<u32>,
     pub(crate) sequence: Option<u64>,
 }
@@ -35,6 +36,14 @@ pub(crate) enum DecodeError {
     Field { field: String, found: String, expected: &'static str },
     #[error("{found} columns, expected {expected}")]
     Columns { found: usize, expected: usize },
+    #[error("`{field}` is {problem}")]
+    Place { field: String, problem: FieldError },
+    #[error("none of `decode.messages` fits it")]
+    Message,
+    #[error("none of `decode.items.kinds` fits what begins at byte {at}")]
+    Item { at: usize },
+    #[error("it ends within the item that begins at byte {at}")]
+    ItemEnd { at: usize },
     #[error("nothing in it is a reading")]
     Empty,
     #[error("the checksum in it is {found:x}, that of its bytes {expected:x}")]
@@ -63,6 +72,14 @@ impl DecodeError {
             Self::Missing { .. } => "missing",
             Self::Field { .. } => "field",
             Self::Columns { .. } => "columns",
+            Self::Place { problem, .. } => match problem {
+                FieldError::Short { .. } => "short",
+                FieldError::NotText => "not_text",
+                FieldError::Digits(_) | FieldError::TooLarge => "field",
+            },
+            Self::Message => "unknown_message",
+            Self::Item { .. } => "unknown_item",
+            Self::ItemEnd { .. } => "short",
             Self::Empty => "empty",
             Self::Check { .. } => "bad_check",
             Self::Unsupported { .. } => "unsupported",
@@ -77,7 +94,16 @@ impl Draft {
     /// A draft with a name and a value.
     pub(crate) fn new(name: impl Into<String>, value: Value) -> Self {
         let name = name.into();
-        Self { device: None, name, unit: None, value, time: None, epoch: None, sequence: None }
+        Self {
+            device: None,
+            name,
+            unit: None,
+            value,
+            time: None,
+            is_relative: false,
+            epoch: None,
+            sequence: None,
+        }
     }
 
     /// The reading: `device` if it did not name itself, `now` if it had no clock.
@@ -90,8 +116,10 @@ impl Draft {
         check_name("device", &device)?;
         check_name("name", &self.name)?;
         let (time, time_quality) = match self.time {
+            Some(time) if self.is_relative => (time, TimeQuality::Gateway),
             Some(time) => (time, TimeQuality::Device),
-            None => (whole_millis(now), TimeQuality::Gateway),
+            // The gateway's own times have milliseconds.
+            None => (now.whole_millis(), TimeQuality::Gateway),
         };
         Ok(Reading {
             device,
@@ -107,7 +135,7 @@ impl Draft {
 }
 
 /// The readings of a frame that arrived `now` from `device`, if it does not name itself.
-pub(crate) fn complete(
+pub(super) fn complete(
     drafts: Vec<Draft>,
     device: impl Fn() -> String,
     now: Timestamp,
@@ -127,10 +155,6 @@ fn check_name(what: &'static str, name: &str) -> Result<(), DecodeError> {
         return Err(DecodeError::Name { what, name });
     }
     Ok(())
-}
-
-fn whole_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_nanos(time.as_nanos() - time.as_nanos().rem_euclid(MILLI))
 }
 
 /// What identifies a frame, as text in it says.

@@ -12,20 +12,33 @@ use super::scalar::number;
 const EXPECTED: &str = "InfluxDB line protocol";
 
 /// Several lines a frame; what begins with `#` is a comment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct InfluxDecoder {
+    /// The tag that names the device.
     device: Option<String>,
+    /// Whether every line has it.
+    is_required: bool,
     /// Nanoseconds of the unit of time.
     nanos: i64,
 }
 
 impl InfluxDecoder {
-    /// The tag `device` names the device; times count so many nanoseconds.
+    /// Every line has the tag `device`, which names the device; times count so many nanoseconds.
     pub(super) const fn new(device: Option<String>, nanos: i64) -> Self {
-        Self { device, nanos }
+        Self { device, is_required: true, nanos }
     }
 
-    pub(super) fn decode(&self, frame: &[u8]) -> Result<Vec<Draft>, DecodeError> {
+    /// The tag `device` names the device where a line has it; times count nanoseconds.
+    pub(crate) fn preferring(device: &str) -> Self {
+        Self { device: Some(device.to_owned()), is_required: false, nanos: 1 }
+    }
+
+    /// The same, where times count so many nanoseconds.
+    pub(crate) fn with_unit(&self, nanos: i64) -> Self {
+        Self { nanos, ..self.clone() }
+    }
+
+    pub(crate) fn decode(&self, frame: &[u8]) -> Result<Vec<Draft>, DecodeError> {
         let mut rest = std::str::from_utf8(frame).map_err(|_| DecodeError::NotText)?;
         let mut drafts = Vec::new();
         loop {
@@ -58,7 +71,7 @@ impl InfluxDecoder {
                 _ => name.push(value),
             }
         }
-        if let (Some(device), None) = (&self.device, &identity.device) {
+        if let (true, Some(device), None) = (self.is_required, &self.device, &identity.device) {
             return Err(DecodeError::Missing { field: device.clone() });
         }
         if end != Some(' ') || name.iter().any(String::is_empty) {
@@ -87,7 +100,7 @@ impl InfluxDecoder {
         if !time.is_empty() {
             let units: Option<i64> = time.parse().ok();
             let nanos = units.and_then(|units| units.checked_mul(self.nanos));
-            let expected = "a whole number in the unit of `time_unit`";
+            let expected = "a whole number in its unit of time, which fits 64 bits in nanoseconds";
             let nanos = nanos.ok_or_else(|| field_error("time", time, expected))?;
             for draft in drafts.iter_mut().skip(first) {
                 draft.time = Some(Timestamp::from_nanos(nanos));

@@ -38,12 +38,15 @@ fn drafts(record: Record, unnamed: &str) -> impl Iterator<Item = Draft> + use<> 
         TimeSource::Absolute | TimeSource::Relative => Some(record.time),
         TimeSource::Now => None,
     };
+    // RFC 8428 §4.5.3: a time below 2^28 counts from the arrival.
+    let is_relative = record.time_source == TimeSource::Relative;
     let sum = record.sum.map(|sum| (format!("{name}.sum"), None, Value::Number(sum)));
     let value = record.value.map(|value| (name, record.unit, value));
     value.into_iter().chain(sum).map(move |(name, unit, value)| Draft {
         device: device.clone(),
         unit,
         time,
+        is_relative,
         ..Draft::new(name, value)
     })
 }

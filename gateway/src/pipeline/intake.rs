@@ -7,15 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use proto::{Instant, Reading};
+use proto::{Instant, Reading, TimeQuality};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep_until;
 use tracing::warn;
 
-use super::Routes;
+use super::encode::rfc3339_text;
+use super::{DeviceClock, Routes};
 use crate::clock;
 use crate::store::{Acknowledge, Batch, Content, Message, NotStored, Origin, Record, Spool};
 use crate::tally::Tally;
+use crate::time_base::Clocks;
 
 /// Submissions that wait for the store; one more has to wait at its source.
 const QUEUE: usize = 1024;
@@ -115,6 +117,8 @@ pub(crate) struct IntakeStatus {
     pub(crate) routed: AtomicU64,
     /// Readings that no route takes, and readings that could not be stored.
     pub(crate) dropped: Tally,
+    /// Readings whose device has a clock that cannot be right.
+    pub(crate) redated: Tally,
 }
 
 /// A batch that is being committed.
@@ -140,6 +144,7 @@ pub(crate) struct Intake {
     routes: Arc<Routes>,
     spool: Spool,
     status: Arc<IntakeStatus>,
+    device_clock: DeviceClock,
     commit_interval: Duration,
     next_commit: Instant,
     batch: Batch,
@@ -151,6 +156,7 @@ impl Intake {
     pub(crate) fn new(
         routes: Arc<Routes>,
         spool: Spool,
+        device_clock: DeviceClock,
         commit_interval: Duration,
     ) -> (Self, Inlet, Arc<IntakeStatus>) {
         let (sender, queue) = mpsc::channel(QUEUE);
@@ -160,6 +166,7 @@ impl Intake {
             routes,
             spool,
             status: Arc::clone(&status),
+            device_clock,
             commit_interval,
             next_commit: Instant::ZERO,
             batch: Batch::default(),
@@ -227,9 +234,22 @@ impl Intake {
     fn take_readings(
         &mut self,
         source: &Arc<str>,
-        readings: Vec<Reading>,
+        mut readings: Vec<Reading>,
         mut origin: Option<Origin>,
     ) -> u64 {
+        let is_synchronised = self.spool.times().is_synchronised();
+        self.device_clock.correct(
+            &mut readings,
+            clock::wall(),
+            is_synchronised,
+            |reading, reason| {
+                let example = || {
+                    let time = rfc3339_text(reading.time);
+                    format!("{source}: {} {} of {time}", reading.device, reading.name)
+                };
+                self.status.redated.count(reason, example);
+            },
+        );
         let mut stored = 0;
         for reading in readings {
             if self.routes.take(source, &reading) {
@@ -243,9 +263,16 @@ impl Intake {
         stored
     }
 
-    fn push(&mut self, source: &Arc<str>, content: Content, origin: Option<Origin>) {
-        let (source, received) = (Arc::clone(source), clock::wall());
-        self.batch.push(Record { n: 0, source, content, received, origin });
+    fn push(&mut self, source: &Arc<str>, mut content: Content, origin: Option<Origin>) {
+        let Clocks { moment, wall: received } = clock::all();
+        let moment = self.spool.times().stamp(moment);
+        if let (Content::Reading(reading), Some(_)) = (&mut content, moment)
+            && reading.time_quality == TimeQuality::Gateway
+        {
+            reading.time_quality = TimeQuality::Estimated;
+        }
+        let source = Arc::clone(source);
+        self.batch.push(Record { n: 0, source, content, received, origin, moment });
     }
 
     /// Hands the batch to the store; resolves with what came of it.

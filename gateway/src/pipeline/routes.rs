@@ -1,5 +1,7 @@
 //! What goes to which broker, and as what: readings by the routes, messages as they are.
 
+mod explain;
+
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,14 +14,20 @@ use rumqttc::mqttbytes::QoS;
 use super::Pattern;
 use super::encode::{content_type, encode};
 use super::topic::{TopicFields, TopicTemplate, mqtt_text};
-use crate::config::{Config, Id, Payload, Qos};
+use super::transform::{LeftOut, Memory, Thin, Transform, Window, Windows};
+use crate::config::{Broker, Config, Id, Payload, Protocol, Qos};
 use crate::store::{Content, Message, Record};
+
+pub(crate) use explain::{Explained, Gathered, Verdict};
 
 /// What a PUBLISH needs besides topic and payload: the fixed header (2 to 5 bytes), the topic's
 /// length (2) and the packet identifier (2), MQTT 5 §3.3.
 const PUBLISH_OVERHEAD: usize = 7;
 /// The quality of service of messages: they are released once the broker acknowledges them.
 const MESSAGE_QOS: QoS = QoS::AtLeastOnce;
+
+/// How long a commit may take before windows do not wait for it.
+const COMMIT: Duration = Duration::from_secs(1);
 
 /// All routes.
 #[derive(Debug)]
@@ -28,6 +36,8 @@ pub(crate) struct Routes {
     routes: Vec<Route>,
     /// Brokers for which there may be messages beside the readings.
     addressed: BTreeSet<Id>,
+    /// How long after it was received a reading may still be on its way to the disk.
+    lateness: Duration,
 }
 
 #[derive(Debug)]
@@ -36,6 +46,9 @@ struct Route {
     from: Vec<Pattern>,
     device: Pattern,
     name: Pattern,
+    transform: Option<Box<Transform>>,
+    thin: Option<Box<Thin>>,
+    window: Option<Box<Window>>,
     topic: TopicTemplate,
     payload: Payload,
     qos: QoS,
@@ -60,6 +73,18 @@ pub(crate) struct Recipient {
     pub(crate) share: Share,
 }
 
+impl Recipient {
+    /// A share of what goes to a broker.
+    pub(crate) fn new(name: &Id, config: &Broker, share: Share) -> Self {
+        Self {
+            broker: name.to_string(),
+            properties: config.protocol == Protocol::V5,
+            user_properties: config.user_properties,
+            share,
+        }
+    }
+}
+
 /// Some of the routes of a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Share {
@@ -68,6 +93,8 @@ pub(crate) enum Share {
     LiveFirst,
     /// Those without.
     Ordered,
+    /// Those that publish windows; no other share has them.
+    Windows,
 }
 
 /// One message for a broker.
@@ -111,11 +138,19 @@ pub(crate) struct UserProperties {
     pub(crate) sequence: Option<u64>,
 }
 
-/// A reading is older than its route allows.
+/// Why a route does not publish a reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Expired {
-    /// The route.
+pub(crate) struct NotSent {
     pub(crate) route: Id,
+    pub(crate) why: LeftOut,
+}
+
+/// The key of a route that a reading does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mismatch {
+    From,
+    Device,
+    Name,
 }
 
 impl Routes {
@@ -127,6 +162,9 @@ impl Routes {
             from: route.from.clone(),
             device: route.device.clone(),
             name: route.name.clone(),
+            transform: Transform::new(route).map(Box::new),
+            thin: Thin::new(route).map(Box::new),
+            window: route.aggregate.as_ref().map(|aggregate| Box::new(Window::new(aggregate))),
             topic: route.topic.clone(),
             payload: route.payload,
             qos: match route.qos {
@@ -149,6 +187,7 @@ impl Routes {
                 .filter(|b| !b.publish.is_empty())
                 .map(|b| b.broker.clone())
                 .collect(),
+            lateness: config.store.commit_interval.duration() + COMMIT,
         }
     }
 
@@ -173,9 +212,18 @@ impl Routes {
 
     /// A fingerprint of the routes with `live_first` to a broker, if there are any.
     pub(crate) fn live_first(&self, broker: &str) -> Option<u64> {
+        self.fingerprint(broker, Share::LiveFirst)
+    }
+
+    /// A fingerprint of the routes with windows to a broker, if there are any.
+    pub(crate) fn windows(&self, broker: &str) -> Option<u64> {
+        self.fingerprint(broker, Share::Windows)
+    }
+
+    fn fingerprint(&self, broker: &str, share: Share) -> Option<u64> {
         let mut fingerprint = crc32fast::Hasher::new();
         let mut is_any = false;
-        for route in self.routes.iter().filter(|r| r.live_first && r.goes_to(broker)) {
+        for route in self.routes.iter().filter(|r| r.is_of(share) && r.goes_to(broker)) {
             is_any = true;
             fingerprint.update(route.id.as_str().as_bytes());
             // No identifier has it.
@@ -184,29 +232,118 @@ impl Routes {
         is_any.then(|| fingerprint.finalize().into())
     }
 
-    /// What is published of a record at one broker, `now`.
+    /// What is published of a record at one broker, `now`; in the same order whatever the memory
+    /// is. Without one nothing is left out because of what was sent before.
     pub(crate) fn publishes<'a>(
         &'a self,
         recipient: &'a Recipient,
         record: &'a Record,
         now: Timestamp,
-    ) -> impl Iterator<Item = Result<Publish, Expired>> + 'a {
+        mut memory: Option<&'a mut Memory>,
+    ) -> impl Iterator<Item = Result<Publish, NotSent>> + 'a {
         let (reading, message) = match &record.content {
             Content::Reading(reading) => (Some(reading), None),
             Content::Message(message) => (None, Some(message)),
         };
-        let routed = reading.into_iter().flat_map(move |reading| {
+        let routed = reading.into_iter().flat_map(|reading| {
             self.routes
                 .iter()
-                .filter(|route| route.is_of(recipient.share) && route.goes_to(&recipient.broker))
-                .filter(|route| route.takes(&record.source, reading))
-                .map(move |route| self.publish(route, recipient, record, reading, now))
+                .enumerate()
+                .filter(|(_, route)| {
+                    route.is_of(recipient.share) && route.goes_to(&recipient.broker)
+                })
+                .filter(|(_, route)| route.takes(&record.source, reading))
+                .map(move |(index, route)| (index, route, reading))
+        });
+        let routed = routed.map(move |(index, route, reading)| {
+            let memory = memory.as_deref_mut().map(|memory| (memory, index));
+            self.transformed(route, recipient, record, reading, now, memory)
+                .map_err(|why| NotSent { route: route.id.clone(), why })
         });
         let addressed = message
             .filter(|message| *message.broker == *recipient.broker)
-            .filter(|_| recipient.share != Share::LiveFirst)
+            .filter(|_| matches!(recipient.share, Share::All | Share::Ordered))
             .map(|message| Ok(publish_message(recipient, record.n, message)));
         routed.chain(addressed)
+    }
+
+    /// Takes a record into the windows of a broker's routes; tells what was left out.
+    pub(crate) fn fill(
+        &self,
+        recipient: &Recipient,
+        record: &Record,
+        windows: &mut Windows,
+    ) -> Vec<NotSent> {
+        let mut not_sent = Vec::new();
+        let Some(reading) = record.reading() else { return not_sent };
+        for (index, route) in self.routes.iter().enumerate() {
+            let Some(window) = &route.window else { continue };
+            if !route.goes_to(&recipient.broker) || !route.takes(&record.source, reading) {
+                continue;
+            }
+            let reading = route.transform(record, reading);
+            let taken = reading.and_then(|reading| {
+                windows.take(window, index, record, &reading).map_err(LeftOut::from)
+            });
+            if let Err(why) = taken {
+                not_sent.push(NotSent { route: route.id.clone(), why });
+            }
+        }
+        not_sent
+    }
+
+    /// The windows of the route at this place.
+    pub(crate) fn window(&self, route: usize) -> Option<&Window> {
+        self.routes.get(route)?.window.as_deref()
+    }
+
+    /// A fingerprint of all windows: what is known of one set says nothing about another one.
+    pub(crate) fn windows_version(&self) -> u64 {
+        let mut fingerprint = crc32fast::Hasher::new();
+        for (index, route) in self.routes.iter().enumerate() {
+            if let Some(window) = &route.window {
+                fingerprint.update(
+                    format!("{index} {} {:?} {window:?}/", route.id, route.transform).as_bytes(),
+                );
+            }
+        }
+        fingerprint.finalize().into()
+    }
+
+    /// How long after it was received a reading may still be on its way to the disk.
+    pub(crate) fn lateness(&self) -> Duration {
+        self.lateness
+    }
+
+    /// What is published of a window that is over, `now`.
+    pub(crate) fn publish_window(
+        &self,
+        recipient: &Recipient,
+        route: usize,
+        record: &Record,
+        now: Timestamp,
+    ) -> Option<Result<Publish, NotSent>> {
+        let (route, reading) = (self.routes.get(route)?, record.reading()?);
+        let left = route.time_left(reading.time, now);
+        let publish = left.map(|left| self.publish(route, recipient, record, reading, left));
+        Some(publish.map_err(|why| NotSent { route: route.id.clone(), why }))
+    }
+
+    fn transformed(
+        &self,
+        route: &Route,
+        recipient: &Recipient,
+        record: &Record,
+        reading: &Reading,
+        now: Timestamp,
+        memory: Option<(&mut Memory, usize)>,
+    ) -> Result<Publish, LeftOut> {
+        let reading = route.transform(record, reading)?;
+        let left = route.time_left(reading.time, now)?;
+        if let (Some(thin), Some((memory, index))) = (&route.thin, memory) {
+            thin.take(memory, index, &reading)?;
+        }
+        Ok(self.publish(route, recipient, record, &reading, left))
     }
 
     fn publish(
@@ -215,15 +352,8 @@ impl Routes {
         recipient: &Recipient,
         record: &Record,
         reading: &Reading,
-        now: Timestamp,
-    ) -> Result<Publish, Expired> {
-        let left = match route.expiry {
-            None => None,
-            Some(expiry) => match time_left(reading.time, expiry, now) {
-                None => return Err(Expired { route: route.id.clone() }),
-                left => left,
-            },
-        };
+        left: Option<Duration>,
+    ) -> Publish {
         let fields = TopicFields {
             gateway: &self.gateway,
             source: &record.source,
@@ -246,13 +376,13 @@ impl Routes {
                 user,
             })
         });
-        Ok(Publish {
+        Publish {
             topic: route.topic.render(&fields),
             payload: encode(route.payload, &self.gateway, record.n, reading),
             qos: route.qos,
             retain: route.retain,
             properties,
-        })
+        }
     }
 
     /// How many readings each route has taken.
@@ -289,10 +419,12 @@ fn publish_message(recipient: &Recipient, n: u64, message: &Message) -> Publish 
 
 impl Route {
     fn is_of(&self, share: Share) -> bool {
+        let has_windows = self.window.is_some();
         match share {
-            Share::All => true,
-            Share::LiveFirst => self.live_first,
-            Share::Ordered => !self.live_first,
+            Share::All => !has_windows,
+            Share::LiveFirst => self.live_first && !has_windows,
+            Share::Ordered => !self.live_first && !has_windows,
+            Share::Windows => has_windows,
         }
     }
 
@@ -300,10 +432,40 @@ impl Route {
         self.to.iter().any(|to| to.as_str() == broker)
     }
 
+    /// How long a reading of this time is worth something yet, where that has an end.
+    fn time_left(&self, time: Timestamp, now: Timestamp) -> Result<Option<Duration>, LeftOut> {
+        let Some(expiry) = self.expiry else { return Ok(None) };
+        let failed = || LeftOut::Failed("expired", "too old to be published".to_owned());
+        time_left(time, expiry, now).ok_or_else(failed).map(Some)
+    }
+
+    /// What it makes of the reading of a record.
+    fn transform<'a>(
+        &self,
+        record: &Record,
+        reading: &'a Reading,
+    ) -> Result<Cow<'a, Reading>, LeftOut> {
+        match &self.transform {
+            None => Ok(Cow::Borrowed(reading)),
+            Some(transform) => transform.apply(record, reading),
+        }
+    }
+
     fn takes(&self, source: &str, reading: &Reading) -> bool {
-        self.from.iter().any(|from| from.matches(source))
-            && self.device.matches(&reading.device)
-            && self.name.matches(&reading.name)
+        self.mismatch(source, reading).is_none()
+    }
+
+    /// Why it does not take a reading.
+    fn mismatch(&self, source: &str, reading: &Reading) -> Option<Mismatch> {
+        if !self.from.iter().any(|from| from.matches(source)) {
+            Some(Mismatch::From)
+        } else if !self.device.matches(&reading.device) {
+            Some(Mismatch::Device)
+        } else if !self.name.matches(&reading.name) {
+            Some(Mismatch::Name)
+        } else {
+            None
+        }
     }
 }
 

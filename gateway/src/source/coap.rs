@@ -41,6 +41,7 @@ use self::files::Files;
 use self::groups::Groups;
 use self::rates::Rates;
 use self::registered::{Registered, expire};
+pub(crate) use self::resources::posted_readings;
 use self::resources::{Resources, accepted};
 use self::stream::Connection;
 use super::clients::{Clients, listen};
@@ -237,12 +238,11 @@ impl Stored {
             self.next = last.end;
             for record in chunks.iter().flat_map(|chunk| &chunk.records) {
                 if let Some(origin) = record.origin.as_ref().filter(|_| *record.source == *source) {
-                    let age = now.as_nanos().saturating_sub(record.received.as_nanos());
-                    let age = Duration::from_nanos(u64::try_from(age).unwrap_or(0));
-                    self.known.push((origin.clone(), age));
+                    self.known.push((origin.clone(), spool.times().age(record, now)));
                 }
             }
-            resources.latest.store(chunks.iter().flat_map(|chunk| &chunk.records));
+            let records = chunks.iter().flat_map(|chunk| &chunk.records);
+            resources.latest.store(records.map(|record| spool.times().settle(record, now).0));
         }
     }
 }

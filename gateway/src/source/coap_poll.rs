@@ -16,6 +16,7 @@ mod node;
 mod poller;
 mod registered;
 mod resource;
+mod sample;
 mod sockets;
 mod wanted;
 
@@ -35,12 +36,12 @@ pub(crate) use self::node::NodeReport;
 use self::poller::{AddError, Content, Output, PollConfig, Poller};
 pub(crate) use self::poller::{MAX_NODES, MAX_RESOURCES};
 use self::registered::Registered;
+pub(crate) use self::sample::{Sample, representation_readings};
 use self::sockets::Sockets;
 use self::wanted::Wanted;
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
 use crate::config::{CoapPollLink, NodeUrl};
-use crate::decode::decode_resource;
 
 /// A client of nodes.
 pub(crate) struct CoapPollSource {
@@ -168,20 +169,14 @@ impl CoapPollSource {
     fn take(&mut self, content: Content) {
         let Content { node, device, name, wanted, representation } = content;
         let (now, payload) = (clock::wall(), representation.payload);
-        let names = (name.as_str(), wanted.unit.as_deref());
-        let Some(drafts) = decode_resource(representation.format, &payload, names, now) else {
+        let sent = (representation.format, payload.as_slice());
+        let Some(drafts) = sample::decode(sent, &name, &wanted, self.own_names, now) else {
             self.context.status.received(payload.len());
             let format = representation.format.unwrap_or_default();
             let why = format!("{name}: Content-Format {format} is none that holds readings");
             self.context.refuse("content_format", &device, &why, &payload);
             return self.nodes.lock().handle_unreadable(node, &why);
         };
-        let drafts = drafts.map(|mut drafts| {
-            if !self.own_names {
-                drafts.iter_mut().for_each(|draft| draft.device = None);
-            }
-            drafts
-        });
         match self.context.complete(drafts, now, &device, || device.to_string(), &payload) {
             Ok(readings) => {
                 if let Err(lost) = self.handover.submit(readings, payload.len()) {

@@ -3,10 +3,13 @@
 use std::io;
 use std::time::Duration;
 
+use proto::Instant;
 use proto::frame::{FrameError, Framer, Pause};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout, timeout_at};
 
+use crate::clock;
+use crate::config::Poll;
 use crate::frame::Cutting;
 
 /// Bytes read at a time.
@@ -15,17 +18,49 @@ const READ_BYTES: usize = 8192;
 /// adapter holds bytes back for 16 ms, and a sketch may measure between two parts of a line.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// The longest time that the other end may leave a request in the way.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Frames of a stream.
 pub(super) struct Framed {
     framer: Framer,
     idle: Duration,
     buffer: Vec<u8>,
+    /// When something came last, or a pause was noted.
+    silent_since: Instant,
+}
+
+/// A request that is sent again and again.
+pub(super) struct Polling {
+    request: Vec<u8>,
+    due: Interval,
+}
+
+impl Polling {
+    /// The first one is due at once.
+    pub(super) fn new(poll: &Poll) -> Self {
+        Self { request: poll.send.bytes().to_vec(), due: due_every(poll.every.duration()) }
+    }
+
+    async fn send(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
+        let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not take the request");
+        let sent = timeout(SEND_TIMEOUT, writer.write_all(&self.request)).await;
+        sent.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// When a request is due, the first time at once; what was late moves those after it.
+pub(super) fn due_every(period: Duration) -> Interval {
+    let mut due = interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }
 
 impl Framed {
     /// Frames that `framer` cuts, with the pauses of `cutting`.
     pub(super) fn new(framer: Framer, cutting: &Cutting) -> Self {
-        Self { framer, idle: cutting.idle(), buffer: vec![0; READ_BYTES] }
+        let (idle, silent_since) = (cutting.idle(), clock::now());
+        Self { framer, idle, buffer: vec![0; READ_BYTES], silent_since }
     }
 
     /// Takes what has come, or notes that nothing came for a time; `false` at the end of the stream.
@@ -34,9 +69,11 @@ impl Framed {
         let read = reader.read(&mut self.buffer);
         let count = if self.framer.awaits_pause() {
             let idle = if self.framer.is_opening() { self.idle.min(SETTLED) } else { self.idle };
-            match timeout(idle, read).await {
+            let pause = clock::deadline(self.silent_since + idle);
+            match timeout_at(pause, read).await {
                 Ok(read) => read?,
                 Err(_) => {
+                    self.silent_since = clock::now();
                     self.framer.handle_pause(Pause::Silence);
                     return Ok(true);
                 }
@@ -44,8 +81,24 @@ impl Framed {
         } else {
             read.await?
         };
+        self.silent_since = clock::now();
         self.framer.handle_bytes(self.buffer.get(..count).unwrap_or_default());
         Ok(count > 0)
+    }
+
+    /// The same while requests are sent, if there are any.
+    pub(super) async fn fill_polled(
+        &mut self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        polling: &mut Option<Polling>,
+    ) -> io::Result<bool> {
+        let Some(polling) = polling else { return self.fill(stream).await };
+        loop {
+            tokio::select! {
+                _ = polling.due.tick() => polling.send(stream).await?,
+                filled = self.fill(stream) => return filled,
+            }
+        }
     }
 
     /// The stream has ended.

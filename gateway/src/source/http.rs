@@ -31,6 +31,7 @@ use tracing::{info, warn};
 use self::access::Access;
 use self::body::Bodies;
 use self::events::Watchers;
+pub(crate) use self::posted::body_readings;
 use self::resources::Resources;
 use super::clients::{Clients, listen};
 use super::latest::{self, Latest};

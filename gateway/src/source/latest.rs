@@ -4,6 +4,7 @@
 //! it begins with what the store still has. "Last" is the order of the store, whatever time a reading
 //! carries.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::clock;
 use crate::config::Id;
 use crate::store::{Record, Spool};
 
@@ -43,9 +45,10 @@ impl Latest {
     }
 
     /// Takes records in their order.
-    pub(super) fn store<'a>(&self, records: impl IntoIterator<Item = &'a Record>) {
+    pub(super) fn store(&self, records: impl IntoIterator<Item = impl Borrow<Record>>) {
         let mut kept = self.kept();
         for record in records {
+            let record = record.borrow();
             if let Some(reading) = record.reading() {
                 kept.insert(record.n, reading);
             }
@@ -71,7 +74,9 @@ impl Latest {
                     Ok(chunks) => {
                         let Some(last) = chunks.last() else { break };
                         next = last.end;
-                        self.store(chunks.iter().flat_map(|chunk| &chunk.records));
+                        let (now, times) = (clock::wall(), spool.times());
+                        let records = chunks.iter().flat_map(|chunk| &chunk.records);
+                        self.store(records.map(|record| times.settle(record, now).0));
                     }
                     Err(error) => {
                         warn!(%source, %error, "cannot see what was stored");
@@ -178,7 +183,7 @@ mod tests {
         };
         let received = reading.time;
         let content = Content::Reading(reading);
-        Record { n, source: "s".into(), content, received, origin: None }
+        Record { n, source: "s".into(), content, received, origin: None, moment: None }
     }
 
     fn number(value: u64) -> Value {

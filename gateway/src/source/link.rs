@@ -7,10 +7,10 @@
 mod hub;
 mod memory;
 mod ports;
+mod sample;
 
 use std::sync::Arc;
 
-use proto::link::{Gateway, GatewayConfig};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -18,8 +18,8 @@ use tracing::{info, warn};
 use self::hub::{Hub, QUEUE};
 use self::memory::Memory;
 use self::ports::{Carrier, PortSide};
+pub(crate) use self::sample::{LinkPiece, link_pieces};
 use super::clients::{Clients, listen};
-use super::link_keys::{LinkKeys, read};
 use super::udp::bind_udp;
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
@@ -43,20 +43,15 @@ impl LinkSource {
         surroundings: &Surroundings,
     ) -> Result<Self, SourceError> {
         let Surroundings { state_dir, spool, .. } = surroundings;
-        let keys = decode.keys_file.as_ref().map(|file| read(file.path())).transpose();
-        let keys =
-            keys.map_err(|source| SourceError::Keys { name: context.name.to_string(), source })?;
+        let keys = sample::keys(decode)
+            .map_err(|source| SourceError::Keys { name: context.name.to_string(), source })?;
         let carrier = open(&context, link)?;
         let context = Arc::new(context);
         let mut memory = Memory::load(state_dir, &context.name);
         if let Err(error) = memory.catch_up(spool).await {
             warn!(source = %context.name, %error, "cannot tell which reports were stored before the start");
         }
-        let config = GatewayConfig::default();
-        let (mut gateway, names) = match keys {
-            Some(LinkKeys { keys, names }) => (Gateway::with_keys(config, keys), names),
-            None => (Gateway::new(config), Default::default()),
-        };
+        let (mut gateway, names) = sample::gateway(keys);
         for (device, replay) in memory.replays() {
             gateway.restore(clock::now(), device, replay);
         }
@@ -106,7 +101,11 @@ fn open(context: &Context, link: &Link) -> Result<Carrier, SourceError> {
             Carrier::Tcp(Clients::new(vec![listener], tcp.max_clients))
         }
         // A configuration that says so is refused before.
-        Link::TcpClient(_) | Link::Coap(_) | Link::CoapPoll(_) | Link::Http(_) => {
+        Link::TcpClient(_)
+        | Link::Coap(_)
+        | Link::CoapPoll(_)
+        | Link::Http(_)
+        | Link::Modbus(_) => {
             return Err(SourceError::Carrier { name: context.name.to_string() });
         }
     })

@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use super::framed::Framed;
+use super::framed::{Framed, Polling};
 use crate::causes::chain;
 use crate::config::SerialLink;
-use port::Port;
+pub(super) use port::{Port, PortError};
 
 /// The pause before the first attempt to open a port again; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -59,8 +59,9 @@ impl SerialSource {
     async fn read(&self, mut port: Port) -> io::Error {
         let framer = self.context.cutting.opening_framer();
         let mut framed = Framed::new(framer, &self.context.cutting);
+        let mut polling = self.link.poll.as_ref().map(Polling::new);
         let end = loop {
-            match framed.fill(&mut port).await {
+            match framed.fill_polled(&mut port, &mut polling).await {
                 Ok(true) => self.take_frames(&mut framed).await,
                 Ok(false) => {
                     break io::Error::new(io::ErrorKind::UnexpectedEof, "it was unplugged");

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use super::framed::Framed;
+use super::framed::{Framed, Polling};
 use crate::broker::{Backoff, connect_tcp};
 use crate::clock;
-use crate::config::{HostPort, TcpClientLink};
+use crate::config::{HostPort, Poll, TcpClientLink};
 
 /// The longest time that an attempt takes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,13 +28,15 @@ pub(crate) struct TcpClientSource {
     server: HostPort,
     max_backoff: Duration,
     mid_stream: bool,
+    poll: Option<Poll>,
     seed: u64,
 }
 
 impl TcpClientSource {
     pub(super) fn new(context: Context, link: &TcpClientLink, seed: u64) -> Self {
         let (max_backoff, mid_stream) = (link.max_backoff.duration(), link.mid_stream);
-        Self { context, server: link.connect.clone(), max_backoff, mid_stream, seed }
+        let (server, poll) = (link.connect.clone(), link.poll.clone());
+        Self { context, server, max_backoff, mid_stream, poll, seed }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -82,8 +84,9 @@ impl TcpClientSource {
         let cutting = &self.context.cutting;
         let framer = if self.mid_stream { cutting.opening_framer() } else { cutting.framer() };
         let mut framed = Framed::new(framer, cutting);
+        let mut polling = self.poll.as_ref().map(Polling::new);
         loop {
-            let end = match framed.fill(&mut stream).await {
+            let end = match framed.fill_polled(&mut stream, &mut polling).await {
                 Ok(true) => None,
                 Ok(false) => Some(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by it")),
                 Err(error) => Some(error),
@@ -102,7 +105,7 @@ impl TcpClientSource {
 }
 
 /// Tries one address of the server after the other.
-async fn connect(server: &HostPort) -> io::Result<TcpStream> {
+pub(super) async fn connect(server: &HostPort) -> io::Result<TcpStream> {
     let attempt = async {
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         for address in lookup_host((server.host(), server.port())).await?.take(MAX_ADDRESSES) {
@@ -118,18 +121,18 @@ async fn connect(server: &HostPort) -> io::Result<TcpStream> {
 }
 
 /// What an operator can do about it.
-fn explain(error: &io::Error) -> &'static str {
+pub(super) fn explain(error: &io::Error) -> &'static str {
     let kind = error.kind();
     if kind == io::ErrorKind::ConnectionRefused {
-        "nothing listens there; is the device on, and the port in `link.connect` right?"
+        "nothing listens there; is the device on, and the port in `link` right?"
     } else if matches!(
         kind,
         io::ErrorKind::TimedOut
             | io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
     ) {
-        "the device does not answer; is it on, and its address in `link.connect` right?"
+        "the device does not answer; is it on, and its address in `link` right?"
     } else {
-        "is the host in `link.connect` right?"
+        "is the host in `link` right?"
     }
 }

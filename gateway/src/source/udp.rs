@@ -7,16 +7,17 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use proto::frame::{FrameError, Framer, Pause};
+use proto::frame::{Framer, Pause};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
-use tokio::time::interval;
+use tokio::time::{Interval, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::answers::{Answer, Answers};
+use super::framed::due_every;
 use super::{Context, SourceError};
-use crate::config::UdpLink;
+use crate::config::{UdpLink, UdpPoll};
 use crate::store::NotStored;
 
 /// The largest datagram there is.
@@ -33,6 +34,7 @@ pub(crate) struct UdpSource {
     context: Context,
     socket: UdpSocket,
     address: SocketAddr,
+    poll: Option<UdpPoll>,
 }
 
 impl UdpSource {
@@ -51,7 +53,7 @@ impl UdpSource {
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
         context.status.set_listening(vec![address]);
-        Ok(Self { context, socket, address })
+        Ok(Self { context, socket, address, poll: link.poll.clone() })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -62,6 +64,7 @@ impl UdpSource {
         let mut buffer = vec![0; MAX_DATAGRAM];
         let mut framer = self.context.cutting.framer();
         let mut drop_check = interval(DROP_CHECK);
+        let mut request = self.poll.as_ref().map(|poll| due_every(poll.every.duration()));
         let mut answers = Answers::default();
         let mut dropped = 0;
         loop {
@@ -69,6 +72,7 @@ impl UdpSource {
                 biased;
                 () = stop.cancelled() => break,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
+                () = due(&mut request) => self.ask(),
                 Some(stored) = answers.next(), if !answers.is_empty() => self.answer(stored),
                 ready = self.socket.readable() => match ready {
                     Ok(()) => drop(self.receive(&mut buffer, &mut framer, &mut answers).await),
@@ -86,6 +90,17 @@ impl UdpSource {
             self.answer(stored);
         }
         self.count_dropped(&mut dropped);
+    }
+
+    /// Sends the request to every device. A datagram may be lost in any case, so one that cannot be
+    /// sent is counted, and it is tried again when the next one is due.
+    fn ask(&self) {
+        let Some(poll) = &self.poll else { return };
+        for device in &poll.to {
+            if let Err(error) = self.socket.try_send_to(poll.send.bytes(), *device) {
+                self.context.refuse("not_sent", device.ip().to_canonical(), error, b"");
+            }
+        }
     }
 
     /// Takes what has arrived, for one turn; whether there may be more.
@@ -119,19 +134,20 @@ impl UdpSource {
         framer: &mut Framer,
         answers: &mut Answers,
     ) {
-        let (max, ip) = (self.context.cutting.max(), peer.ip().to_canonical());
-        if !self.context.cutting.takes_whole() {
-            framer.handle_bytes(datagram);
-            framer.handle_pause(Pause::Datagram);
-            while let Some(frame) = framer.poll_frame() {
-                self.context.take(frame, ip).await;
+        let ip = peer.ip().to_canonical();
+        match self.context.cutting.whole(datagram) {
+            Some(Ok(datagram)) => match self.context.reader.answer(datagram) {
+                Some(answer) => self.take_answered(datagram, (peer, answer), answers).await,
+                None => self.context.take(Ok(datagram), ip).await,
+            },
+            Some(Err(error)) => self.context.unframed(error, ip),
+            None => {
+                framer.handle_bytes(datagram);
+                framer.handle_pause(Pause::Datagram);
+                while let Some(frame) = framer.poll_frame() {
+                    self.context.take(frame, ip).await;
+                }
             }
-        } else if datagram.len() > max {
-            self.context.unframed(FrameError::Oversize { max }, ip);
-        } else if let Some(answer) = self.context.answer(datagram) {
-            self.take_answered(datagram, (peer, answer), answers).await;
-        } else {
-            self.context.take(Ok(datagram), ip).await;
         }
     }
 
@@ -178,6 +194,14 @@ impl UdpSource {
             self.context.status.refused.add("receive_buffer_full", new, example);
             *known = dropped;
         }
+    }
+}
+
+/// Waits until a request is due; for ever where none is sent.
+async fn due(request: &mut Option<Interval>) {
+    match request {
+        Some(request) => drop(request.tick().await),
+        None => std::future::pending().await,
     }
 }
 

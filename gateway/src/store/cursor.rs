@@ -16,7 +16,7 @@ pub(crate) type Cursors = BTreeMap<String, Cursor>;
 /// How far a lane is, and what it missed.
 ///
 /// As CBOR it is the progress alone where all else is as in a new one, else the map
-/// `{0: progress, 1: [lag, age, full], 2: routes, 3: orphan}`; a reader skips other keys.
+/// `{0: progress, 1: [lag, age, full], 2: routes, 3: orphan, 4: mark}`; a reader skips other keys.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Cursor {
     pub(crate) progress: Progress,
@@ -26,6 +26,23 @@ pub(crate) struct Cursor {
     /// Whether no broker is configured for it, so that it holds no record back: what it has pending
     /// may have been deleted.
     pub(crate) is_orphan: bool,
+    /// What is done beyond the progress, of a lane of windows.
+    pub(crate) mark: Option<Mark>,
+}
+
+/// Groups of records that are done, of a lane in which several records become one message: those of
+/// the records below `end` whose group comes no later than this one.
+///
+/// As CBOR it is the array `[windows, due, hash, end]`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Mark {
+    /// Fingerprint of what groups there are.
+    pub(crate) windows: u64,
+    /// When the group was due, in nanoseconds since 1970.
+    pub(crate) due: i64,
+    /// Its place among those that were due then.
+    pub(crate) hash: u64,
+    pub(crate) end: u64,
 }
 
 /// Readings that were dropped for a lane before it acknowledged them.
@@ -50,7 +67,7 @@ pub(super) enum DropReason {
 impl Cursor {
     /// One that nothing was dropped for.
     pub(super) fn new(progress: Progress) -> Self {
-        Self { progress, dropped: Dropped::default(), routes: 0, is_orphan: false }
+        Self { progress, dropped: Dropped::default(), routes: 0, is_orphan: false, mark: None }
     }
 
     /// One that nobody knows anything of but its key: whatever there is may be pending.
@@ -157,15 +174,19 @@ impl<C> Encode<C> for Cursor {
         e: &mut Encoder<W>,
         context: &mut C,
     ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        let Self { progress, dropped, routes, is_orphan } = self;
-        if *dropped == Dropped::default() && *routes == 0 && !is_orphan {
+        let Self { progress, dropped, routes, is_orphan, mark } = self;
+        if *dropped == Dropped::default() && *routes == 0 && !is_orphan && mark.is_none() {
             return progress.encode(e, context);
         }
         let Dropped { lag, age, full } = dropped;
-        e.map(4)?.u8(0)?.encode(progress)?;
+        e.map(if mark.is_some() { 5 } else { 4 })?.u8(0)?.encode(progress)?;
         e.u8(1)?.encode([lag, age, full])?;
         e.u8(2)?.u64(*routes)?;
-        e.u8(3)?.bool(*is_orphan)?.ok()
+        e.u8(3)?.bool(*is_orphan)?;
+        if let Some(Mark { windows, due, hash, end }) = mark {
+            e.u8(4)?.array(4)?.u64(*windows)?.i64(*due)?.u64(*hash)?.u64(*end)?;
+        }
+        Ok(())
     }
 }
 
@@ -178,7 +199,7 @@ impl<'b, C> Decode<'b, C> for Cursor {
             return Err(minicbor::decode::Error::message("a map without a length"));
         };
         let (mut progress, mut dropped) = (None, Dropped::default());
-        let (mut routes, mut is_orphan) = (0, false);
+        let (mut routes, mut is_orphan, mut mark) = (0, false, None);
         for _ in 0..len {
             match d.u64()? {
                 0 => progress = Some(d.decode()?),
@@ -188,11 +209,16 @@ impl<'b, C> Decode<'b, C> for Cursor {
                 }
                 2 => routes = d.u64()?,
                 3 => is_orphan = d.bool()?,
+                4 if d.array()? == Some(4) => {
+                    let (windows, due) = (d.u64()?, d.i64()?);
+                    mark = Some(Mark { windows, due, hash: d.u64()?, end: d.u64()? });
+                }
+                4 => return Err(minicbor::decode::Error::message("not a mark")),
                 _ => d.skip()?,
             }
         }
         let progress = progress.ok_or_else(|| minicbor::decode::Error::missing_value(0))?;
-        Ok(Self { progress, dropped, routes, is_orphan })
+        Ok(Self { progress, dropped, routes, is_orphan, mark })
     }
 }
 
@@ -201,6 +227,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn mark_of([windows, due, hash, end]: [u64; 4]) -> Mark {
+        Mark { windows, due: due.cast_signed(), hash, end }
+    }
 
     fn cursors(cursor: Cursor) -> Cursors {
         Cursors::from([("cloud".to_owned(), cursor)])
@@ -255,11 +285,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_reads_back(next in 1..u64::MAX, dropped in any::<[u64; 3]>(), routes in any::<u64>(), is_orphan in any::<bool>(), skip in 0..9_u64) {
+        fn a_cursor_reads_back(next in 1..u64::MAX, dropped in any::<[u64; 3]>(), routes in any::<u64>(), is_orphan in any::<bool>(), skip in 0..9_u64, mark in any::<Option<[u64; 4]>>()) {
             let mut progress = Progress::new(next);
             prop_assert!(progress.skip_to(next.saturating_add(skip)));
             let [lag, age, full] = dropped;
-            let written = cursors(Cursor { progress, dropped: Dropped { lag, age, full }, routes, is_orphan });
+            let written = cursors(Cursor { progress, dropped: Dropped { lag, age, full }, routes, is_orphan, mark: mark.map(mark_of) });
             prop_assert_eq!(decode(&encode(&written)).unwrap(), written);
         }
 

@@ -4,6 +4,7 @@
 //! publishes more. A reading that is under way at that moment may still arrive.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use proto::Timestamp;
@@ -14,9 +15,12 @@ use super::cursor::DropReason;
 use super::log::Log;
 use super::shared::{LaneState, Shared};
 use super::skips::Skips;
+use super::worker::READ_BYTES;
 
 /// The pause between two looks at the age of readings.
 const AGE_PAUSE: Duration = Duration::from_secs(1);
+/// Reads with which one look at the age of readings goes on; the next look continues.
+const MAX_READS: usize = 64;
 /// The pause between two warnings about one lane.
 const WARN_PAUSE: Duration = Duration::from_secs(60);
 
@@ -47,9 +51,10 @@ impl Lag {
                 self.drop_below(lane, floor, DropReason::Lag, &skips, now);
             }
             if let Some(most) = lane.limits.max_age.filter(|_| ages_due) {
-                let since = before(now, most);
+                let since = before(shared.times.now(now), most);
                 let lowest = lane.position().cursor.progress.lowest();
-                let floor = log.end_of_older(lowest, since)?;
+                let older = log.end_of_older(lowest, since)?;
+                let floor = end_of_certain(shared, log, lowest..older, most, now)?;
                 self.drop_below(lane, floor, DropReason::Age, &skips, now);
             }
         }
@@ -82,6 +87,31 @@ impl Lag {
             self.warned.insert(broker.clone(), now);
         }
     }
+}
+
+/// One past the last of some numbers whose chunks were committed by a clock that says that they are too
+/// old: as far as that clock was right, or more than `most` has passed since for certain.
+fn end_of_certain(
+    shared: &Shared,
+    log: &impl Log,
+    numbers: Range<u64>,
+    most: Duration,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut floor = numbers.start;
+    for _ in 0..MAX_READS {
+        if floor >= numbers.end {
+            break;
+        }
+        for chunk in log.read(floor, READ_BYTES)? {
+            let newest = chunk.records.last().filter(|record| record.moment.is_some());
+            if newest.is_some_and(|record| shared.times.age(record, now) <= most) {
+                return Ok(floor);
+            }
+            floor = chunk.end.clamp(floor + 1, numbers.end.max(floor + 1));
+        }
+    }
+    Ok(floor.min(numbers.end.max(numbers.start)))
 }
 
 /// Whether the pause since then is over; a clock that was set back ends it too.

@@ -129,6 +129,8 @@ pub(super) fn start(known: Cursors, lanes: &[Lane], on_disk: Range<u64>) -> Star
         };
         cursor.routes = lane.routes;
         cursor.is_orphan = false;
+        // Numbers that are used again would be taken for what it says.
+        cursor.mark = cursor.mark.filter(|mark| mark.end <= on_disk.end);
         cursor.progress.limit_to(on_disk.end);
         if may_be_deleted {
             cursor.progress.drop_below(on_disk.start);

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! reading = [source, device, name, unit | null, value, time_ns, time_quality, epoch | null,
-//!            sequence | null, received_ns, origin | null]
+//!            sequence | null, received_ns, origin | null, moment?]
 //! message = [source, null, broker, topic, payload, retain, content_type | null,
-//!            received_ns, origin | null]
+//!            received_ns, origin | null, moment?]
 //! value  = number: integer | 4([exponent, mantissa]) ; text: text ; boolean: bool ; bytes: bytes
 //! origin = [peer, message_id, token] ; CoAP
 //!        | [device, epoch, sequence] ; the link protocol
+//! moment = [boot: 16 bytes, uptime_us]   only where the gateway's clock was not synchronised
 //! ```
 //! Fields may be added at the end; a reader skips what it does not know.
 
@@ -18,7 +19,12 @@ use bytes::Bytes;
 use minicbor::data::{IanaTag, Tag, Type};
 use minicbor::{Decoder, Encoder};
 use proto::link::Ticket;
-use proto::{Number, Reading, TimeQuality, Timestamp, Value};
+use proto::{Instant, Number, Reading, TimeQuality, Timestamp, Value};
+
+use crate::time_base::{BootId, Moment};
+
+/// Fields of a reading, and of a message, without a moment.
+const FIELDS: (u64, u64) = (11, 9);
 
 /// A reading or a message, with its number and where it came from.
 #[derive(Clone, PartialEq, Debug)]
@@ -33,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) received: Timestamp,
     /// The message it arrived in, where a retransmission of that message can be told.
     pub(crate) origin: Option<Origin>,
+    /// When that was, whatever the gateway's clock said; only where it was not synchronised.
+    pub(crate) moment: Option<Moment>,
 }
 
 /// What a record is about.
@@ -63,6 +71,18 @@ impl Record {
         match &self.content {
             Content::Reading(reading) => Some(reading),
             Content::Message(_) => None,
+        }
+    }
+
+    /// The record, about another reading.
+    pub(crate) fn with(&self, reading: Reading) -> Self {
+        Self {
+            n: self.n,
+            source: Arc::clone(&self.source),
+            content: Content::Reading(reading),
+            received: self.received,
+            origin: self.origin.clone(),
+            moment: self.moment,
         }
     }
 }
@@ -102,13 +122,14 @@ pub(super) fn encode(out: &mut Vec<u8>, record: &Record) {
 type Encoded = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
 
 fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
+    let more = u64::from(record.moment.is_some());
     match &record.content {
         Content::Reading(reading) => {
-            e.array(11)?.str(&record.source)?;
+            e.array(FIELDS.0 + more)?.str(&record.source)?;
             encode_reading(e, reading)?;
         }
         Content::Message(message) => {
-            e.array(9)?.str(&record.source)?.null()?;
+            e.array(FIELDS.1 + more)?.str(&record.source)?.null()?;
             encode_message(e, message)?;
         }
     }
@@ -122,6 +143,9 @@ fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
         }
         None => e.null()?,
     };
+    if let Some(Moment { boot, uptime }) = &record.moment {
+        e.array(2)?.bytes(&boot.0)?.u64(uptime.as_micros())?;
+    }
     Ok(())
 }
 
@@ -188,7 +212,8 @@ pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record
     let fields = d.array()?.unwrap_or(u64::MAX);
     let source = sources.shared(d.str()?);
     let is_message = d.datatype()? == Type::Null;
-    if fields < if is_message { 9 } else { 11 } {
+    let without = if is_message { FIELDS.1 } else { FIELDS.0 };
+    if fields < without {
         return Err(RecordError("fields are missing"));
     }
     let content = match is_message {
@@ -196,7 +221,9 @@ pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record
         false => Content::Reading(decode_reading(&mut d)?),
     };
     let received = Timestamp::from_nanos(d.i64()?);
-    Ok(Record { n, source, content, received, origin: decode_origin(&mut d)? })
+    let origin = decode_origin(&mut d)?;
+    let moment = if fields > without { decode_moment(&mut d)? } else { None };
+    Ok(Record { n, source, content, received, origin, moment })
 }
 
 fn decode_message(d: &mut Decoder<'_>) -> Result<Message, RecordError> {
@@ -258,6 +285,7 @@ fn decode_decimal(d: &mut Decoder<'_>) -> Result<Number, RecordError> {
 
 fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {
     if d.datatype()? == Type::Null {
+        d.null()?;
         return Ok(None);
     }
     d.array()?;
@@ -270,6 +298,16 @@ fn decode_origin(d: &mut Decoder<'_>) -> Result<Option<Origin>, RecordError> {
     } else {
         Origin::Link(Ticket { device: d.u32()?, epoch: d.u32()?, sequence: d.u16()? })
     }))
+}
+
+fn decode_moment(d: &mut Decoder<'_>) -> Result<Option<Moment>, RecordError> {
+    if d.datatype()? == Type::Null {
+        d.null()?;
+        return Ok(None);
+    }
+    d.array()?;
+    let boot = d.bytes()?.try_into().map_err(|_| RecordError("a boot's length"))?;
+    Ok(Some(Moment { boot: BootId(boot), uptime: Instant::from_micros(d.u64()?) }))
 }
 
 /// Shares the text of source names, which repeat in every record.
@@ -305,6 +343,13 @@ mod tests {
         ]
     }
 
+    fn moments() -> impl Strategy<Value = Option<Moment>> {
+        proptest::option::of(any::<([u8; 16], u64)>().prop_map(|(boot, uptime)| Moment {
+            boot: BootId(boot),
+            uptime: Instant::from_micros(uptime),
+        }))
+    }
+
     /// It reads back, and no part of it is a record.
     fn check(record: &Record) {
         let mut bytes = Vec::new();
@@ -334,6 +379,7 @@ mod tests {
             times in any::<(i64, i64)>(),
             identity in any::<(Option<u32>, Option<u64>)>(),
             origin in proptest::option::of(origins()),
+            moment in moments(),
         ) {
             let reading = Reading {
                 device: names.0, name: names.1, unit: Some(names.2).filter(|u| !u.is_empty()), value,
@@ -346,6 +392,7 @@ mod tests {
                 content: Content::Reading(reading),
                 received: Timestamp::from_nanos(times.1),
                 origin,
+                moment,
             });
         }
 
@@ -355,6 +402,7 @@ mod tests {
             payload in any::<Vec<u8>>(),
             retain in any::<bool>(),
             content_type in proptest::option::of(".*"),
+            moment in moments(),
         ) {
             let message =
                 Message { broker: "b".into(), topic, payload: payload.into(), retain, content_type };
@@ -364,7 +412,17 @@ mod tests {
                 content: Content::Message(message),
                 received: Timestamp::from_nanos(1),
                 origin: None,
+                moment,
             });
+        }
+
+        #[test]
+        fn a_record_of_a_synchronised_clock_is_what_older_gateways_wrote(time in any::<i64>()) {
+            let record = crate::store::tests::record("d", 1);
+            let mut bytes = Vec::new();
+            encode(&mut bytes, &Record { received: Timestamp::from_nanos(time), ..record });
+            // An array of eleven (RFC 8949 §3).
+            prop_assert_eq!(bytes[0], 0x80 | 11);
         }
 
         #[test]

@@ -7,12 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use proto::Instant;
 use tokio::sync::watch;
 
-use super::cursor::{self, Cursor, Cursors, DropReason, Dropped};
+use super::cursor::{self, Cursor, Cursors, DropReason, Dropped, Mark};
 use super::dead::DeadCounts;
 use super::lane::{self, Lane, Limits, Standing, broker_of, standings};
 use super::log::Log;
 use super::skips::Skips;
 use super::space::Room;
+use super::times::Times;
 use super::wear::{Wear, WearReport, written};
 use super::{Chunk, Progress};
 
@@ -68,6 +69,7 @@ pub(super) struct Shared {
     stopping: AtomicBool,
     disk: Mutex<Disk>,
     wear: Mutex<Wear>,
+    pub(super) times: Times,
     commits: AtomicU64,
     committed_bytes: AtomicU64,
     full: AtomicU64,
@@ -149,6 +151,14 @@ impl LaneState {
         position.released += by(&mut position.cursor.progress);
     }
 
+    /// Changes the progress and the mark together, by so many publishes.
+    pub(super) fn release_windows(&self, n: u64, mark: Mark, publishes: u64) {
+        let mut position = self.position();
+        position.cursor.progress.release_open(n);
+        position.cursor.mark = Some(mark);
+        position.released += publishes;
+    }
+
     /// Drops what is pending below `floor`; how many records that were.
     pub(super) fn drop_below(&self, floor: u64, reason: DropReason, skips: &Skips) -> u64 {
         let count = self.position().cursor.drop_below(floor, reason, skips);
@@ -180,6 +190,7 @@ impl Shared {
             stopping: false.into(),
             disk: Mutex::new(Disk::of(log)),
             wear: Mutex::default(),
+            times: Times::default(),
             commits: 0.into(),
             committed_bytes: 0.into(),
             full: 0.into(),

@@ -11,11 +11,13 @@ use tracing::warn;
 use super::cursor::Cursors;
 use super::job::{Acknowledge, Append, Job, Reply};
 use super::lane::Lane;
+use super::log::Log;
 use super::quarantine::Quarantine;
 use super::shared::{LaneState, Shared, StoreStatus};
 use super::sqlite::SqliteLog;
+use super::times::{ClockStatus, Times};
 use super::worker::Worker;
-use super::{Batch, Chunk, DeadLetter, DeadPage, Policy, Progress, StoreError};
+use super::{Batch, Chunk, DeadLetter, DeadPage, Mark, Policy, Progress, Record, StoreError};
 use crate::clock;
 
 /// Jobs that wait for the storage thread; one batch syncs while the next is filled.
@@ -54,7 +56,9 @@ impl Spool {
     ) -> Result<(Self, JoinHandle<Result<(), StoreError>>), StoreError> {
         let (mut log, known) = SqliteLog::open(&directory, policy.quota, policy.min_free)?;
         log.set_keep(policy.keep);
-        let shared = Arc::new(Shared::new(&log, known, lanes));
+        let mut shared = Shared::new(&log, known, lanes);
+        shared.times = Times::open(&directory, newest(&log).as_ref());
+        let shared = Arc::new(shared);
         for (broker, next) in shared.orphans() {
             warn!(
                 broker,
@@ -154,6 +158,23 @@ impl Spool {
         self.shared.oldest_pending(broker)
     }
 
+    /// When its records happened.
+    pub(crate) fn times(&self) -> &Times {
+        &self.shared.times
+    }
+
+    /// Tells whether the machine's clock is synchronised; to be called before the first batch, and then
+    /// about once a second.
+    pub(crate) fn observe_clock(&self, is_synchronised: bool) {
+        let next = *self.shared.head.borrow();
+        self.shared.times.observe(clock::all(), is_synchronised, next);
+    }
+
+    /// Where the machine's clock stands.
+    pub(crate) fn clock(&self) -> ClockStatus {
+        self.shared.times.status(self.shared.released(), *self.shared.head.borrow())
+    }
+
     /// Where the store stands.
     pub(crate) fn status(&self) -> StoreStatus {
         self.shared.status()
@@ -247,6 +268,20 @@ impl BrokerCursor {
         self.change(|progress| progress.release_open(n));
     }
 
+    /// What is done of a lane of windows beyond its progress.
+    pub(crate) fn mark(&self) -> Option<Mark> {
+        self.lane().and_then(|lane| lane.position().cursor.mark)
+    }
+
+    /// Releases the records of a lane of windows below `n`, and what is done beyond that, as so many
+    /// publishes, which the counts of this lane are in.
+    pub(crate) fn release_windows(&self, n: u64, mark: Mark, publishes: u64) {
+        if let Some(lane) = self.lane() {
+            lane.release_windows(n, mark, publishes);
+        }
+        self.change(|_| 0);
+    }
+
     /// Releases the records below `n` in the gap that reaches up to `n` or holds it.
     pub(crate) fn release_gap(&self, n: u64) {
         self.change(|progress| progress.release_gap(n));
@@ -274,4 +309,10 @@ fn request_save(jobs: &mpsc::Sender<Job>, shared: &Shared) {
         // A thread with jobs in front of it needs no other to look.
         let _ = jobs.try_send(Job::Wake);
     }
+}
+
+/// The newest record, where it can be read.
+fn newest(log: &impl Log) -> Option<Record> {
+    let n = log.next().checked_sub(1)?;
+    log.read(n, 1).ok()?.pop()?.records.pop()
 }

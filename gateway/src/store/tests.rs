@@ -30,6 +30,14 @@ pub(crate) fn record(device: &str, value: u64) -> Record {
     record_of(device, Value::Number(value.into()))
 }
 
+/// The reading of a record that has one.
+pub(crate) fn reading_of(record: &mut Record) -> &mut Reading {
+    match &mut record.content {
+        Content::Reading(reading) => reading,
+        Content::Message(message) => panic!("{message:?} is no reading"),
+    }
+}
+
 /// The same with any value.
 fn record_of(device: &str, value: Value) -> Record {
     Record {
@@ -47,6 +55,7 @@ fn record_of(device: &str, value: Value) -> Record {
         }),
         received: now(),
         origin: None,
+        moment: None,
     }
 }
 

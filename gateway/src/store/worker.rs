@@ -80,6 +80,7 @@ impl<L: Log> Worker<L> {
             self.refuse(blocked.append);
         }
         self.save();
+        self.shared.times.save(self.shared.released());
         Ok(())
     }
 
@@ -231,6 +232,7 @@ impl<L: Log> Worker<L> {
             warn!(error = %chain(&error), "cannot tell how much room the disk has");
         }
         self.enforce(now);
+        self.shared.times.save(self.shared.released());
         if has_passed(self.saved, SAVE_PAUSE, now) && !self.shared.is_append_waiting() {
             self.saved = Some(now);
             self.save();

@@ -465,14 +465,24 @@ proptest! {
         ] {
             let mut stream = Vec::new();
             let mut expected = Vec::new();
+            let mut between = Vec::new();
             for (garbage, with_frame) in &parts {
                 stream.extend_from_slice(garbage);
+                between.extend_from_slice(garbage);
                 if *with_frame {
+                    // Whatever stands between two flags is a frame if its check is right, which it
+                    // is by chance once in 65536 times (RFC 1662 §3.1).
+                    if framing == Framing::Hdlc
+                        && let Ok(data) = hdlc::decode_in_place(&mut between)
+                    {
+                        expected.push(between[..data].to_vec());
+                    }
+                    between.clear();
                     stream.extend_from_slice(&sent);
                     expected.push(received.clone());
                 }
             }
-            let found = frames(whole(&framing, 200, &stream));
+            let found = frames(whole(&framing, 600, &stream));
             if framing == Framing::ModbusRtu {
                 // Garbage may look like an exception, once in 65536 times like a right one.
                 prop_assert!(found.len() >= expected.len());
@@ -498,4 +508,56 @@ proptest! {
             prop_assert!(found.len() >= parts.len(), "{found:x?}");
         }
     }
+}
+
+/// RFC 1662 §4.3: an escape before a flag aborts what is before the flag. A sender that puts only
+/// one flag between two frames loses the frame that garbage runs into, and no other (§3.1).
+#[test]
+fn an_escape_at_the_end_of_garbage_costs_hdlc_only_the_frame_that_it_runs_into() {
+    let mut frame = Vec::new();
+    hdlc::encode(b"hdlc", &mut frame);
+    let without_opening = &frame[1..];
+    for garbage in [&b"\x80"[..], b"\x7d", b"\x80\x81\x82\x83\x7d", b"\x7e\x80\x7d"] {
+        let opened = [garbage, &frame, garbage, &frame].concat();
+        assert_eq!(frames(whole(&Framing::Hdlc, 100, &opened)), [b"hdlc", b"hdlc"], "{garbage:x?}");
+        let shared = [&frame, garbage, without_opening, without_opening].concat();
+        assert_eq!(frames(whole(&Framing::Hdlc, 100, &shared)), [b"hdlc", b"hdlc"], "{garbage:x?}");
+    }
+}
+
+#[test]
+fn every_outcome_says_which_bytes_it_is_about() {
+    let stream = [&[0x60, 0xab], &SDS011[..], &[0xaa, 0xc0, 0x01], &SDS011[..], &[0xaa]].concat();
+    for size in [1, 7, stream.len()] {
+        let mut framer = Framer::new(sds011(), 100);
+        let mut spans = Vec::new();
+        for part in stream.chunks(size) {
+            framer.handle_bytes(part);
+            while let Some(outcome) = framer.poll_frame() {
+                spans.push((outcome.is_ok(), framer.span()));
+            }
+        }
+        framer.handle_pause(Pause::Silence);
+        while let Some(outcome) = framer.poll_frame() {
+            spans.push((outcome.is_ok(), framer.span()));
+        }
+        let expected = [
+            (false, 0..2),
+            (true, 2..12),
+            // A frame that was tried there in vain.
+            (false, 12..12),
+            (false, 12..15),
+            (true, 15..25),
+            (false, 25..25),
+            (false, 25..26),
+        ];
+        assert_eq!(spans, expected, "in parts of {size}");
+    }
+    let mut framer = Framer::new(Framing::Lines, 4);
+    framer.handle_bytes(b"ab\r\n123456\ncd\n");
+    let mut spans = Vec::new();
+    while framer.poll_frame().is_some() {
+        spans.push(framer.span());
+    }
+    assert_eq!(spans, [0..4, 4..11, 11..14]);
 }

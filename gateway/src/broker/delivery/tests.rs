@@ -28,19 +28,20 @@ impl Site {
     /// A site with these keys in the table of the broker and in that of the route, which publishes
     /// the value alone.
     fn new(broker: &str, route: &str) -> Self {
+        let topic = if route.contains("topic") { "" } else { "topic = \"{device}\"," };
         let config: Config = toml::from_str(&format!(
             "brokers.b = {{ url = \"mqtt://b\", {broker} }}\n\
-             routes.r = {{ topic = \"{{device}}\", payload = \"value\", {route} }}\n"
+             routes.r = {{ payload = \"value\", {topic} {route} }}\n"
         ))
         .unwrap();
         let (name, broker) = config.brokers.first_key_value().unwrap();
         let routes = Arc::new(Routes::new(&config));
         let ordered = StoreLane::only(name.as_str(), Limits::default());
         let live = StoreLane { key: live_key(name.as_str()), ..ordered.clone() };
-        let lanes = match routes.live_first(name.as_str()) {
-            None => vec![ordered],
-            Some(_) => vec![ordered, live],
-        };
+        let windows = StoreLane { key: windows_key(name.as_str()), ..ordered.clone() };
+        let mut lanes = vec![ordered];
+        lanes.extend(routes.live_first(name.as_str()).map(|_| live));
+        lanes.extend(routes.windows(name.as_str()).map(|_| windows));
         let folder = Folder::new();
         let when_full = WhenFull::DropNewest;
         let policy = Policy { quota: 1 << 30, min_free: 0, when_full, keep: Duration::ZERO };
@@ -163,6 +164,40 @@ async fn a_day_of_outage_is_delivered_in_the_order_of_each_device() {
         let mut seen = BTreeSet::new();
         first_copies.extend(values.iter().copied().filter(|value| seen.insert(*value)));
         assert_eq!(first_copies, (0..MINUTES).collect::<Vec<_>>(), "{device}");
+    }
+}
+
+#[tokio::test]
+async fn windows_are_published_whole_over_cuts_and_hold_nothing_else_back() {
+    const DEVICES: u64 = 30;
+    const SECONDS: u64 = 150;
+    let mut site = Site::new(
+        "window = 10",
+        "aggregate = { window = \"1m\", of = [\"count\", \"sum\"] }, topic = \"{device}/{name}\"",
+    );
+    site.connect().await;
+    for second in 0..SECONDS {
+        site.store(DEVICES, [second]).await;
+        site.settle().await;
+        if second % 20 == 7 {
+            site.exchange().await;
+            site.cut().await;
+        }
+        site.now = site.now + Duration::from_secs(1);
+    }
+    assert!(site.delivery.is_done(), "open windows do not hold back the end of a gateway");
+    assert!(site.delivery.windows.as_ref().unwrap().cursor.next() < DEVICES * SECONDS);
+    site.now = site.now + Duration::from_secs(120);
+    while site.delivery.windows.as_ref().unwrap().cursor.next() <= DEVICES * SECONDS {
+        site.exchange().await;
+        // What is acknowledged but not saved holds publishes back.
+        site.spool.dead(0, 1).await.unwrap();
+    }
+    for device in 0..DEVICES {
+        let all = |statistic: &str| -> u64 {
+            site.arrived()[&format!("d{device}/value.{statistic}")].iter().sum()
+        };
+        assert_eq!((all("count"), all("sum")), (SECONDS, (0..SECONDS).sum()), "d{device}");
     }
 }
 

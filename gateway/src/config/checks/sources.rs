@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use super::super::model::{CsvDecode, Decode, HttpLink, JsonDecode, Link, Source, UdpLink};
 use super::super::tree::{KeyPath, Step};
 use super::super::words::all_of;
-use super::{Checks, Problem, frames};
+use super::{Checks, Problem, binary, frames, modbus};
 
 /// A protocol with port numbers of its own.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,10 +29,14 @@ pub(super) fn check(checks: &mut Checks<'_>) {
         let path = KeyPath::of(["sources", id.as_str()]);
         check_parts(checks, &path, source);
         frames::check(checks, &path, source);
+        modbus::check(checks, id, &path, source);
         match &source.decode {
             Some(Decode::Csv(csv)) => check_columns(checks, &path.key("decode"), csv),
             Some(Decode::Json(json)) => check_paths(checks, &path.key("decode"), json),
             Some(Decode::Link(_)) => check_link_protocol(checks, &path, source),
+            Some(Decode::Binary(decode)) => {
+                binary::check(checks, &path.key("decode"), source, decode);
+            }
             Some(
                 Decode::Senml(_)
                 | Decode::Keyvalue(_)
@@ -55,6 +59,7 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             Link::Serial(serial) => claims.push((link.key("path"), Claim::Port(&serial.path))),
             Link::Udp(udp) => {
                 check_groups(checks, &link, udp);
+                check_udp_poll(checks, &link, udp);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Udp, udp.bind)));
             }
             Link::Tcp(tcp) => {
@@ -64,6 +69,10 @@ pub(super) fn check(checks: &mut Checks<'_>) {
             Link::Http(http) => {
                 check_token(checks, &link, http);
                 claims.push((link.key("bind"), Claim::Address(Protocol::Tcp, http.bind)));
+            }
+            Link::Modbus(modbus) => {
+                let port = modbus.serial.as_deref().map(Claim::Port);
+                claims.extend(port.map(|port| (link.key("serial"), port)));
             }
             Link::Coap(coap) => {
                 let written = checks.whole.get(&link.key("bind")).is_some();
@@ -119,25 +128,30 @@ fn is_link(path: &KeyPath) -> bool {
 /// What is wrong with the parts of one source.
 fn check_parts(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let (frame, decode) = (path.key("frame"), path.key("decode"));
-    let (link, has_decode) = match source.link {
-        Link::Coap(_) => (Some("a coap link"), source.decode.is_some()),
-        Link::CoapPoll(_) => (Some("a coap-poll link"), source.decode.is_some()),
+    // What holds the readings there, and whether a decoder may be named all the same.
+    let content = "the content format of a message says what it holds";
+    let (foreign, has_decode) = match source.link {
+        Link::Coap(_) => (Some(("a coap link", content)), source.decode.is_some()),
+        Link::CoapPoll(_) => (Some(("a coap-poll link", content)), source.decode.is_some()),
         // What the content type does not say can be said here.
-        Link::Http(_) => (Some("an http link"), matches!(source.decode, Some(Decode::Link(_)))),
+        Link::Http(_) => {
+            (Some(("an http link", content)), matches!(source.decode, Some(Decode::Link(_))))
+        }
+        Link::Modbus(_) => {
+            (Some(("a modbus link", "`units` say what registers hold")), source.decode.is_some())
+        }
         Link::Serial(_) | Link::Udp(_) | Link::Tcp(_) | Link::TcpClient(_) => (None, false),
     };
     for (part, is_there) in [(&frame, source.frame.is_some()), (&decode, has_decode)] {
-        if let Some(link) = link.filter(|_| is_there) {
+        if let Some((link, instead)) = foreign.filter(|_| is_there) {
             let problem = checks
                 .at_key(part, format!("`{part}` does not fit {link}"))
-                .expected(
-                    "expected no such key: the content format of a message says what it holds",
-                )
+                .expected(format!("expected no such key: {instead}"))
                 .help("remove the key");
             checks.findings.add(problem);
         }
     }
-    if link.is_none()
+    if foreign.is_none()
         && source.decode.is_none()
         && checks.findings.is_complete()
         && checks.sound([&decode])
@@ -176,6 +190,29 @@ fn check_groups(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
     }
 }
 
+/// Devices that are asked are reached from the socket.
+fn check_udp_poll(checks: &mut Checks<'_>, link: &KeyPath, udp: &UdpLink) {
+    let to = link.key("poll").key("to");
+    let Some(poll) = udp.poll.as_ref().filter(|_| checks.sound([&to, &link.key("bind")])) else {
+        return;
+    };
+    for (index, device) in poll.to.iter().enumerate() {
+        let problem = if device.is_ipv4() != udp.bind.is_ipv4() {
+            let family = if device.is_ipv4() { "0.0.0.0" } else { "[::]" };
+            checks
+                .at(&to.index(index), "this address is not of the family of `bind`")
+                .help(format!("bind to {family}, or make a source for each family"))
+        } else if device.port() == 0 || device.ip().is_unspecified() {
+            checks
+                .at(&to.index(index), "nothing can be sent there")
+                .expected("expected the address and port of a device")
+        } else {
+            continue;
+        };
+        checks.findings.add(problem);
+    }
+}
+
 /// The link protocol has frames and answers of its own.
 fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source) {
     let is_coap = matches!(source.link, Link::Coap(_));
@@ -183,6 +220,23 @@ fn check_link_protocol(checks: &mut Checks<'_>, path: &KeyPath, source: &Source)
         let problem = checks
             .at_key(&path.key("frame"), "`frame` does not fit the link protocol")
             .expected("expected no such key: the protocol says where a frame ends")
+            .help("remove the key");
+        checks.findings.add(problem);
+    }
+    let polls = match &source.link {
+        Link::Serial(serial) => serial.poll.is_some(),
+        Link::Udp(udp) => udp.poll.is_some(),
+        Link::Tcp(_)
+        | Link::TcpClient(_)
+        | Link::Coap(_)
+        | Link::CoapPoll(_)
+        | Link::Http(_)
+        | Link::Modbus(_) => false,
+    };
+    if polls {
+        let problem = checks
+            .at_key(&path.key("link").key("poll"), "`poll` does not fit the link protocol")
+            .expected("expected no such key: nodes report by themselves")
             .help("remove the key");
         checks.findings.add(problem);
     }

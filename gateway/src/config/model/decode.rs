@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::{self, JsonPath, NamedFile};
+use super::BinaryDecode;
 
 /// How a frame becomes readings.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -56,6 +57,16 @@ pub(crate) enum Decode {
     /// decode = { type = "value", name = "temp", unit = "Cel" }
     /// ```
     Value(ValueDecode),
+    /// Fields by their place in the frame: sensors that are described, not programmed.
+    ///
+    /// ```toml
+    /// # aa c0 d4 04 3a 0a a1 60 1d ab
+    /// [sources.dust]
+    /// link = { type = "serial", path = "/dev/ttyUSB8" }
+    /// frame = { type = "template", start = "aa c0", length = { fixed = 10 }, end = "ab" }
+    /// decode = { type = "binary", endian = "little", fields = [{ name = "pm2_5", at = 2, type = "u16", scale = 0.1, unit = "ug/m3" }] }
+    /// ```
+    Binary(BinaryDecode),
     /// The link protocol (docs/link-protocol.md): nodes are acknowledged when their readings are on
     /// disk. Frames are stuffed by COBS over serial and tcp, and datagrams over udp.
     ///

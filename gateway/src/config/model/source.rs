@@ -1,13 +1,16 @@
 //! Sources: a link, and how its bytes become frames.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, HostPort, Id, Interval, Network, Secret};
-use super::{CoapPollLink, Decode, Frame};
+use super::super::values::{
+    self, ByteSize, HexBytes, HostPort, Id, Interval, Network, Secret, UnitAddress,
+};
+use super::{CoapPollLink, Decode, Frame, ModbusLink, ModbusUnit};
 use crate::pipeline::TopicFilter;
 
 /// A place where readings come from: a link, cut into frames, decoded into readings.
@@ -23,10 +26,29 @@ pub(crate) struct Source {
     /// How bytes become frames; by default lines, and datagrams for udp.
     #[serde(default)]
     pub(crate) frame: Option<Frame>,
-    /// How a frame becomes readings; required but for coap, coap-poll
-    /// and http, where the content format says it.
+    /// How a frame becomes readings; required but for coap, coap-poll and http, where the content
+    /// format says it, and for modbus.
     #[serde(default)]
     pub(crate) decode: Option<Decode>,
+    /// Units of a modbus link, by their address: which registers are read and what they mean. See
+    /// docs/modbus.md.
+    ///
+    /// ```toml
+    /// [sources.heat-pump]
+    /// link = { type = "modbus", rtu_over_tcp = "192.0.2.8:4001" }
+    ///
+    /// [sources.heat-pump.units.12]
+    /// device = "pump"
+    /// interval = "30s"
+    ///
+    /// [sources.heat-pump.units.12.registers]
+    /// flow = { at = 100, table = "input", type = "i16", scale = 0.1, unit = "Cel" }
+    /// energy = { at = 110, type = "u32", order = "cdab", unit = "kWh", interval = "5m" }
+    /// state = { at = 120, enum = { 0 = "off", 1 = "heating", 2 = "defrosting" } }
+    /// alarm = { at = 121, bit = 3 }
+    /// ```
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) units: BTreeMap<UnitAddress, ModbusUnit>,
 }
 
 /// A link to devices.
@@ -98,6 +120,18 @@ pub(crate) enum Link {
     /// link = { type = "http", bind = "127.0.0.1:8080" }
     /// ```
     Http(HttpLink),
+    /// A Modbus master: it asks the units of a bus for registers that `units` describes. The bus is
+    /// one of `tcp`, `rtu_over_tcp` and `serial`. See docs/modbus.md.
+    ///
+    /// ```toml
+    /// [sources.meter]
+    /// link = { type = "modbus", serial = "/dev/serial/by-id/usb-FTDI_bus-if00-port0", baud = 9600, parity = "none" }
+    ///
+    /// [sources.meter.units.1]
+    /// device = "em21"
+    /// registers.voltage = { at = 0, table = "input", type = "i32", order = "cdab", scale = 0.1, unit = "V" }
+    /// ```
+    Modbus(ModbusLink),
 }
 
 impl Link {
@@ -108,7 +142,7 @@ impl Link {
             Self::Tcp(link) => &link.allow,
             Self::Coap(link) => &link.allow,
             Self::Http(link) => &link.allow,
-            Self::Serial(_) | Self::TcpClient(_) | Self::CoapPoll(_) => &[],
+            Self::Serial(_) | Self::TcpClient(_) | Self::CoapPoll(_) | Self::Modbus(_) => &[],
         }
     }
 }
@@ -140,6 +174,19 @@ pub(crate) struct SerialLink {
     /// usual timing. An adapter that switches by itself, as most USB ones do, needs none.
     #[serde(default)]
     pub(crate) rs485: Option<Rs485>,
+    /// What is sent to a device that only answers; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<Poll>,
+}
+
+/// A request that is sent again and again, to a device that only answers.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Poll {
+    /// The request, 1 to 16 bytes.
+    pub(crate) send: HexBytes,
+    /// How often it is sent, 1s to 1h; the first time when the link is open.
+    #[serde(default = "default_every", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) every: Interval,
 }
 
 /// Half-duplex RS-485.
@@ -185,6 +232,23 @@ pub(crate) struct UdpLink {
     /// and counted. Without it, everybody is.
     #[serde(default)]
     pub(crate) allow: Vec<Network>,
+    /// What is sent to devices that only answer; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<UdpPoll>,
+}
+
+/// A request that is sent again and again, to devices that only answer.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct UdpPoll {
+    /// The request, 1 to 16 bytes.
+    pub(crate) send: HexBytes,
+    /// How often it is sent, 1s to 1h; the first time when the socket is open.
+    #[serde(default = "default_every", deserialize_with = "values::span::<_, 1, 3_600>")]
+    pub(crate) every: Interval,
+    /// Addresses and ports of the devices, of the family of `bind`.
+    #[serde(deserialize_with = "values::addresses")]
+    #[schemars(with = "Vec<values::Address>", length(min = 1))]
+    pub(crate) to: Vec<SocketAddr>,
 }
 
 /// Clients that connect and send.
@@ -223,6 +287,9 @@ pub(crate) struct TcpClientLink {
     /// thrown away and counted. False for a server that begins with a frame.
     #[serde(default = "default_mid_stream")]
     pub(crate) mid_stream: bool,
+    /// What is sent to a device that only answers; without it, nothing is.
+    #[serde(default)]
+    pub(crate) poll: Option<Poll>,
 }
 
 /// A CoAP server.
@@ -426,6 +493,10 @@ const fn default_receive_buffer() -> ByteSize {
 
 const fn default_max_backoff() -> Interval {
     Interval::seconds(30)
+}
+
+const fn default_every() -> Interval {
+    Interval::seconds(10)
 }
 
 const fn default_mid_stream() -> bool {

@@ -102,6 +102,16 @@ where
     de.deserialize_any(Bounded { visitor: TextVisitor(PhantomData), min, max, expected })
 }
 
+/// The same, where it is there.
+pub(crate) fn span_ms_option<'de, D, const MIN: u32, const MAX: u32>(
+    de: D,
+) -> Result<Option<Interval>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    span_ms::<D, MIN, MAX>(de).map(Some)
+}
+
 /// A value of another visitor, between two bounds.
 struct Bounded<V, T> {
     visitor: V,

@@ -10,9 +10,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::text_value;
 use crate::config::model::{DataBits, LengthBytes, Qos, StopBits};
-use crate::pipeline::{Pattern, TopicFilter, TopicTemplate};
+use crate::pipeline::{Condition, Pattern, TopicFilter, TopicTemplate};
 
 text_value!(Pattern, "pattern", "expected a name, in which `*` stands for any characters", {});
+text_value!(Condition, "condition", "expected a condition such as 'name == \"temp\" && value > -40'", {
+    "minLength": 1,
+});
 text_value!(TopicTemplate, "topic", "expected a topic such as \"site/{gateway}/{device}/{name}\"", {
     "minLength": 1,
 });

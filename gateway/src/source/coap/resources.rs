@@ -19,6 +19,7 @@ use super::registered::{Look, Registered};
 use super::view::{self, View};
 use crate::broker::Board;
 use crate::clock;
+use crate::decode::{DecodeError, Draft, Reader};
 use crate::source::Context;
 use crate::source::latest::Latest;
 use crate::store::{Message, NotStored};
@@ -181,7 +182,8 @@ impl Resources {
             Some(Resource::Time) => time(request, clock::wall()).map(Action::Respond),
             Some(Resource::Readings) => self.post(request, "", || {
                 request.check_conditions(Target::Present(None))?;
-                posted::pack(self, sender, request)
+                let now = clock::wall();
+                self.complete(sender, request, now, posted::pack(request, now)?)
             }),
             Some(Resource::Device(device)) => self.readings(request, device, None),
             Some(Resource::Value { device, name }) if request.method == Method::Get => {
@@ -189,7 +191,8 @@ impl Resources {
             }
             Some(Resource::Value { device, name }) => self.post(request, "GET, ", || {
                 view::check_conditions(&self.latest, request, device, name)?;
-                posted::value(self, sender, request, device, name)
+                let drafts = posted::value(request, device, name)?;
+                self.complete(sender, request, clock::wall(), drafts)
             }),
             Some(Resource::File) => self.file(request),
             Some(Resource::Directory) => self
@@ -213,6 +216,19 @@ impl Resources {
             None => Err(not_found()),
         };
         action.unwrap_or_else(Action::Respond)
+    }
+
+    fn complete(
+        &self,
+        sender: Sender,
+        request: &Request,
+        now: Timestamp,
+        drafts: Result<Vec<Draft>, DecodeError>,
+    ) -> Result<Vec<Reading>, Response> {
+        let peer = sender.peer.ip().to_canonical();
+        let name = || self.name_of(sender);
+        let readings = self.context.complete(drafts, now, peer, name, &request.payload);
+        readings.map_err(|error| posted::bad_request(&error))
     }
 
     /// The last readings of a device, or of one name.
@@ -356,6 +372,23 @@ impl Resources {
         files.check_method(request.method).map_err(not_allowed)?;
         Ok(Action::Await(Work::Serve(Arc::clone(files), request.clone())))
     }
+}
+
+/// The readings of a request that posts some, by what it says alone, or the answer that refuses it.
+pub(crate) fn posted_readings(
+    reader: &Reader,
+    request: &Request,
+    name: impl Fn() -> String,
+    now: Timestamp,
+) -> Result<Vec<Reading>, Response> {
+    let drafts = match Resource::of(request) {
+        Some(Resource::Readings) => posted::pack(request, now)?,
+        Some(Resource::Value { device, name }) => posted::value(request, device, name)?,
+        Some(_) => return Err(not_allowed("post readings to /r or /r/{device}/{name}")),
+        None => return Err(not_found()),
+    };
+    let readings = drafts.and_then(|drafts| reader.complete(drafts, name, now));
+    readings.map_err(|error| posted::bad_request(&error))
 }
 
 /// The answer to a client that asks too often (RFC 8516 §3).

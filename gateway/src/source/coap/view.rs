@@ -103,7 +103,14 @@ mod tests {
         };
         let received = reading.time;
         let content = Content::Reading(reading);
-        latest.store(&[Record { n: 1, source: "s".into(), content, received, origin: None }]);
+        latest.store(&[Record {
+            n: 1,
+            source: "s".into(),
+            content,
+            received,
+            origin: None,
+            moment: None,
+        }]);
         let expected = br#"[{"bn":"a/","n":"t","t":1732198755,"v":3}]"#;
         assert_eq!(view.show(&latest).payload, expected);
     }

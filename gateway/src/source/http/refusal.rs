@@ -53,6 +53,12 @@ impl Refusal {
             .with(header::ALLOW, HeaderValue::from_static(methods))
     }
 
+    /// A unit of time that is none.
+    pub(super) fn precision() -> Self {
+        let why = "`precision` is ns, us, ms or s, or one of n, u, m and h of InfluxDB 1";
+        Self::new(StatusCode::BAD_REQUEST, "precision", why)
+    }
+
     /// No format that it accepts.
     pub(super) fn not_acceptable() -> Self {
         let why = "there is application/json, application/senml+json and application/senml+cbor";
@@ -128,6 +134,11 @@ impl Refusal {
             NotStored::Failed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "not_stored", why),
         }
         .uncounted()
+    }
+
+    /// The status and the reason.
+    pub(super) fn into_words(self) -> (String, String) {
+        (self.status.as_str().to_owned(), self.why)
     }
 
     /// The answer.

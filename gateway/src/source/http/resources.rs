@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderValue};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use proto::Reading;
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ use super::access::Access;
 use super::body::Bodies;
 use super::events::Watchers;
 use super::media::Media;
-use super::posted::Posted;
+use super::posted::{self, NO_SUCH_PATH, Posted};
 use super::refusal::Refusal;
 use super::target::Target;
 use super::{page, shown};
@@ -76,15 +77,14 @@ impl Resources {
         if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
             return Err(Refusal::malformed("a request has one Host (RFC 9112 §3.2)"));
         }
-        let path = request.uri().path();
-        let target = Target::of(path).ok_or_else(|| {
-            Refusal::not_found("there is /, /r, /r/{device}, /r/{device}/{name} and /events")
-        })?;
+        let path = request.uri().path_and_query().map_or("/", PathAndQuery::as_str);
+        let target = Target::of(path).ok_or_else(|| Refusal::not_found(NO_SUCH_PATH))?;
         let accept = request.headers().get(header::ACCEPT);
         let accept = accept.map(|accept| accept.to_str().unwrap_or_default());
         match (request.method(), &target) {
             (&Method::OPTIONS, _) => Ok(options(target.methods())),
             (&Method::GET | &Method::HEAD, Target::Page(name)) => Ok(page::part(name)),
+            (&Method::GET | &Method::HEAD, Target::Ping) => Ok(pong()),
             (&Method::GET | &Method::HEAD, Target::Events) => {
                 self.access.check_token(request.headers())?;
                 self.watchers.watch(Arc::clone(&self.latest), self.stop.clone())
@@ -99,7 +99,8 @@ impl Resources {
             (
                 &Method::POST | &Method::PUT,
                 Target::Readings | Target::Device(_) | Target::Value { .. },
-            ) => self.post(peer, request, &target).await,
+            )
+            | (&Method::POST, Target::Write { .. }) => self.post(peer, request, &target).await,
             _ => Err(Refusal::not_allowed(target.methods())),
         }
     }
@@ -119,23 +120,18 @@ impl Resources {
             body = self.bodies.receive(&head.headers, body) => body?,
             () = self.stop.cancelled() => return Err(Refusal::busy("the gateway is stopping")),
         };
-        let posted = Posted {
-            context: &self.context,
-            peer,
-            now: clock::wall(),
-            media: Media::of(content_type),
-            bytes: &body.bytes,
-        };
-        let parts = match target {
-            Target::Value { device, name } => posted.value(device, name)?,
-            Target::Device(device) => posted.pack(Some(device))?,
-            Target::Readings | Target::Page(_) | Target::Events | Target::Server => {
-                posted.pack(None)?
-            }
-        };
+        let (now, media, bytes) = (clock::wall(), Media::of(content_type), &body.bytes);
+        let reader = &self.context.reader;
+        let parts = posted::parts(Posted { reader, now, media, bytes }.drafts(target)?)?;
+        self.context.status.received(bytes.len());
+        let peer = peer.ip().to_canonical();
+        let settle = |part| self.context.settle(part, now, peer, || peer.to_string(), bytes);
+        let parts = parts.into_iter().map(settle).collect::<Result<Vec<_>, _>>();
+        let parts = parts.map_err(|error| Refusal::decode(&error))?;
         let count: usize = parts.iter().map(Vec::len).sum();
         self.store(parts).await?;
-        Ok(accepted(count))
+        let says_nothing = matches!(target, Target::Write { .. });
+        Ok(if says_nothing { empty() } else { accepted(count) })
     }
 
     /// Waits until everything is on disk.
@@ -181,11 +177,26 @@ fn accepted(readings: usize) -> Answer {
     answer
 }
 
+/// The answer that says nothing but that it is done.
+fn empty() -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// The answer to a client of InfluxDB that asks who is there; some end without a version.
+fn pong() -> Answer {
+    const VERSION: &str = concat!("gateway ", env!("CARGO_PKG_VERSION"));
+    let mut answer = empty();
+    let version = HeaderName::from_static("x-influxdb-version");
+    answer.headers_mut().insert(version, HeaderValue::from_static(VERSION));
+    answer
+}
+
 /// What a path has (RFC 9110 §9.3.7). Pages of other servers are allowed nothing, so that nothing is
 /// said of them.
 fn options(methods: &'static str) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
-    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let mut answer = empty();
     answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
     answer
 }

@@ -18,19 +18,33 @@ pub(super) enum Target {
         /// What was measured.
         name: String,
     },
+    /// `/write` and `/api/v2/write`, as of InfluxDB 1 and 2
+    Write {
+        /// The parameter of the query.
+        precision: Option<String>,
+    },
+    /// `/ping`, by which clients of InfluxDB ask whether it is there
+    Ping,
     /// `*`: the server itself (RFC 9110 §9.3.7).
     Server,
 }
 
 impl Target {
-    /// What a path names, if anything.
+    /// What a path names, if anything; it may have a query.
     pub(super) fn of(path: &str) -> Option<Self> {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        if ["/write", "/api/v2/write"].contains(&path) {
+            let mut parameters = query.split('&');
+            let precision = parameters.find_map(|text| text.strip_prefix("precision="));
+            return Some(Self::Write { precision: precision.map(str::to_owned) });
+        }
         let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let path = [segments.next(), segments.next(), segments.next(), segments.next()];
         Some(match path {
             [Some(""), None, None, None] => Self::Page("page.html"),
             [Some("page.css"), None, None, None] => Self::Page("page.css"),
             [Some("page.js"), None, None, None] => Self::Page("page.js"),
+            [Some("ping"), None, None, None] => Self::Ping,
             [Some("events"), None, None, None] => Self::Events,
             [Some("r"), None, None, None] => Self::Readings,
             [Some("r"), Some(device), None, None] => Self::Device(decoded(device)?),
@@ -45,7 +59,8 @@ impl Target {
     /// The methods that it has.
     pub(super) const fn methods(&self) -> &'static str {
         match self {
-            Self::Page(_) | Self::Events => "GET, HEAD, OPTIONS",
+            Self::Page(_) | Self::Events | Self::Ping => "GET, HEAD, OPTIONS",
+            Self::Write { .. } => "OPTIONS, POST",
             Self::Readings | Self::Device(_) | Self::Value { .. } => {
                 "GET, HEAD, OPTIONS, POST, PUT"
             }
@@ -84,6 +99,9 @@ mod tests {
         let value = |device: &str, name: &str| {
             Some(Target::Value { device: device.to_owned(), name: name.to_owned() })
         };
+        let write = |precision: Option<&str>| {
+            Some(Target::Write { precision: precision.map(str::to_owned) })
+        };
         for (path, expected) in [
             ("/", Some(Target::Page("page.html"))),
             ("/r", Some(Target::Readings)),
@@ -91,6 +109,12 @@ mod tests {
             ("/r/th-1/temp", value("th-1", "temp")),
             ("/r/hall%201%2Fa/%c3%bc", value("hall 1/a", "ü")),
             ("*", Some(Target::Server)),
+            ("/r?precision=s", Some(Target::Readings)),
+            ("/write", write(None)),
+            ("/write?db=x", write(None)),
+            ("/api/v2/write?org=o&precision=s", write(Some("s"))),
+            ("/ping", Some(Target::Ping)),
+            ("/api/v2/writes", None),
             ("/r/th-1/temp/x", None),
             ("/r/%", None),
             ("/r/%2", None),

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use proto::Instant;
 use proto::link::{Gateway, GatewayEvent, GatewayOutput, Report, Ticket};
-use proto::{Instant, Reading, TimeQuality, Timestamp, Value};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::memory::Memory;
 use super::ports::{Arrival, Outgoing, Peer};
+use super::sample;
 use crate::clock;
 use crate::pipeline::Receipt;
 use crate::source::Context;
@@ -32,8 +33,6 @@ const TURN: usize = 64;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// How often what is known of the nodes is saved, where it has changed.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
-/// Times have milliseconds.
-const MILLI: i64 = 1_000_000;
 
 /// The gateway's end for all nodes of a source.
 pub(super) struct Hub {
@@ -200,21 +199,9 @@ impl Hub {
     }
 
     fn submit(&mut self, report: Report<Peer>) {
-        let Report { peer, ticket, age, values } = report;
-        let device = self.name(ticket.device);
+        let (peer, ticket) = (report.peer.clone(), report.ticket);
         let now = clock::wall();
-        let time = measured_at(now, age);
-        let readings = values.into_iter().map(|measured| Reading {
-            device: device.clone(),
-            name: measured.name,
-            unit: measured.unit,
-            value: Value::Number(measured.value),
-            time,
-            time_quality: TimeQuality::Estimated,
-            epoch: Some(ticket.epoch),
-            sequence: Some(ticket.sequence.into()),
-        });
-        let readings: Vec<_> = readings.collect();
+        let readings = sample::readings(report, &self.name(ticket.device), now);
         self.context.status.decoded(&readings, &peer, now);
         match self.context.inlet.try_submit(readings, Some(Origin::Link(ticket))) {
             Ok(receipt) => self.pending.push(Pending { ticket, receipt }),
@@ -225,10 +212,8 @@ impl Hub {
         }
     }
 
-    /// By the key file, else by the source, else by its number.
     fn name(&self, device: u32) -> String {
-        let named = self.names.get(&device).or(self.context.device.as_ref());
-        named.cloned().unwrap_or_else(|| format!("{device}"))
+        sample::name(device, &self.names, &self.context.reader)
     }
 
     async fn save(&mut self) {
@@ -241,11 +226,4 @@ impl Hub {
             warn!(source = %self.context.name, %error, "cannot save what is known of the nodes; it is found in the store as long as that keeps the readings");
         }
     }
-}
-
-/// In whole milliseconds.
-fn measured_at(now: Timestamp, age: Duration) -> Timestamp {
-    let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-    let nanos = now.as_nanos().saturating_sub(age);
-    Timestamp::from_nanos(nanos - nanos.rem_euclid(MILLI))
 }

@@ -117,7 +117,7 @@ async fn stream_port(
 ) -> Result<io::Error, HubEnded> {
     let mut outgoing = side.open(peer.port).await?;
     let (mut reader, mut writer) = split(stream);
-    let mut framer = Framer::new(Framing::Cobs, MAX_FRAME);
+    let mut framer = framer();
     let mut buffer = vec![0; READ_BYTES];
     let end = loop {
         tokio::select! {
@@ -145,6 +145,11 @@ async fn stream_port(
     side.take_frames(&mut framer, &peer).await?;
     side.send(Arrival::Closed { port: peer.port }).await?;
     Ok(end)
+}
+
+/// Cuts frames out of a stream.
+pub(super) fn framer() -> Framer {
+    Framer::new(Framing::Cobs, MAX_FRAME)
 }
 
 /// A datagram is a frame.

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 use super::super::chunk::Damage;
+use super::super::times::Times;
 use super::super::{Archive, FILE};
 use super::*;
+use crate::clock;
+use crate::time_base::Clocks;
 
 const PAGE: usize = 4096;
 
@@ -76,6 +80,27 @@ fn it_is_taken_over_with_its_records_and_cursors() {
     assert_eq!(append(&mut log, [16]), 7);
     log.bury(&[letter(1, "x")]).unwrap();
     assert_eq!(records(&log, 6), [(6, 15), (7, 16)]);
+}
+
+/// Its records have no boot, and are in order before whatever a clock claims that nobody has set.
+#[test]
+fn what_is_stored_by_a_wrong_clock_is_dated_after_its_records() {
+    let folder = Folder::new();
+    first_version(&folder, 2);
+    let (log, _) = folder.open();
+    let newest = log.read(6, 1).unwrap().pop().unwrap().records.pop().unwrap();
+    assert_eq!((newest.n, newest.moment), (6, None));
+    let times = Times::open(folder.path(), Some(&newest));
+    assert!(times.is_synchronised(), "until the clock is looked at");
+    let clocks = Clocks { wall: Timestamp::from_nanos(0), ..clock::all() };
+    times.observe(clocks, false, 7);
+    let record = Record { n: 7, moment: times.stamp(clocks.moment), ..record("d", 7) };
+    let record = Record { received: clocks.wall, ..record };
+    let (settled, _) = times.settle(&record, clocks.wall);
+    assert!(settled.received > newest.received);
+    let ran = clocks.moment.uptime - proto::Instant::ZERO;
+    assert!(times.age(&newest, clocks.wall) >= ran, "as long as the machine has been running");
+    assert!(times.age(&newest, Timestamp::from_nanos(i64::MAX)) < ran + Duration::from_secs(3600));
 }
 
 #[test]

@@ -13,7 +13,8 @@ use crate::store::job::Reply;
 use crate::store::skips::Skips;
 use crate::store::space::Room;
 use crate::store::tests::record;
-use crate::store::{Batch, DeadLetter, DeadPage, Lane, Limits, Progress};
+use crate::store::{Batch, DeadLetter, DeadPage, Lane, Limits, Progress, Record};
+use crate::time_base::{Clocks, Moment};
 
 /// What a disk does with an append.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,8 @@ struct FailingLog {
     jump: u64,
     skips: Skips,
     saved: Cursors,
+    /// That of every record.
+    moment: Option<Moment>,
 }
 
 impl FailingLog {
@@ -99,7 +102,8 @@ impl Log for FailingLog {
     fn read(&self, from: u64, _: usize) -> Result<Vec<Chunk>, StoreError> {
         self.look_at()?;
         let mut batch = Batch::default();
-        (from..=self.on_disk).for_each(|n| batch.push(record("d", n)));
+        let moment = self.moment;
+        (from..=self.on_disk).for_each(|n| batch.push(Record { moment, ..record("d", n) }));
         Ok(Vec::from([batch.into_chunk(from)]))
     }
     fn raw(&self, _: u64) -> Result<Option<(u64, Vec<u8>)>, StoreError> {
@@ -402,6 +406,19 @@ fn a_reading_that_is_too_old_is_dropped_though_nothing_arrives() {
     assert_eq!((next(&worker), worker.shared.status().dropped["b"].age), (15, 14));
     worker.tick(at(500)).unwrap();
     assert_eq!(next(&worker), 31, "never beyond what there is");
+}
+
+#[test]
+fn a_clock_that_is_set_late_makes_nothing_old() {
+    let limits = Limits { max_lag: None, max_age: Some(Duration::from_secs(20)) };
+    let moment = Some(clock::moment());
+    let log = FailingLog { on_disk: 30, known: 30, moment, ..FailingLog::default() };
+    let mut worker = worker(log, WhenFull::DropNewest, limits);
+    worker.shared.times.observe(Clocks { wall: at(0), ..clock::all() }, false, 1);
+    worker.tick(at(500)).unwrap();
+    worker.shared.times.observe(Clocks { wall: at(500), ..clock::all() }, true, 31);
+    worker.tick(at(1000)).unwrap();
+    assert_eq!((next(&worker), worker.shared.status().dropped["b"].age), (1, 0));
 }
 
 #[test]

@@ -85,7 +85,9 @@ impl FarEnd {
                 watched = Watched::BuiltIn { inbox, clock, filter };
             }
             (Some(BrokerAddress::At(address)), Some(filter)) => {
-                watched = Watched::Subscribed(Box::new(Watcher::subscribe(address, filter).await?));
+                watched = Watched::Subscribed(Box::new(
+                    Watcher::subscribe(address, scenario.target.login(), filter).await?,
+                ));
             }
             (Some(BrokerAddress::At(_)) | None, _) => {}
         }
@@ -176,12 +178,19 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn subscribe(address: &Address, filter: String) -> Result<Self, FarEndError> {
+    async fn subscribe(
+        address: &Address,
+        login: Option<(String, String)>,
+        filter: String,
+    ) -> Result<Self, FarEndError> {
         let seed = getrandom::u64().unwrap_or_default();
         let id = format!("device-sim-{seed:016x}");
         let mut options = MqttOptions::new(id, address.host(), address.port());
         options.set_clean_session(false).set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
+        if let Some((user, password)) = login {
+            options.set_credentials(user, password);
+        }
         let (client, events) = AsyncClient::new(options, 16);
         let mut watcher = Self { broker: address.to_string(), client, events, filter };
         let unreachable = |why: String| {

@@ -11,7 +11,7 @@
 //!
 //! The run has an order. What is needed is looked for first: without the broker or the gateway
 //! nothing starts ([`RunError::is_unreachable`]). The far end listens before the first device sends.
-//! At the end devices stop and wait for their answers; then the far end has [verify].settle to see
+//! At the end devices stop and wait for their answers; then the far end has `settle` of `verify` to see
 //! what was accepted, and a moment more in which second copies show themselves.
 
 mod far_end;

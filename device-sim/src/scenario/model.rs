@@ -1,4 +1,4 @@
-//! What a scenario can say, as types; what they mean together is checked in [`super::check`].
+//! What a scenario can say, as types; what they mean together is checked in `super::check`.
 //!
 //! The doc comments here are the descriptions of the schema and the hints of messages.
 
@@ -48,7 +48,7 @@ pub struct ScenarioConfig {
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
-    /// What a run has to keep; without it, what [verify] promises. `lost = 0`, `duplicates = "< 0.1%"`,
+    /// What a run has to keep; without it, what `verify` promises. `lost = 0`, `duplicates = "< 0.1%"`,
     /// `latency.p99 = { max = "2s", except = ["broker down"] }`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]

@@ -11,6 +11,7 @@ pub mod broker;
 pub mod clock;
 pub mod device;
 mod door;
+pub mod fault;
 #[cfg(test)]
 mod golden;
 pub mod histogram;

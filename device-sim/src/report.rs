@@ -45,7 +45,7 @@ use serde::{Deserialize, Serialize};
 pub use example::{Example, Failure};
 pub use fleet::Fleet;
 pub use merge::MergeError;
-pub use phase::{Mix, Phase, Span};
+pub use phase::{Mix, Phase, QUIET, Span};
 pub use plain::Colour;
 pub use recorder::{Plan, Recorder, SharedRecorder};
 pub use recovery::Recovery;

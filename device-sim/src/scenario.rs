@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use proto::Timestamp;
 
+pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
 use self::model::{ScenarioConfig, TargetConfig, VerifyConfig};
 use crate::report::Shard;

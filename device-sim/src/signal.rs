@@ -169,7 +169,7 @@ fn part(rng: &mut Rng) -> f64 {
 }
 
 /// A number of the standard normal distribution, by Box and Muller.
-fn normal(rng: &mut Rng) -> f64 {
+pub(crate) fn normal(rng: &mut Rng) -> f64 {
     let radius = (-2.0 * (1.0 - part(rng)).ln()).sqrt();
     radius * (TAU * part(rng)).cos()
 }

@@ -84,7 +84,7 @@ impl Fleet {
 
     /// The device with this index, from 0.
     pub(super) fn device(&self, seed: u64, index: u32, origin: Timestamp) -> Planned {
-        let mut seeds = Rng::new(device_seed(seed, &self.name, index));
+        let mut seeds = Rng::new(stream_seed(seed, &self.name, index));
         let from = match self.ramp {
             Some(over) => over * index / self.count.max(1),
             None => seeds.duration(Duration::ZERO, self.interval()),
@@ -134,9 +134,9 @@ impl Fleet {
     }
 }
 
-/// Draws the seed of a device from those of the scenario and the name of its fleet.
-fn device_seed(seed: u64, fleet: &str, index: u32) -> u64 {
+/// Draws the seed of one of many from that of the scenario and the name of the many: a device and its fleet.
+pub(crate) fn stream_seed(seed: u64, name: &str, index: u32) -> u64 {
     let mixed = |state: u64, more: u64| Rng::new(state ^ more).next_u64();
-    let fleet = fleet.bytes().fold(mixed(seed, 0), |state, byte| mixed(state, byte.into()));
-    mixed(fleet, index.into())
+    let named = name.bytes().fold(mixed(seed, 0), |state, byte| mixed(state, byte.into()));
+    mixed(named, index.into())
 }

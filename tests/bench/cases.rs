@@ -2,10 +2,13 @@
 
 mod cores;
 mod disk;
+mod http;
 mod links;
 mod peers;
 mod publishers;
 mod requests;
+mod routes;
+mod serial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -57,10 +60,19 @@ type Measure = Box<dyn Fn(&Plan) -> Outcome<Run>>;
 
 /// A case, and what it is held against: a limit of the machine, or a program of others.
 pub(crate) fn ratios() -> impl Iterator<Item = (&'static str, &'static str)> {
-    [links::RATIOS, publishers::RATIOS, peers::RATIOS, requests::RATIOS, disk::RATIOS]
-        .into_iter()
-        .flatten()
-        .copied()
+    [
+        links::RATIOS,
+        serial::RATIOS,
+        http::RATIOS,
+        publishers::RATIOS,
+        routes::RATIOS,
+        peers::RATIOS,
+        requests::RATIOS,
+        disk::RATIOS,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
 }
 
 const TCP: &str = "link = { type = \"tcp\", bind = ADDRESS, reply = true }\n\
@@ -79,7 +91,10 @@ const FAST: u32 = 300_000;
 pub(crate) fn cases() -> Vec<Case> {
     [
         links::links(),
+        serial::ports(),
+        http::posts(),
         publishers::publishers(),
+        routes::routes(),
         publishers::mosquitto(),
         peers::peers(),
         requests::requests(),

@@ -79,9 +79,12 @@ pub(super) fn links() -> Vec<Case> {
     ]
 }
 
-pub(super) type Load = fn(&Arc<Ledger>, SocketAddr) -> Outcome<()>;
-
-pub(super) fn gateway(plan: &Plan, readings: u32, setup: &Setup, load: Load) -> Outcome<Run> {
+pub(super) fn gateway(
+    plan: &Plan,
+    readings: u32,
+    setup: &Setup,
+    load: impl Fn(&Arc<Ledger>, SocketAddr) -> Outcome<()>,
+) -> Outcome<Run> {
     let ledger = plan.ledger(readings);
     let far_end = FarEnd::start(&ledger)?;
     let gateway = Gateway::start(setup, &plan.dir, far_end.address())?;
@@ -112,7 +115,11 @@ fn bare(plan: &Plan, window: u16) -> Outcome<Run> {
     Ok(ledger.run()?.with_cpu(ledger.arrived(), cpu))
 }
 
-fn bare_durable(plan: &Plan, readings: u32, load: Load) -> Outcome<Run> {
+fn bare_durable(
+    plan: &Plan,
+    readings: u32,
+    load: impl Fn(&Arc<Ledger>, SocketAddr) -> Outcome<()>,
+) -> Outcome<Run> {
     let ledger = plan.ledger(readings);
     let far_end = FarEnd::start(&ledger)?;
     let bare = BareDurable::start(WINDOW, &plan.dir, far_end.address())?;

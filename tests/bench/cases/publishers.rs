@@ -27,20 +27,20 @@ pub(super) fn publishers() -> Vec<Case> {
         case(
             "backlog-w100",
             "300,000 readings in the store of a gateway that was killed → PUBACK, window 100",
-            |plan| backlog::drain(plan, FAST, &Setup::new(TCP, WINDOW)),
+            |plan| backlog::drain(plan, &plan.ledger(FAST), &Setup::new(TCP, WINDOW)),
         ),
         case("codec-w100", "as many publishes of the codec alone, window 100", |plan| {
             publish(plan, WINDOW)
         }),
         case("backlog-w1000", "the backlog with window 1000", |plan| {
-            backlog::drain(plan, FAST, &Setup::new(TCP, FAR))
+            backlog::drain(plan, &plan.ledger(FAST), &Setup::new(TCP, FAR))
         }),
         case("codec-w1000", "the codec with window 1000", |plan| publish(plan, FAR)),
         case("codec-w5000", "the codec with window 5000: all that the broker takes", |plan| {
             publish(plan, WIDE)
         }),
         case("backlog-million", "1,000,000 readings in the store, window 100", |plan| {
-            backlog::drain(plan, MILLION, &Setup::new(TCP, WINDOW))
+            backlog::drain(plan, &plan.ledger(MILLION), &Setup::new(TCP, WINDOW))
         }),
     ]
 }

@@ -1,5 +1,6 @@
 //! One datagram per report, and no answer.
 
+use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
@@ -42,11 +43,16 @@ impl UdpUplink {
 
 /// A socket on a port of its own.
 pub(super) async fn connect(gateway: SocketAddr) -> Result<UdpSocket, TransportError> {
-    let any = match gateway {
+    socket_to(gateway).await.map_err(TransportError::Socket)
+}
+
+/// A socket on a free port that is connected to `peer`.
+pub(crate) async fn socket_to(peer: SocketAddr) -> io::Result<UdpSocket> {
+    let any = match peer {
         SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
     };
-    let socket = UdpSocket::bind(any).await.map_err(TransportError::Socket)?;
-    socket.connect(gateway).await.map_err(TransportError::Socket)?;
+    let socket = UdpSocket::bind(any).await?;
+    socket.connect(peer).await?;
     Ok(socket)
 }

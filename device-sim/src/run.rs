@@ -11,13 +11,14 @@
 //!
 //! The run has an order. What is needed is looked for first: without the broker or the gateway
 //! nothing starts ([`RunError::is_unreachable`]). The far end listens before the first device sends.
-//! At the end devices stop and wait for their answers; then the far end has [verify].settle to see
+//! At the end devices stop and wait for their answers; then the far end has `settle` of `verify` to see
 //! what was accepted, and a moment more in which second copies show themselves.
 
 mod far_end;
 mod reach;
 mod uplinks;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use crate::device::{Device, DeviceConfig};
 use crate::ledger::{Limits, SharedLedger};
 use crate::live::{Progress, Stage};
 use crate::report::{Recorder, Report, Shard, SharedRecorder, Wall, recorder};
-use crate::scenario::Scenario;
+use crate::scenario::{Fleet, Scenario};
 use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
 
 /// How long the far end has where the scenario does not say it.
@@ -124,12 +125,13 @@ pub async fn run(
     targets.reach(scenario).await?;
     let recorder = SharedRecorder::new(Recorder::new(plan(scenario, options)));
     let prepared = prepare(scenario, options, &targets, &recorder)?;
+    let others = others(scenario, options.shard, &prepared);
 
     // The run begins: what has taken time until now is none of the devices' time.
     let clock = Clock::start();
     let ledger = SharedLedger::new(Limits { grace: GRACE, max_rows: MAX_ROWS }, clock);
     ledger.observe(Box::new(recorder.clone()));
-    far_end.watch(ledger.clone(), clock);
+    far_end.watch(ledger.clone(), clock, others);
     let surroundings = Surroundings { ledger: ledger.clone(), clock };
     let mut devices = Devices::start(prepared, &surroundings, scenario.start.is_none());
     let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
@@ -248,6 +250,21 @@ fn prepare(
         prepared.push(targets.uplink(planned, &scenario.folder)?);
     }
     Ok(prepared)
+}
+
+/// The devices of the other shards, whose readings are none of this one.
+fn others(
+    scenario: &Scenario,
+    shard: Option<Shard>,
+    prepared: &[(Uplink, DeviceConfig)],
+) -> BTreeSet<String> {
+    let ids = |fleet| (1..=Fleet::count(fleet)).map(move |number| fleet.id(number));
+    let all = scenario.fleets.iter().filter(|_| shard.is_some()).flat_map(ids);
+    let mut others: BTreeSet<_> = all.collect();
+    for (_, ours) in prepared {
+        others.remove(&ours.id);
+    }
+    others
 }
 
 impl Devices {

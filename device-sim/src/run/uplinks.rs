@@ -20,11 +20,12 @@ use crate::transport::{
 const PATH: &str = "r";
 
 /// Where everything listens, with names resolved.
-#[derive(Debug)]
 pub(super) struct Targets {
     addresses: BTreeMap<Via, Target>,
     serial: Option<PortName>,
     link_serial: Option<PortName>,
+    /// The user name and password at the broker.
+    login: Option<(String, String)>,
 }
 
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl Targets {
         }
         let (serial, link_serial) =
             (scenario.target.serial.clone(), scenario.target.link_serial.clone());
-        Ok(Self { addresses, serial, link_serial })
+        Ok(Self { addresses, serial, link_serial, login: scenario.target.login() })
     }
 
     /// Whether somebody listens there, as far as that can be seen.
@@ -116,7 +117,10 @@ impl Targets {
                 let Target { address: gateway, host, path, .. } = target()?;
                 Uplink::Http(HttpUplink { gateway, host, path, payload })
             }
-            Via::Mqtt => Uplink::Mqtt(MqttUplink { broker: target()?.address, topic, payload }),
+            Via::Mqtt => {
+                let (broker, login) = (target()?.address, self.login.clone());
+                Uplink::Mqtt(MqttUplink { broker, login, topic, payload })
+            }
             Via::Serial => {
                 Uplink::Serial(SerialUplink { port: port(&self.serial)?, payload, baud })
             }

@@ -127,6 +127,11 @@ impl Check<'_> {
 
     /// Schemes say what a key says; another one is a mistake.
     fn target(&mut self, target: &TargetConfig) {
+        if target.password.is_some() && target.username.is_none() {
+            let help =
+                "add `username` to [target]: a password is that of a user (MQTT 3.1.1 §3.1.2.9)";
+            self.tell(["target", "password"], "a password without a user", help);
+        }
         for via in Via::ALL {
             let (key, Some(address)) = target.address_of(via) else { continue };
             let expected = key.replace("coap-tcp", "coap+tcp");
@@ -372,9 +377,11 @@ impl Check<'_> {
 fn promised(config: &ScenarioConfig) -> Thresholds {
     let Some(verify) = &config.verify else { return Thresholds::new([]) };
     let metrics: &[Metric] = match verify.delivery {
-        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::WrongValue],
-        Delivery::AtLeastOnce => &[Metric::Lost, Metric::WrongValue],
-        Delivery::ExactlyOnce => &[Metric::Lost, Metric::Duplicates, Metric::WrongValue],
+        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::Refused, Metric::WrongValue],
+        Delivery::AtLeastOnce => &[Metric::Lost, Metric::Refused, Metric::WrongValue],
+        Delivery::ExactlyOnce => {
+            &[Metric::Lost, Metric::Duplicates, Metric::Refused, Metric::WrongValue]
+        }
     };
     let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
     Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))

@@ -1,4 +1,4 @@
-//! What a scenario can say, as types; what they mean together is checked in [`super::check`].
+//! What a scenario can say, as types; what they mean together is checked in `super::check`.
 //!
 //! The doc comments here are the descriptions of the schema and the hints of messages.
 
@@ -48,7 +48,7 @@ pub struct ScenarioConfig {
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
-    /// What a run has to keep; without it, what [verify] promises. `lost = 0`, `duplicates = "< 0.1%"`,
+    /// What a run has to keep; without it, what `verify` promises. `lost = 0`, `duplicates = "< 0.1%"`,
     /// `latency.p99 = { max = "2s", except = ["broker down"] }`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
@@ -62,6 +62,13 @@ pub struct TargetConfig {
     /// one that the run brings along, `built-in:1883` for one on this port.
     #[serde(default)]
     pub mqtt: Option<BrokerAddress>,
+    /// The user name at that broker; an empty one is none.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The password of that user; `"${MQTT_PASSWORD}"` keeps it out of the file.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub password: Option<Password>,
     /// CoAP over UDP: `host:port` or `coap://host:port/path`; the path is `r` without one.
     #[serde(default)]
     pub coap: Option<Address>,
@@ -93,6 +100,13 @@ pub struct TargetConfig {
 }
 
 impl TargetConfig {
+    /// The user name and password at the broker, where there is a user.
+    pub fn login(&self) -> Option<(String, String)> {
+        let password = self.password.as_ref().map(|password| password.0.clone());
+        let user = self.username.clone().filter(|user| !user.is_empty());
+        user.map(|user| (user, password.unwrap_or_default()))
+    }
+
     /// Where a fleet that speaks this has its address, and the address.
     pub fn address_of(&self, via: Via) -> (&'static str, Option<&Address>) {
         match via {
@@ -107,6 +121,17 @@ impl TargetConfig {
             Via::LinkSerial => ("link-serial", None),
             Via::Mqtt => ("mqtt", None),
         }
+    }
+}
+
+/// A password; it is not shown.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
     }
 }
 

@@ -192,7 +192,6 @@ impl Delay {
 
 /// A delay that varies.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct DelayTable {
     /// On average.
     mean: Interval,

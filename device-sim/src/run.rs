@@ -39,8 +39,6 @@ use crate::report::{Recorder, Report, Shard, SharedRecorder, Wall, recorder};
 use crate::scenario::Scenario;
 use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
 
-/// How long the far end has where the scenario does not say it.
-const SETTLE: Duration = Duration::from_secs(15);
 /// How long second copies are waited for when everything has arrived.
 const LINGER: Duration = Duration::from_millis(500);
 /// How often those who look on see something new.
@@ -82,6 +80,12 @@ pub enum RunError {
     /// The shard has no device.
     #[error("there are fewer devices than shards: {0} has none")]
     EmptyShard(Shard),
+    /// Nothing here can go wrong on purpose.
+    #[error(
+        "`[[faults]]` are played in virtual time only: `gateway rehearse -c CONFIG SCENARIO` does, or \
+         remove them"
+    )]
+    Faults,
     /// There are too few files for so many sockets.
     #[error(
         "{needed} devices need {needed} sockets, and this process may have {limit}; raise it with \
@@ -104,7 +108,7 @@ impl RunError {
         match self {
             Self::FarEnd(_) | Self::Reach(_) => true,
             Self::Transport(_) | Self::Ended | Self::NoDevice(_) | Self::EmptyShard(_) => false,
-            Self::Files { .. } | Self::System(_) => false,
+            Self::Files { .. } | Self::Faults | Self::System(_) => false,
         }
     }
 }
@@ -119,6 +123,9 @@ pub async fn run(
     progress: watch::Sender<Progress>,
     stop: CancellationToken,
 ) -> Result<Report, RunError> {
+    if !scenario.faults.is_empty() {
+        return Err(RunError::Faults);
+    }
     let mut far_end = FarEnd::connect(scenario).await?;
     let targets = Targets::resolve(scenario, far_end.broker()).await?;
     targets.reach(scenario).await?;
@@ -132,8 +139,7 @@ pub async fn run(
     far_end.watch(ledger.clone(), clock);
     let surroundings = Surroundings { ledger: ledger.clone(), clock };
     let mut devices = Devices::start(prepared, &surroundings, scenario.start.is_none());
-    let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
-    let settle = settle.map_or(SETTLE, crate::settings::Interval::duration);
+    let settle = scenario.settle();
     let window = Window { progress, recorder: recorder.clone(), clock };
     let sending = async {
         tokio::select! {
@@ -168,7 +174,6 @@ pub async fn run(
 }
 
 fn plan(scenario: &Scenario, options: &RunOptions) -> recorder::Plan {
-    let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
     recorder::Plan {
         scenario: scenario.name.clone(),
         file: options.file.clone(),
@@ -176,7 +181,7 @@ fn plan(scenario: &Scenario, options: &RunOptions) -> recorder::Plan {
         shard: options.shard,
         duration: scenario.duration,
         spans: Vec::new(),
-        late_after: settle.map_or(SETTLE, crate::settings::Interval::duration),
+        late_after: scenario.settle(),
         thresholds: scenario.thresholds.clone(),
     }
 }

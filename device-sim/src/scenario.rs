@@ -23,15 +23,18 @@ use proto::Timestamp;
 pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
 use self::model::{ScenarioConfig, TargetConfig, VerifyConfig};
+use crate::fault::Fault;
 use crate::report::Shard;
 use crate::settings::findings::Findings;
 use crate::settings::interpolate::{Environment, interpolate};
 use crate::settings::layer::Layers;
 use crate::settings::report::Report;
 use crate::settings::shape::{self, Shape};
-use crate::settings::{fit, toml_file};
+use crate::settings::{Interval, fit, toml_file};
 use crate::threshold::Thresholds;
 
+/// How long the far end has where the scenario does not say it.
+const SETTLE: Duration = Duration::from_secs(15);
 /// The seed of a scenario that has none.
 const DEFAULT_SEED: u64 = 1;
 
@@ -50,6 +53,8 @@ pub struct Scenario {
     pub target: TargetConfig,
     /// Devices of one kind, in the order of their names.
     pub fleets: Vec<Fleet>,
+    /// What goes wrong, in the order of the file.
+    pub faults: Vec<Fault>,
     /// What is looked at on the far end.
     pub verify: Option<VerifyConfig>,
     /// What a run has to keep.
@@ -81,6 +86,12 @@ impl Scenario {
             // Not reached: what cannot be read is told.
             (None, None) => Err(Report::new("scenario")),
         }
+    }
+
+    /// How long the far end has at the end.
+    pub fn settle(&self) -> Duration {
+        let settle = self.verify.as_ref().and_then(|verify| verify.settle);
+        settle.map_or(SETTLE, Interval::duration)
     }
 
     /// How many devices there are, in all shards.

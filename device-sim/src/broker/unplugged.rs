@@ -139,7 +139,7 @@ impl UnpluggedBroker {
         let bytes = connection.output.split_to(sendable);
         connection.fuse.handle_sent(sendable);
         let is_cut = claim_cut(&mut connection.fuse, &self.faults).is_some();
-        if (is_closed || is_cut) && (bytes.is_empty() || is_cut) {
+        if is_cut || is_closed && bytes.is_empty() {
             self.end(now, line, is_cut).await;
         }
         Some(bytes).filter(|bytes| !bytes.is_empty() || self.lines.contains_key(&line))

@@ -19,6 +19,7 @@ use super::{DEFAULT_SEED, Scenario};
 use crate::Via;
 use crate::broker::topic;
 use crate::device::{Cycle, Pace};
+use crate::fault::{self, Fault};
 use crate::settings::findings::Findings;
 use crate::settings::layer::{Aim, Layers};
 use crate::settings::report::Problem;
@@ -71,8 +72,10 @@ pub(super) fn check(
         let title = "`verify` without a broker to look at";
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
+    let faults = check.faults(&config);
     let thresholds = config.thresholds.clone().unwrap_or_else(|| promised(&config));
-    if let Err(error) = thresholds.check(std::iter::empty()) {
+    let names = config.faults.iter().map(|fault| fault.name.as_str());
+    if let Err(error) = thresholds.check(names) {
         check.tell(["thresholds"], error.to_string(), "name faults of this scenario");
     }
     Scenario {
@@ -82,6 +85,7 @@ pub(super) fn check(
         start: config.start.map(super::values::CivilTime::timestamp),
         target: config.target,
         fleets,
+        faults,
         verify: config.verify,
         thresholds,
         folder,
@@ -123,6 +127,19 @@ impl Check<'_> {
             let place = self.layers.place(&path, Aim::Key);
             self.findings.add(Problem::new(title, place).help(help));
         }
+    }
+
+    fn faults(&mut self, config: &ScenarioConfig) -> Vec<Fault> {
+        let fleet = |name: &str| config.fleets.iter().find(|(id, _)| id.as_str() == name);
+        let via_of = |name: &str| fleet(name).map(|(_, fleet)| fleet.via);
+        fault::check(&config.faults, config.duration.duration(), via_of).unwrap_or_else(|errors| {
+            for error in errors {
+                let path = KeyPath::of(["faults"]).index(error.index).key(error.key);
+                let place = self.layers.place(&path, Aim::Key);
+                self.findings.add(Problem::new(error.title, place).help(error.help));
+            }
+            Vec::new()
+        })
     }
 
     /// Schemes say what a key says; another one is a mistake.

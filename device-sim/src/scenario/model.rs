@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::values::{Address, BrokerAddress, CivilTime, PortName};
 use crate::Via;
+use crate::fault::FaultConfig;
 use crate::settings::{Id, Interval};
 use crate::threshold::Thresholds;
 
@@ -45,6 +46,9 @@ pub struct ScenarioConfig {
     pub signals: BTreeMap<Id, SignalConfig>,
     /// Devices, by the name of their fleet.
     pub fleets: BTreeMap<Id, FleetConfig>,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub faults: Vec<FaultConfig>,
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,

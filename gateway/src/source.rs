@@ -367,6 +367,11 @@ impl SourceStatus {
         }
     }
 
+    /// What was not taken, by reason.
+    pub(crate) const fn refused(&self) -> &Tally {
+        &self.refused
+    }
+
     /// It listens, from now on and until the end.
     fn set_listening(&self, addresses: Vec<SocketAddr>) {
         // A source is opened once, so nothing was set before.

@@ -92,11 +92,12 @@ impl Rehearsal {
     }
 }
 
-/// Of each broker the time that took longest; one that never came is longer than any.
+/// Of each broker the time that took longest, with the most readings; one that never came is longer
+/// than any.
 fn longest(drained: &[Drained]) -> Vec<&Drained> {
     let mut longest = BTreeMap::<&str, &Drained>::new();
     for one in drained {
-        let length = |drained: &Drained| drained.took_us.unwrap_or(u64::MAX);
+        let length = |drained: &Drained| (drained.took_us.unwrap_or(u64::MAX), drained.backlog);
         let kept = longest.entry(&one.broker).or_insert(one);
         if length(one) > length(kept) {
             *kept = one;

@@ -143,14 +143,6 @@ impl SteppedSource {
         true
     }
 
-    /// A connection has ended.
-    pub(crate) fn handle_closed(&mut self, peer: SocketAddr) {
-        if let Kind::Frames(frames) = &mut self.kind {
-            frames.framers.remove(&peer);
-            frames.replies.remove(&peer);
-        }
-    }
-
     /// When a step is due without anything that arrives.
     pub(crate) fn poll_timeout(&self) -> Instant {
         match &self.kind {

@@ -21,6 +21,8 @@
 //!                                                  └────► recorder
 //! ```
 //!
+//! [`UnpluggedBroker`] is the same without tasks, sockets and a clock, for who plays in virtual time.
+//!
 //! What is acknowledged is recorded: the answers of a turn leave only after its messages are in the
 //! record. Every queue and map has its limit in [`Limits`] or beside its definition.
 //!
@@ -63,6 +65,7 @@ mod retained;
 mod session;
 mod subscriptions;
 pub mod topic;
+mod unplugged;
 mod wire;
 mod withhold;
 
@@ -81,6 +84,7 @@ pub use properties::Properties;
 pub use reason::{Reason, UnknownReason};
 pub use record::{Recorded, Recording};
 pub use rumqttc::mqttbytes::QoS;
+pub use unplugged::{Line, UnpluggedBroker};
 
 use self::core::Core;
 use self::hub::Hub;
@@ -125,10 +129,10 @@ impl Broker {
         let (commands, orders) = mpsc::channel(1);
         let (totals, counts) = watch::channel(Counts::default());
         let core = Core::new(limits, login);
-        let hub = Hub::new(core, recorder, faults.watch(), totals, &limits, clock);
+        let hub = Hub::new(core, recorder, faults.watch(), totals, &limits);
         let listener = Listener::new(door, events, faults.clone(), limits, clock);
         let mut tasks = JoinSet::new();
-        tasks.spawn(hub.run(inbox));
+        tasks.spawn(hub.run(inbox, clock));
         tasks.spawn(listener.run(orders));
         Ok(Self { address, faults, kept, counts, commands, tasks })
     }

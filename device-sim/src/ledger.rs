@@ -308,6 +308,11 @@ impl Ledger {
         self.unsettled == 0
     }
 
+    /// Whether the next reading takes the row of the oldest.
+    pub fn is_full(&self) -> bool {
+        self.ages.len() >= self.limits.max_rows
+    }
+
     fn count(&self, lost_before: Option<Instant>) -> Verdict {
         let mut verdict = self.folded.clone();
         for stream in self.devices.values().flat_map(BTreeMap::values) {

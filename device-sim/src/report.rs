@@ -33,11 +33,15 @@ pub mod phase;
 pub mod plain;
 pub mod recorder;
 pub mod recovery;
+mod rehearsal;
 pub mod series;
 pub mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -49,6 +53,7 @@ pub use phase::{Mix, Phase, QUIET, Span};
 pub use plain::Colour;
 pub use recorder::{Plan, Recorder, SharedRecorder};
 pub use recovery::Recovery;
+pub use rehearsal::{Drained, Rehearsal};
 pub use series::Series;
 
 use crate::histogram::Histogram;
@@ -56,6 +61,11 @@ use crate::threshold::{Outcome, Thresholds};
 
 /// The version of `report.json`; another one means something else by its names.
 pub const VERSION: u32 = 1;
+
+// The forms of a report within its folder.
+const JSON: &str = "report.json";
+const JUNIT: &str = "junit.xml";
+const PAGE: &str = "report.html";
 
 /// What became of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -94,6 +104,9 @@ pub struct Report {
     pub series: Series,
     /// Of each kind of failure the first.
     pub examples: BTreeMap<Failure, Example>,
+    /// What was seen within the gateway, where it was played in virtual time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rehearsal: Option<Rehearsal>,
     /// What differs from run to run and from machine to machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wall: Option<Wall>,
@@ -179,6 +192,21 @@ impl Report {
         let mut text = serde_json::to_string(self)?;
         text.push('\n');
         Ok(text)
+    }
+
+    /// Writes it into a folder, which is made: as JSON, as JUnit XML and as a page.
+    ///
+    /// # Errors
+    /// The path that cannot be written, and why.
+    pub fn write_into(&self, folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+        let form = self.to_json().map_err(|error| (folder.to_owned(), error.into()))?;
+        let files = [(JSON, form), (JUNIT, self.to_junit()), (PAGE, self.to_html())];
+        for (name, content) in files {
+            let path = folder.join(name);
+            let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, content));
+            written.map_err(|error| (path, error))?;
+        }
+        Ok(())
     }
 
     /// Reads a `report.json`.

@@ -47,8 +47,6 @@ use crate::scenario::values::BrokerAddress;
 use crate::scenario::{Fleet, Planned, Scenario};
 use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
 
-/// How long the far end has where the scenario does not say it.
-const SETTLE: Duration = Duration::from_secs(15);
 /// How long second copies are waited for when everything has arrived.
 const LINGER: Duration = Duration::from_millis(500);
 /// How often those who look on see something new.
@@ -161,8 +159,7 @@ pub async fn run(
     far_end.watch(ledger.clone(), clock, others);
     let surroundings = Surroundings { ledger: ledger.clone(), clock };
     let mut devices = Devices::start(prepared, &surroundings, scenario.start.is_none());
-    let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
-    let settle = settle.map_or(SETTLE, crate::settings::Interval::duration);
+    let settle = scenario.settle();
     let window = Window { progress, recorder: recorder.clone(), clock };
     let sending = async {
         tokio::select! {
@@ -207,7 +204,6 @@ pub async fn run(
 }
 
 fn plan(scenario: &Scenario, options: &RunOptions, spans: Vec<Span>) -> recorder::Plan {
-    let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
     recorder::Plan {
         scenario: scenario.name.clone(),
         file: options.file.clone(),
@@ -215,7 +211,7 @@ fn plan(scenario: &Scenario, options: &RunOptions, spans: Vec<Span>) -> recorder
         shard: options.shard,
         duration: scenario.duration,
         spans,
-        late_after: settle.map_or(SETTLE, crate::settings::Interval::duration),
+        late_after: scenario.settle(),
         thresholds: scenario.thresholds.clone(),
     }
 }

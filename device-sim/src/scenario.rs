@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use proto::Timestamp;
 
+use self::check::Play;
 pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
 use self::model::{GatewayConfig, ScenarioConfig, TargetConfig, VerifyConfig};
@@ -30,9 +31,11 @@ use crate::settings::interpolate::{Environment, interpolate};
 use crate::settings::layer::Layers;
 use crate::settings::report::Report;
 use crate::settings::shape::{self, Shape};
-use crate::settings::{fit, toml_file};
+use crate::settings::{Interval, fit, toml_file};
 use crate::threshold::Thresholds;
 
+/// How long the far end has where the scenario does not say it.
+const SETTLE: Duration = Duration::from_secs(15);
 /// The seed of a scenario that has none.
 const DEFAULT_SEED: u64 = 1;
 
@@ -69,6 +72,18 @@ impl Scenario {
     /// # Errors
     /// Every mistake in it.
     pub fn load(path: &Path, environment: &Environment) -> Result<Self, Report> {
+        Self::read(path, environment, Play::Real)
+    }
+
+    /// The same for a rehearsal, which has a gateway and a broker whatever the scenario says of them.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has mistakes: all of them, with their places.
+    pub fn load_to_rehearse(path: &Path, environment: &Environment) -> Result<Self, Report> {
+        Self::read(path, environment, Play::Rehearsed)
+    }
+
+    fn read(path: &Path, environment: &Environment, play: Play) -> Result<Self, Report> {
         let shape = Shape::of::<ScenarioConfig>();
         let mut findings = Findings::new("scenario");
         let mut layers = Layers::default();
@@ -79,13 +94,20 @@ impl Scenario {
             true => None,
             false => fit(tree, &layers, &shape, &mut findings),
         };
-        let scenario = config.map(|config| check::check(config, path, &layers, &mut findings));
+        let scenario =
+            config.map(|config| check::check(config, path, play, &layers, &mut findings));
         match (findings.into_report(), scenario) {
             (None, Some(scenario)) => Ok(scenario),
             (Some(report), _) => Err(report),
             // Not reached: what cannot be read is told.
             (None, None) => Err(Report::new("scenario")),
         }
+    }
+
+    /// How long the far end has at the end.
+    pub fn settle(&self) -> Duration {
+        let settle = self.verify.as_ref().and_then(|verify| verify.settle);
+        settle.map_or(SETTLE, Interval::duration)
     }
 
     /// How many devices there are, in all shards.

@@ -22,9 +22,9 @@ use std::time::Duration;
 use proto::{Instant, Reading};
 use tokio_util::sync::CancellationToken;
 
-pub use coap::CoapUplink;
+pub use coap::{CoapUplink, report as coap_report};
 pub use coap_tcp::CoapTcpUplink;
-pub use http::HttpUplink;
+pub use http::{HttpUplink, media_type};
 pub use link::{LinkCarrier, LinkUplink};
 pub use mqtt::MqttUplink;
 pub use serial::{SerialPort, SerialUplink};

@@ -235,7 +235,7 @@ fn unexpected<T>(end: Ended<T>) -> String {
 }
 
 /// The lanes in which a broker reads the store.
-fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
+pub(crate) fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
     let limits =
         Limits { max_lag: broker.max_lag, max_age: broker.max_age.map(Interval::duration) };
     let (live, windows) = (routes.live_first(id.as_str()), routes.windows(id.as_str()));

@@ -7,8 +7,8 @@
 //! that a broker cannot stand, and [`again`] is what an operator wants to be sent once more.
 //! [`listener`] is the subscribing side, on a connection of its own: [`subscriber`] is the loop around
 //! it, [`topics`] what is known of the topics that somebody watches, and [`board`] shares that.
-//! [`transport`] is the way to the broker, [`connection`] the loop around all that, and [`handle`]
-//! what others hold of it.
+//! [`transport`] is the way to the broker, [`connection`] the loop around all that, [`stepped`] the same
+//! for a rehearsal, and [`handle`] what others hold of it.
 
 mod again;
 mod alias;
@@ -27,6 +27,7 @@ mod quarantine;
 mod rate;
 mod session;
 mod status;
+mod stepped;
 mod subscriber;
 mod taps;
 mod topics;
@@ -43,6 +44,7 @@ pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::{live_key, windows_key};
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
+pub(crate) use stepped::SteppedBroker;
 pub(crate) use subscriber::SubscriberTask;
 #[cfg(test)]
 pub(crate) use topics::Refusal;

@@ -10,6 +10,7 @@ mod demo;
 mod devices;
 mod explain;
 mod output;
+mod rehearse;
 mod replay;
 mod run;
 mod status;
@@ -66,6 +67,8 @@ enum Command {
     Check(check::Arguments),
     /// Show what one sample of a device becomes: frames, readings, topics and payloads, or why not
     Explain(explain::Arguments),
+    /// Play this configuration with the fleets and faults of a scenario, in virtual time
+    Rehearse(rehearse::Arguments),
     /// Show the effective configuration, its schema or its manual
     #[command(subcommand)]
     Config(config::Command),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments, &self.config),
             Command::Check(arguments) => check::run(&arguments, &self.config),
             Command::Explain(arguments) => explain::run(&arguments, &self.config),
+            Command::Rehearse(arguments) => rehearse::run(&arguments, &self.config),
             Command::Config(command) => config::run(&command, &self.config),
         }
     }

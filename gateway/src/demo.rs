@@ -36,12 +36,12 @@ use tokio_util::sync::CancellationToken;
 
 use self::board::Board;
 use self::fleet::{Fleet, Plan, Ports};
-use self::folder::Folder;
 use crate::app::{App, AppError};
 use crate::config::Loaded;
 use crate::supervisor::Supervisor;
 
 pub(crate) use display::Show;
+pub(crate) use folder::Folder;
 pub(crate) use summary::Summary;
 
 /// Messages that wait for the display; then the broker waits.
@@ -89,7 +89,8 @@ pub(crate) enum DemoError {
 
 /// Runs it to its end; what became of every reading.
 pub(crate) async fn run(options: &Options) -> Result<Summary, DemoError> {
-    let folder = Folder::make()?;
+    let folder = Folder::make("gateway-demo")
+        .map_err(|(parent, source)| DemoError::Folder(parent.display().to_string(), source))?;
     let clock = Clock::start();
     let (recorder, inbox) = mpsc::channel(MAX_INBOX);
     let recording = Recording::Send(recorder);

@@ -15,6 +15,7 @@ mod explain;
 mod frame;
 mod nodes;
 mod pipeline;
+mod rehearse;
 mod source;
 mod status;
 mod store;

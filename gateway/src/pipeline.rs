@@ -16,7 +16,7 @@ mod transform;
 
 pub(crate) use device_clock::DeviceClock;
 pub(crate) use encode::{export_line, rfc3339_text, value_object};
-pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt};
+pub(crate) use intake::{Busy, Inlet, Intake, IntakeStatus, Receipt, SteppedIntake};
 pub(crate) use pattern::Pattern;
 pub(crate) use routes::{
     Explained, Gathered, NotSent, Publish, PublishProperties, Recipient, Routes, Share,

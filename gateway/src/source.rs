@@ -14,6 +14,7 @@ mod link;
 pub(crate) mod link_keys;
 mod modbus;
 mod serial;
+mod stepped;
 mod tcp;
 mod tcp_client;
 mod udp;
@@ -40,6 +41,7 @@ pub(crate) use self::http::body_readings;
 pub(crate) use self::link::{LinkPiece, link_pieces};
 pub(crate) use self::modbus::{AnswerError, answer_readings};
 use self::modbus::{BusReport, BusStatus};
+pub(crate) use self::stepped::SteppedSource;
 use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Decode, Id, Link, Network};
@@ -363,6 +365,11 @@ impl SourceStatus {
             reconnects: self.reconnects.load(Ordering::Relaxed),
             refused: self.refused.snapshot(),
         }
+    }
+
+    /// What was not taken, by reason.
+    pub(crate) const fn refused(&self) -> &Tally {
+        &self.refused
     }
 
     /// It listens, from now on and until the end.

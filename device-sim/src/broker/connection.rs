@@ -93,7 +93,7 @@ impl Connection {
                 fuse.handle_plan(&plan);
                 plan.stall
             };
-            match self.claim_cut(&mut fuse) {
+            match claim_cut(&mut fuse, &self.faults) {
                 Some(Cut { goodbye: Some(reason), .. }) => {
                     self.tell(Event::Goodbye(self.id, reason)).await?;
                     reading = Reading::Nothing;
@@ -138,14 +138,10 @@ impl Connection {
         let (id, at) = (self.id, self.clock.now());
         // What was switched before these bytes were sent counts for them.
         fuse.handle_plan(&self.plan.borrow());
-        let beyond = fuse.handle_received(received);
-        let mut cut = self.claim_cut(fuse);
-        if cut.is_some() {
-            input.bytes.truncate(input.bytes.len() - beyond);
-        }
-        let (packets, violation) = self.decode(input, fuse, &mut cut);
+        let Received { packets, violation, cut } = input.take(received, fuse, &self.faults);
         if !packets.is_empty() {
             let permit = self.batches.clone().acquire_owned().await.map_err(io::Error::other)?;
+            let permit = Some(permit);
             self.tell(Event::Packets(id, Batch { at, packets, permit })).await?;
         }
         if let Some(violation) = violation {
@@ -162,28 +158,6 @@ impl Connection {
         }
     }
 
-    /// The packets that are complete, up to a violation or to the cut that is due among them.
-    fn decode(
-        &self,
-        input: &mut Input,
-        fuse: &mut Fuse,
-        cut: &mut Option<Cut>,
-    ) -> (Vec<Incoming>, Option<Violation>) {
-        let mut packets = Vec::new();
-        loop {
-            match input.decoder.decode(&mut input.bytes) {
-                Ok(Some(packet)) => packets.push(packet),
-                Ok(None) => return (packets, None),
-                Err(violation) => return (packets, Some(violation)),
-            }
-            fuse.handle_packet();
-            if let claimed @ Some(_) = self.claim_cut(fuse) {
-                *cut = claimed;
-                return (packets, None);
-            }
-        }
-    }
-
     /// The broker has closed this connection: sends the rest, then waits for the client to go, so
     /// that what it still sends does not reset what it has not read yet.
     async fn finish(
@@ -195,7 +169,7 @@ impl Connection {
     ) -> io::Result<End> {
         let sendable = fuse.sendable(output.len());
         fuse.handle_sent(sendable);
-        let cut = self.claim_cut(fuse).is_some();
+        let cut = claim_cut(fuse, &self.faults).is_some();
         let rest = async {
             writer.write_all(output.get(..sendable).unwrap_or_default()).await?;
             if !cut {
@@ -205,14 +179,6 @@ impl Connection {
             Ok(if cut { End::Cut } else { End::Closed })
         };
         tokio::time::timeout(LINGER, rest).await.unwrap_or(Ok(End::Closed))
-    }
-
-    /// The cut that is due here; one that another connection was faster to get is forgotten, and
-    /// so is one that was taken.
-    fn claim_cut(&self, fuse: &mut Fuse) -> Option<Cut> {
-        let switched = fuse.poll_cut()?;
-        fuse.disarm();
-        self.faults.claim_cut(switched)
     }
 
     /// Whether the client takes less than it gets, so that nothing more should be read from it.
@@ -226,14 +192,23 @@ impl Connection {
 }
 
 /// What was read and is not decoded yet, with room for the next read.
-struct Input {
+pub(super) struct Input {
     bytes: BytesMut,
     room: usize,
     decoder: Decoder,
 }
 
+/// What bytes that were read together have completed.
+pub(super) struct Received {
+    pub(super) packets: Vec<Incoming>,
+    /// What comes behind them, where it breaks the protocol.
+    pub(super) violation: Option<Violation>,
+    /// The cut that is due behind them.
+    pub(super) cut: Option<Cut>,
+}
+
 impl Input {
-    fn new(decoder: Decoder) -> Self {
+    pub(super) fn new(decoder: Decoder) -> Self {
         Self { bytes: BytesMut::new(), room: FIRST_READ, decoder }
     }
 
@@ -247,4 +222,40 @@ impl Input {
         }
         Ok(received)
     }
+
+    /// Adds bytes; [`take`](Self::take) is due.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The packets that the last `received` bytes complete, up to a violation or to the cut that is
+    /// due among them.
+    pub(super) fn take(&mut self, received: usize, fuse: &mut Fuse, faults: &Faults) -> Received {
+        let beyond = fuse.handle_received(received);
+        let mut cut = claim_cut(fuse, faults);
+        if cut.is_some() {
+            self.bytes.truncate(self.bytes.len() - beyond);
+        }
+        let mut packets = Vec::new();
+        loop {
+            match self.decoder.decode(&mut self.bytes) {
+                Ok(Some(packet)) => packets.push(packet),
+                Ok(None) => return Received { packets, violation: None, cut },
+                Err(violation) => return Received { packets, violation: Some(violation), cut },
+            }
+            fuse.handle_packet();
+            if let claimed @ Some(_) = claim_cut(fuse, faults) {
+                cut = claimed;
+                return Received { packets, violation: None, cut };
+            }
+        }
+    }
+}
+
+/// The cut that is due here; one that another connection was faster to get is forgotten, and so is
+/// one that was taken.
+pub(super) fn claim_cut(fuse: &mut Fuse, faults: &Faults) -> Option<Cut> {
+    let switched = fuse.poll_cut()?;
+    fuse.disarm();
+    faults.claim_cut(switched)
 }

@@ -52,8 +52,8 @@ pub(super) enum Event {
 pub(super) struct Batch {
     pub(super) at: Instant,
     pub(super) packets: Vec<Incoming>,
-    /// One of the connection's [`MAX_BATCHES`].
-    pub(super) permit: OwnedSemaphorePermit,
+    /// One of the connection's [`MAX_BATCHES`], where it has a task of its own.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
 /// The core with everything it is connected to.
@@ -72,7 +72,6 @@ pub(super) struct Hub {
     plan: watch::Receiver<FaultPlan>,
     current: FaultPlan,
     counts: watch::Sender<Counts>,
-    clock: Clock,
 }
 
 /// One connection, seen from here.
@@ -98,7 +97,6 @@ impl Hub {
         plan: watch::Receiver<FaultPlan>,
         counts: watch::Sender<Counts>,
         limits: &Limits,
-        clock: Clock,
     ) -> Self {
         Self {
             core,
@@ -113,32 +111,35 @@ impl Hub {
             plan,
             current: FaultPlan::default(),
             counts,
-            clock,
         }
     }
 
     /// Runs until every sender of `events` is gone.
-    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    pub(super) async fn run(mut self, mut events: mpsc::Receiver<Event>, clock: Clock) {
         let mut turn = Vec::with_capacity(EVENTS_PER_TURN);
         loop {
             let deadline = self.poll_timeout();
             let open = tokio::select! {
                 received = events.recv_many(&mut turn, EVENTS_PER_TURN) => received > 0,
                 changed = self.plan.changed() => changed.is_ok(),
-                () = self.clock.sleep_until(deadline) => true,
+                () = clock.sleep_until(deadline) => true,
             };
             if !open {
                 return;
             }
-            let now = self.clock.now();
-            self.handle_plan(now);
-            for event in turn.drain(..) {
-                self.handle_event(now, event);
-            }
-            self.handle_timeout(now);
-            self.finish_turn().await;
+            self.turn(clock.now(), turn.drain(..)).await;
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Takes what has happened and what is due by `now`; the answers leave at its end.
+    pub(super) async fn turn(&mut self, now: Instant, events: impl IntoIterator<Item = Event>) {
+        self.handle_plan(now);
+        for event in events {
+            self.handle_event(now, event);
+        }
+        self.handle_timeout(now);
+        self.finish_turn().await;
     }
 
     fn handle_event(&mut self, now: Instant, event: Event) {
@@ -207,7 +208,8 @@ impl Hub {
         self.drain(now);
     }
 
-    fn poll_timeout(&self) -> Instant {
+    /// When a turn is due without an event.
+    pub(super) fn poll_timeout(&self) -> Instant {
         let silence =
             if self.current.stall { Instant::FAR_FUTURE } else { self.core.poll_timeout() };
         let withheld = [&self.pubacks, &self.pubrecs, &self.pubcomps];

@@ -14,11 +14,6 @@ use tokio_util::sync::CancellationToken;
 use super::scenario::load;
 use super::{CommandError, MISSED};
 
-// The forms of a report within its folder.
-const REPORT: &str = "report.json";
-const JUNIT: &str = "junit.xml";
-const PAGE: &str = "report.html";
-
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// The scenario.
@@ -116,13 +111,8 @@ pub(super) fn merge(options: &MergeOptions) -> Result<(), CommandError> {
 fn conclude(report: &Report, json: bool, folder: Option<&Path>) -> Result<(), CommandError> {
     let form = report.to_json().map_err(|error| CommandError::Print(error.into()))?;
     if let Some(folder) = folder {
-        let files = [(REPORT, form.clone()), (JUNIT, report.to_junit()), (PAGE, report.to_html())];
-        for (name, content) in files {
-            let path = folder.join(name);
-            fs::create_dir_all(folder)
-                .and_then(|()| fs::write(&path, content))
-                .map_err(|source| PlayError::Write { path, source })?;
-        }
+        let written = report.write_into(folder);
+        written.map_err(|(path, source)| PlayError::Write { path, source })?;
     }
     let shown = if json { form } else { report.to_text(Colour::for_stdout()) };
     io::stdout().lock().write_all(shown.as_bytes()).map_err(CommandError::Print)?;

@@ -36,6 +36,7 @@ impl Report {
             section("latency", "Latency", &percentiles::figure(self)),
             section("fleets", "Fleets", &self.html_fleets()),
             optional("recovery", "Recovery", self.html_recoveries()),
+            optional("gateway", "Gateway", self.html_rehearsal()),
             optional("examples", "Examples", self.html_examples()),
             section("environment", "Environment", &self.html_environment()),
         ];
@@ -115,6 +116,18 @@ impl Report {
             html.push_str(&format!("<p class=\"bad\">{arrivals}</p>\n"));
         }
         html
+    }
+
+    fn html_rehearsal(&self) -> Option<String> {
+        let rows = self.rehearsal.as_ref()?.rows();
+        let rows = rows.into_iter().map(|(name, value, is_bad)| {
+            let value = match is_bad {
+                true => Cell::html("bad", escape(&value).into_owned()),
+                false => Cell::text(&value),
+            };
+            vec![Cell::head(&name), value]
+        });
+        Some(table(&["What", "Value"], rows))
     }
 
     fn html_recoveries(&self) -> Option<String> {

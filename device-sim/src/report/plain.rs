@@ -11,6 +11,8 @@ use super::{Example, Fleet, Report};
 
 /// Columns of the name of a threshold, a phase, a fleet.
 const NAME: usize = 20;
+/// Columns of the name of what was seen within the gateway.
+const REHEARSAL: usize = 32;
 
 /// Whether to use colours: those that every terminal has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl Report {
         self.push_fleets(&mut text, colour);
         self.push_phases(&mut text, colour);
         self.push_recoveries(&mut text, colour);
+        self.push_rehearsal(&mut text, colour);
         self.push_outcomes(&mut text, colour);
         self.push_examples(&mut text, colour);
         self.push_verdict(&mut text, colour);
@@ -101,6 +104,16 @@ impl Report {
         if self.unknown > 0 {
             let line = format!("{} arrivals that no device has sent", count(self.unknown));
             push(text, colour, Ink::Bad, &line);
+        }
+        text.push('\n');
+    }
+
+    fn push_rehearsal(&self, text: &mut String, colour: Colour) {
+        let Some(rehearsal) = &self.rehearsal else { return };
+        push(text, colour, Ink::Pale, "gateway");
+        for (name, value, is_bad) in rehearsal.rows() {
+            let ink = if is_bad { Ink::Bad } else { Ink::Plain };
+            push(text, colour, ink, &format!("{name:<REHEARSAL$}{value}"));
         }
         text.push('\n');
     }

@@ -120,6 +120,7 @@ impl Recorder {
             recoveries: self.recoveries.clone(),
             series: self.series.clone(),
             examples: self.examples.clone(),
+            rehearsal: None,
             wall,
         };
         report.conclude();

@@ -39,11 +39,13 @@ const DEFAULT_TOPIC: &str = "devices/{device}";
 pub(super) fn check(
     config: ScenarioConfig,
     path: &Path,
+    play: Play,
     layers: &Layers,
     findings: &mut Findings,
 ) -> Scenario {
     let folder = path.parent().unwrap_or_else(|| Path::new("")).to_owned();
-    let mut check = Check { folder: &folder, layers, findings, signals: BTreeMap::new() };
+    let signals = BTreeMap::new();
+    let mut check = Check { folder: &folder, play, layers, findings, signals };
     if config.version != VERSION {
         let expected = format!("expected {VERSION}: the only version that there is");
         check.refuse(["version"], "unknown version", expected);
@@ -92,8 +94,18 @@ pub(super) fn check(
     }
 }
 
+/// How a scenario is to be played.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Play {
+    /// With sockets and processes: what faults happen to is there.
+    Real,
+    /// Within a gateway, in virtual time.
+    Rehearsed,
+}
+
 struct Check<'a> {
     folder: &'a Path,
+    play: Play,
     layers: &'a Layers,
     findings: &'a mut Findings,
     /// The signals without a mistake.

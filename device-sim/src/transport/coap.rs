@@ -151,7 +151,7 @@ impl Node {
 }
 
 /// The request that hands in readings, over UDP and TCP alike.
-pub(super) fn report(path: &str, payload: &Payload, readings: &[Reading]) -> Request {
+pub fn report(path: &str, payload: &Payload, readings: &[Reading]) -> Request {
     let request = Request::new(Method::Post).path(path);
     let request = match payload {
         Payload::SenmlJson => request.content_format(SENML_JSON),

@@ -115,7 +115,7 @@ impl HttpUplink {
 }
 
 /// What a payload is called (RFC 8428 §12.3 for SenML).
-const fn media_type(payload: &Payload) -> &'static str {
+pub const fn media_type(payload: &Payload) -> &'static str {
     match payload {
         Payload::SenmlJson => "application/senml+json",
         Payload::SenmlCbor => "application/senml+cbor",

@@ -282,6 +282,11 @@ impl Delivery {
         Ok(connected)
     }
 
+    /// How many records are not acknowledged, in the lane that has most of them.
+    pub(super) fn pending(&self) -> u64 {
+        self.cursors().map(BrokerCursor::pending).max().unwrap_or(0)
+    }
+
     /// Whether everything that is stored is acknowledged and nothing is under way.
     pub(super) fn is_settled(&self) -> bool {
         self.is_done() && self.session.is_idle() && self.work.is_empty()

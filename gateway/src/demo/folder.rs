@@ -5,27 +5,28 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use super::DemoError;
-
 /// The folder; dropping it removes everything in it.
-pub(super) struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    /// Makes it where temporary files are kept.
-    pub(super) fn make() -> Result<Self, DemoError> {
+    /// Makes it where temporary files are kept, with a name that begins so.
+    ///
+    /// # Errors
+    /// Where it cannot be made, and why.
+    pub(crate) fn make(name: &str) -> Result<Self, (PathBuf, io::Error)> {
         let parent = std::env::temp_dir();
         let made = || {
-            let name = format!("gateway-demo-{:016x}", getrandom::u64().map_err(io::Error::other)?);
+            let name = format!("{name}-{:016x}", getrandom::u64().map_err(io::Error::other)?);
             let path = std::path::absolute(&parent)?.join(name);
             // Not recursive: what is there already is somebody else's, and an error.
             DirBuilder::new().mode(0o700).create(&path)?;
             Ok(Self(path))
         };
-        made().map_err(|error: io::Error| DemoError::Folder(parent.display().to_string(), error))
+        made().map_err(|error: io::Error| (parent.clone(), error))
     }
 
     /// Where it is.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -45,7 +46,7 @@ mod tests {
 
     #[test]
     fn folder_is_private_and_gone_at_the_end() {
-        let folder = Folder::make().unwrap();
+        let folder = Folder::make("gateway-test").unwrap();
         let path = folder.path().to_owned();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         fs::write(path.join("file"), "x").unwrap();

@@ -15,7 +15,9 @@ use tracing::warn;
 use super::encode::rfc3339_text;
 use super::{DeviceClock, Routes};
 use crate::clock;
-use crate::store::{Acknowledge, Batch, Content, Message, NotStored, Origin, Record, Spool};
+use crate::store::{
+    Acknowledge, Batch, Content, Message, NotStored, Origin, Record, Spool, StoreError,
+};
 use crate::tally::Tally;
 use crate::time_base::Clocks;
 
@@ -295,6 +297,66 @@ impl Intake {
             warn!(readings, %reason, "readings were refused");
             self.status.dropped.add(name, readings, || reason.to_string());
         }
+    }
+}
+
+/// An intake that goes on when it is told to: for who plays a gateway in a time of its own, in which
+/// nothing happens between two steps.
+pub(crate) struct SteppedIntake {
+    intake: Intake,
+    committing: Option<Committing>,
+}
+
+impl SteppedIntake {
+    pub(crate) const fn new(intake: Intake) -> Self {
+        Self { intake, committing: None }
+    }
+
+    /// When a step is due for what was taken.
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        match self.committing.is_none() && !self.intake.batch.is_empty() {
+            true => self.intake.next_commit,
+            false => Instant::FAR_FUTURE,
+        }
+    }
+
+    /// Takes what waits, and commits where that is due; whether there was something to do.
+    pub(crate) async fn step(&mut self) -> Result<bool, StoreError> {
+        let intake = &mut self.intake;
+        let mut has_moved = false;
+        if !intake.batch.is_full()
+            && let Ok(first) = intake.queue.try_recv()
+        {
+            intake.take_turn(Some(first));
+            has_moved = true;
+        }
+        let now = clock::now();
+        let is_due = intake.batch.is_full() || now >= intake.next_commit;
+        if self.committing.is_none() && !intake.batch.is_empty() && is_due {
+            intake.next_commit = now + intake.commit_interval;
+            self.committing = Some(intake.commit().await);
+            has_moved = true;
+        }
+        let Some(Committing { readings, outcome }) = &mut self.committing else {
+            return Ok(has_moved);
+        };
+        intake.spool.settle().await?;
+        let outcome = match outcome.try_recv() {
+            Ok(outcome) => outcome,
+            Err(oneshot::error::TryRecvError::Closed) => Err(NotStored::Failed),
+            // It waits for room.
+            Err(oneshot::error::TryRecvError::Empty) => return Ok(has_moved),
+        };
+        intake.handle_committed(*readings, outcome);
+        self.committing = None;
+        Ok(true)
+    }
+
+    /// Commits what was taken, whether it is due or not.
+    pub(crate) async fn finish(&mut self) -> Result<(), StoreError> {
+        self.intake.next_commit = Instant::ZERO;
+        while self.step().await? {}
+        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@
 //! [`files`], the topics of [`bridge`] and who has [`registered`] are what there is to see. [`rates`]
 //! says who asks too often, and [`pending`] answers when something is done. [`serving`] puts that
 //! together; around it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which
-//! nodes look for it, and [`stream`], one for each TCP connection.
+//! nodes look for it, and [`stream`], one for each TCP connection, and [`stepped`] for a rehearsal.
 
 mod bridge;
 mod datagrams;
@@ -17,6 +17,7 @@ mod rates;
 mod registered;
 mod resources;
 mod serving;
+mod stepped;
 mod stream;
 mod view;
 
@@ -43,6 +44,7 @@ use self::rates::Rates;
 use self::registered::{Registered, expire};
 pub(crate) use self::resources::posted_readings;
 use self::resources::{Resources, accepted};
+pub(super) use self::stepped::SteppedCoap;
 use self::stream::Connection;
 use super::clients::{Clients, listen};
 use super::latest::Latest;
@@ -67,7 +69,7 @@ const CONNECTION_OBSERVERS: usize = 64;
 /// How far the seeds of connections are from those of sockets.
 const CONNECTION_SEEDS: u64 = 1 << 32;
 /// The kernel's receive buffer: what a burst of nodes sends at once.
-const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+pub(super) const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// A CoAP server on one or more addresses.
 pub(crate) struct CoapSource {
@@ -108,17 +110,7 @@ impl CoapSource {
             [] => None,
             tcp => Some(Clients::new(listen_all(&context, tcp)?, link.max_clients)),
         };
-        let echo =
-            EchoConfig { amplification: Some(link.amplification.into()), ..Default::default() };
-        let config = NodeConfig {
-            endpoint: EndpointConfig {
-                ack_delay: link.separate_after.duration(),
-                max_delayed: MAX_GROUP_ANSWERS,
-                ..Default::default()
-            },
-            server: ServerConfig { echo, ..Default::default() },
-            client: TransferConfig { max_body: MAX_FETCHED, ..Default::default() },
-        };
+        let config = node_config(link);
         let bridge = link.ps.as_ref().map(|ps| {
             let broker = surroundings.brokers.get(&ps.broker).cloned();
             let (max_packet, board) = broker.unwrap_or_default();
@@ -183,6 +175,20 @@ impl CoapSource {
             });
         }
         while servers.next_end().await.is_some() {}
+    }
+}
+
+/// What the server at one address may do.
+fn node_config(link: &CoapLink) -> NodeConfig {
+    let echo = EchoConfig { amplification: Some(link.amplification.into()), ..Default::default() };
+    NodeConfig {
+        endpoint: EndpointConfig {
+            ack_delay: link.separate_after.duration(),
+            max_delayed: MAX_GROUP_ANSWERS,
+            ..Default::default()
+        },
+        server: ServerConfig { echo, ..Default::default() },
+        client: TransferConfig { max_body: MAX_FETCHED, ..Default::default() },
     }
 }
 

@@ -49,4 +49,8 @@ pub(super) enum Job {
     Dead { after: u64, limit: usize, reply: Reply<DeadPage> },
     /// Delete dead letters.
     Unbury { ids: Vec<u64>, reply: Reply<()> },
+    /// Answer when everything that was asked for before is done, and what waited for room was tried.
+    Settle { reply: Reply<()> },
+    /// End as a crash does, without saving anything.
+    Halt,
 }

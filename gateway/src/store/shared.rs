@@ -205,6 +205,11 @@ impl Shared {
         lanes.map(LaneState::lowest).min()
     }
 
+    /// Bytes in use on disk.
+    pub(super) fn used_bytes(&self) -> u64 {
+        lock(&self.disk).used_bytes
+    }
+
     /// Where the store stands.
     pub(super) fn status(&self) -> StoreStatus {
         let next = *self.head.borrow();

@@ -116,6 +116,22 @@ impl Spool {
         self.ask(|reply| Job::Forget { broker, reply }).await
     }
 
+    /// Waits until the storage thread has done everything that it was asked for.
+    pub(crate) async fn settle(&self) -> Result<(), StoreError> {
+        self.ask(|reply| Job::Settle { reply }).await
+    }
+
+    /// Ends the storage thread as a crash would: what is not on disk is lost.
+    pub(crate) async fn halt(&self) {
+        // One that has ended has nothing to lose any more.
+        let _ = self.jobs.send(Job::Halt).await;
+    }
+
+    /// Bytes in use on disk.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.shared.used_bytes()
+    }
+
     async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         self.jobs.send(job(reply)).await.map_err(|_| StoreError::Ended)?;

@@ -71,6 +71,9 @@ impl<L: Log> Worker<L> {
         self.save();
         self.note_disk();
         while let Some(job) = jobs.blocking_recv() {
+            if matches!(job, Job::Halt) {
+                return Ok(());
+            }
             self.handle(job)?;
             if self.may_have_room() {
                 self.retry()?;
@@ -100,7 +103,13 @@ impl<L: Log> Worker<L> {
             Job::FirstSince { since, most, reply } => {
                 let _ = reply.send(self.insist(|log| log.first_since(since, most)));
             }
-            Job::Wake => {}
+            Job::Settle { reply } => {
+                if self.may_have_room() {
+                    self.retry()?;
+                }
+                let _ = reply.send(Ok(()));
+            }
+            Job::Wake | Job::Halt => {}
             Job::Tick { now } => self.tick(now)?,
             Job::Forget { broker, reply } => {
                 let _ = reply.send(self.forget(&broker));

@@ -1,6 +1,6 @@
 //! Faults: whether they make sense, and whether what they are to happen to is part of this run.
 
-use super::Check;
+use super::{Check, Play};
 use crate::Via;
 use crate::fault::{self, Effect, Fault, Place};
 use crate::scenario::model::ScenarioConfig;
@@ -27,7 +27,7 @@ impl Check<'_> {
             }
         };
         for (index, fault) in faults.iter().enumerate() {
-            if let Some((key, title, help)) = missing(fault, config) {
+            if let (Play::Real, Some((key, title, help))) = (self.play, missing(fault, config)) {
                 self.tell_at(&at(index, key), title, help);
             }
         }
@@ -35,7 +35,7 @@ impl Check<'_> {
     }
 }
 
-/// What a fault needs and the run does not have: the key, what is wrong, what to write.
+/// What a fault needs and a run does not have: the key, what is wrong, what to write.
 fn missing(fault: &Fault, config: &ScenarioConfig) -> Option<(&'static str, String, &'static str)> {
     let mqtt = config.target.mqtt.as_ref();
     match (&fault.on, &fault.effect) {

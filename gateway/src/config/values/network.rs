@@ -31,6 +31,22 @@ impl Network {
         address.is_ipv4() == self.address.is_ipv4()
             && first_of(address, self.prefix) == self.address
     }
+
+    /// One of these addresses, by its number; they begin again where there are no more.
+    pub(crate) fn host(&self, number: u32) -> IpAddr {
+        let number = u128::from(number).wrapping_add(1);
+        match self.address {
+            IpAddr::V4(address) => {
+                let hosts = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                let number = u32::try_from(number & u128::from(hosts)).unwrap_or(0);
+                IpAddr::V4((u32::from(address) | number).into())
+            }
+            IpAddr::V6(address) => {
+                let hosts = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                IpAddr::V6((u128::from(address) | number & hosts).into())
+            }
+        }
+    }
 }
 
 /// The address with only the first bits.

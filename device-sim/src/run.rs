@@ -177,6 +177,7 @@ fn plan(scenario: &Scenario, options: &RunOptions) -> recorder::Plan {
     recorder::Plan {
         scenario: scenario.name.clone(),
         file: options.file.clone(),
+        command: ["device-sim", "run", &options.file].map(str::to_owned).into(),
         seed: scenario.seed,
         shard: options.shard,
         duration: scenario.duration,

@@ -182,7 +182,7 @@ fn a_month_of_outage_loses_nothing_while_the_store_has_room() {
 #[test]
 fn what_a_small_store_drops_is_counted_exactly() {
     let rehearsal = Rehearsal::new("quota");
-    let outage = "[[faults]]\nname = \"away\"\nat = \"1h\"\nfor = \"30h\"\non = \"target.mqtt\"\n\
+    let outage = "[[faults]]\nname = \"away\"\nat = \"1h\"\nfor = \"10h\"\non = \"target.mqtt\"\n\
                   partition = true\n";
     for (when_full, reasons) in [
         ("drop_oldest", ["dropped", "local", "store_full"]),
@@ -190,7 +190,7 @@ fn what_a_small_store_drops_is_counted_exactly() {
     ] {
         let store = format!("\n[store]\nquota = \"1MiB\"\nwhen_full = \"{when_full}\"\n");
         let config = format!("{CONFIG}{store}");
-        let report = rehearsal.report(&config, "32h", &[UDP, outage], MISSED);
+        let report = rehearsal.report(&config, "12h", &[UDP, outage], MISSED);
         let (fleet, figures) = (&report["fleets"]["weather"], &report["rehearsal"]);
         let dropped = reasons.iter().filter(|key| !key.is_empty());
         let dropped = number(dropped.fold(figures, |figures, key| &figures[key]));
@@ -207,13 +207,13 @@ fn a_kill_every_hour_loses_nothing_that_was_accepted() {
     let rehearsal = Rehearsal::new("kills");
     let kills = "[[faults]]\nname = \"kill\"\nat = \"30m\"\nfor = \"10s\"\nevery = \"1h\"\n\
                  on = \"gateway\"\nkill = true\n\
-                 [[faults]]\nname = \"away\"\nat = \"2h\"\nfor = \"5h\"\non = \"target.mqtt\"\n\
+                 [[faults]]\nname = \"away\"\nat = \"2h\"\nfor = \"2h\"\non = \"target.mqtt\"\n\
                  partition = true\n";
-    let report = rehearsal.report(CONFIG, "12h", &[UDP, COAP, TCP, SERIAL, kills], OK);
-    assert_eq!(number(&report["rehearsal"]["starts"]), 13);
+    let report = rehearsal.report(CONFIG, "6h", &[UDP, COAP, TCP, SERIAL, kills], OK);
+    assert_eq!(number(&report["rehearsal"]["starts"]), 7);
     for fleet in ["weather", "nodes", "pumps", "meter"] {
         let fleet = &report["fleets"][fleet];
-        assert!(number(&fleet["arrived"]) > 1000, "{fleet:#}");
+        assert!(number(&fleet["arrived"]) > 500, "{fleet:#}");
         assert_eq!((number(&fleet["lost"]), number(&fleet["wrong_value"])), (0, 0), "{fleet:#}");
     }
     assert!(number(&report["fleets"]["weather"]["injured"]) > 0, "sent to nobody");
@@ -225,7 +225,7 @@ fn nodes_on_a_lossy_radio_send_again_and_nothing_is_stored_twice() {
     let radio = "[[faults]]\nname = \"radio\"\nat = \"10m\"\non = \"nodes\"\nloss = \"20%\"\n\
                  duplicate = \"10%\"\ndelay = { mean = \"80ms\", p99 = \"900ms\" }\n\
                  [[faults]]\nname = \"air\"\nat = \"10m\"\non = \"weather\"\nloss = \"5%\"\n";
-    let report = rehearsal.report(CONFIG, "4h", &[COAP, UDP, radio], OK);
+    let report = rehearsal.report(CONFIG, "2h", &[COAP, UDP, radio], OK);
     let (nodes, weather) = (&report["fleets"]["nodes"], &report["fleets"]["weather"]);
     assert_eq!((number(&nodes["lost"]), number(&nodes["duplicates"])), (0, 0));
     // Five transmissions of request and answer, each of which 4 of 5 survive (RFC 7252 §4.2).

@@ -54,6 +54,8 @@ coap = "localhost:5683"
 udp = "localhost:7000"
 tcp = "localhost:7001"
 serial = "pty:/dev/ttyUSB0"
+[gateway]
+config = "gateway.toml"
 [signals]
 temp = { type = "sine", mean = 21, amplitude = 4, period = "24h", noise = 0.2 }
 [verify]
@@ -134,7 +136,7 @@ impl Rehearsal {
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(stderr, "");
         let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
-        let told = (&report["outcomes"], &report["fleets"], &report["rehearsal"]);
+        let told = ["outcomes", "fleets", "rehearsal"].map(|key| report.get(key));
         assert_eq!(output.status.code(), code, "{told:#?}");
         report
     }
@@ -293,7 +295,7 @@ fn what_does_not_fit_together_is_told_at_once() {
         "[fleets.web]\ncount = 1\nvia = \"http\"\nevery = \"1m\"\npayload = { temp = \"temp\" }\n";
     let faults = "[[faults]]\nname = \"reset\"\nat = \"1m\"\non = \"pumps\"\ncut = true\n";
     let config = CONFIG.replace(":7000", ":7009");
-    let target = HEAD.replace("[signals]", "http = \"localhost:8080\"\n[signals]");
+    let target = HEAD.replace("[gateway]", "http = \"localhost:8080\"\n[gateway]");
     assert_ne!(target, HEAD);
     fs::write(
         rehearsal.folder.join("whole.toml"),

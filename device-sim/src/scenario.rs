@@ -22,7 +22,7 @@ use proto::Timestamp;
 
 pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
-use self::model::{ScenarioConfig, TargetConfig, VerifyConfig};
+use self::model::{GatewayConfig, ScenarioConfig, TargetConfig, VerifyConfig};
 use crate::fault::Fault;
 use crate::report::Shard;
 use crate::settings::findings::Findings;
@@ -53,7 +53,9 @@ pub struct Scenario {
     pub target: TargetConfig,
     /// Devices of one kind, in the order of their names.
     pub fleets: Vec<Fleet>,
-    /// What goes wrong, in the order of the file.
+    /// The gateway, where the run starts it.
+    pub gateway: Option<GatewayConfig>,
+    /// What goes wrong.
     pub faults: Vec<Fault>,
     /// What is looked at on the far end.
     pub verify: Option<VerifyConfig>,

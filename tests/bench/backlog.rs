@@ -5,6 +5,7 @@
 //! and hands the old ones over.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::Outcome;
 use super::cases::Plan;
@@ -14,12 +15,11 @@ use super::gateway::{Folder, Gateway, Setup, free_address};
 use super::ledger::Ledger;
 use super::load::send_lines;
 
-/// Measures the start, and how fast so many readings leave the store.
-pub(crate) fn drain(plan: &Plan, readings: u32, setup: &Setup) -> Outcome<Run> {
-    let ledger = plan.ledger(readings);
+/// Measures the start, and how fast the readings of a ledger leave the store.
+pub(crate) fn drain(plan: &Plan, ledger: &Arc<Ledger>, setup: &Setup) -> Outcome<Run> {
     let folder = Rc::new(Folder::create(&plan.dir)?);
-    fill(&ledger, &folder, setup)?;
-    let far_end = FarEnd::start(&ledger)?;
+    fill(ledger, &folder, setup)?;
+    let far_end = FarEnd::start(ledger)?;
     let mut gateway = Gateway::spawn(setup, &folder, far_end.address())?;
     let start = gateway.first_answer()?;
     ledger.settle();

@@ -13,6 +13,8 @@ pub(crate) enum Metric {
     Rate,
     /// Processor time for each of them, in microseconds.
     CpuMicros,
+    /// Processor seconds in a second at this rate.
+    Busy,
     /// Most memory that was resident, in MiB.
     RssMib,
     /// Sent and never arrived.
@@ -38,9 +40,10 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Rate,
         Self::CpuMicros,
+        Self::Busy,
         Self::RssMib,
         Self::Lost,
         Self::Repeated,
@@ -60,6 +63,7 @@ impl Metric {
         match self {
             Self::Rate => "per second",
             Self::CpuMicros => "CPU µs each",
+            Self::Busy => "CPU s a second",
             Self::RssMib => "RSS max MiB",
             Self::Lost => "lost",
             Self::Repeated => "repeated",
@@ -85,6 +89,7 @@ impl Metric {
             | Self::AnswerP99
             | Self::ArrivalP50
             | Self::ArrivalP99 => 2,
+            Self::Busy => 3,
         }
     }
 }
@@ -113,6 +118,14 @@ impl Run {
     /// With the share of each of `count` in `cpu`.
     pub(crate) fn with_cpu(self, count: u64, cpu: Duration) -> Self {
         self.with(Metric::CpuMicros, cpu.as_secs_f64() * 1e6 / number(count))
+    }
+
+    /// With the processor time that its rate takes.
+    pub(crate) fn with_busy(self) -> Self {
+        match (self.get(Metric::Rate), self.get(Metric::CpuMicros)) {
+            (Some(rate), Some(micros)) => self.with(Metric::Busy, rate * micros / 1e6),
+            _ => self,
+        }
     }
 
     /// With median and 99th percentile of `micros`; without them where nothing was observed.

@@ -27,20 +27,22 @@ const SHORT_PAUSE: Duration = Duration::from_micros(500);
 /// How often a port is looked for that is free for UDP and TCP.
 const ATTEMPTS: u32 = 20;
 
-/// A gateway with one source and one broker.
+/// A gateway with one broker and one route.
 pub(crate) struct Gateway {
     child: Child,
     folder: Rc<Folder>,
     clock: Clock,
-    /// Where its source listens.
+    /// Where its source listens, if it has one that does.
     pub(crate) address: SocketAddr,
 }
 
 /// What a case chooses.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Setup {
-    /// The source, as TOML in which `ADDRESS` stands for where it listens.
-    pub(crate) source: &'static str,
+    /// The sources, as TOML in which `ADDRESS` stands for where one listens.
+    pub(crate) sources: String,
+    /// What the route does, as TOML.
+    pub(crate) route: &'static str,
     /// Publishes under way to the broker.
     pub(crate) window: u16,
     /// Shortest time between two commits.
@@ -48,18 +50,20 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// With commits as fast as the disk allows.
-    pub(crate) const fn new(source: &'static str, window: u16) -> Self {
-        Self { source, window, commit_interval: "0s" }
+    /// One source, with commits as fast as the disk allows and a route that changes nothing.
+    pub(crate) fn new(source: &str, window: u16) -> Self {
+        let sources = format!("[sources.load]\n{source}\n");
+        Self { sources, route: "", window, commit_interval: "0s" }
     }
 }
 
 impl Gateway {
-    /// Starts it with an empty store in a folder under `dir`, and waits until it is connected.
+    /// Starts it with an empty store in a folder under `dir`, and waits until it is connected and
+    /// has opened its sources.
     pub(crate) fn start(setup: &Setup, dir: &Path, broker: SocketAddr) -> Outcome<Self> {
         let mut gateway = Self::spawn(setup, &Rc::new(Folder::create(dir)?), broker)?;
-        gateway.wait_until("is connected", |gateway| {
-            gateway.ask().is_ok_and(|s| s.pointer("/brokers/far/connected") == Some(&true.into()))
+        gateway.wait_until("is connected and has its sources open", |gateway| {
+            gateway.ask().is_ok_and(|s| is_ready(&s))
         })?;
         Ok(gateway)
     }
@@ -68,16 +72,16 @@ impl Gateway {
     pub(crate) fn spawn(setup: &Setup, folder: &Rc<Folder>, broker: SocketAddr) -> Outcome<Self> {
         let folder = Rc::clone(folder);
         let address = free_address()?;
-        let Setup { source, window, commit_interval } = setup;
-        let source = source.replace("ADDRESS", &format!("\"{address}\""));
+        let Setup { sources, route, window, commit_interval } = setup;
+        let sources = sources.replace("ADDRESS", &format!("\"{address}\""));
         let state = folder.0.join("state");
         let config = folder.0.join("gateway.toml");
         let text = format!(
             "[gateway]\nid = \"bench\"\nstate_dir = {state:?}\n\
              [store]\ncommit_interval = {commit_interval:?}\n\
-             [sources.load]\n{source}\n\
+             {sources}\
              [brokers.far]\nurl = \"mqtt://{broker}\"\nwindow = {window}\n\
-             [routes.all]\ntopic = \"bench/{{device}}/{{name}}\"\n"
+             [routes.all]\ntopic = \"bench/{{device}}/{{name}}\"\n{route}"
         );
         fs::write(&config, text)?;
         let clock = Clock::start();
@@ -199,6 +203,13 @@ impl Drop for Gateway {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether a status says that broker and sources are there.
+fn is_ready(status: &Value) -> bool {
+    let sources = status.pointer("/sources").and_then(Value::as_object);
+    status.pointer("/brokers/far/connected") == Some(&true.into())
+        && sources.is_some_and(|all| all.values().all(|s| s.get("up") == Some(&true.into())))
 }
 
 /// A folder that is deleted in the end.

@@ -15,16 +15,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks while waiting.
 const PAUSE: Duration = Duration::from_micros(100);
 
-/// A fixed number of readings, each told apart by its index, which it carries as its value.
+/// A fixed number of readings, each told apart by its index, which it carries as its value and,
+/// where it has one, as its sequence number.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     clock: Clock,
+    told: Told,
     entries: Vec<Entry>,
     sent: AtomicU64,
     answered: AtomicU64,
     arrived: AtomicU64,
     repeated: AtomicU64,
     last_arrival: AtomicU64,
+}
+
+/// What a payload says of readings.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Told {
+    /// Which one it is, by its value.
+    Value,
+    /// The same by its sequence number, where the value is another one.
+    Sequence,
+    /// How many there were in a window.
+    Count,
 }
 
 /// Microseconds on the ledger's clock; 0 is never.
@@ -37,8 +50,14 @@ struct Entry {
 
 impl Ledger {
     pub(crate) fn new(readings: u32) -> Self {
+        Self::told(Told::Value, readings)
+    }
+
+    /// For readings that payloads tell of in this way.
+    pub(crate) fn told(told: Told, readings: u32) -> Self {
         Self {
             clock: Clock::start(),
+            told,
             entries: (0..readings).map(|_| Entry::default()).collect(),
             sent: 0.into(),
             answered: 0.into(),
@@ -76,8 +95,14 @@ impl Ledger {
 
     /// A payload has reached the broker; one that is no reading of this ledger does not count.
     pub(crate) fn handle_arrived(&self, payload: &[u8], at: Instant) {
-        let Some(entry) = index(payload).and_then(|index| self.entry(index)) else { return };
+        let Some(number) = number_behind(self.told.key(), payload) else { return };
         let at = stamp(at);
+        if let Told::Count = self.told {
+            self.last_arrival.store(at, Ordering::Relaxed);
+            self.arrived.fetch_add(number.into(), Ordering::Release);
+            return;
+        }
+        let Some(entry) = self.entry(number) else { return };
         if entry.arrived.swap(at, Ordering::Relaxed) == 0 {
             self.last_arrival.store(at, Ordering::Relaxed);
             self.arrived.fetch_add(1, Ordering::Release);
@@ -139,8 +164,12 @@ impl Ledger {
         }
     }
 
-    /// Rate and losses between the first arrival and the last, of what was sent long before.
+    /// Rate and losses between the first arrival and the last, of what was sent long before; where
+    /// only windows arrive, which are over when they are, no rate.
     pub(crate) fn drained(&self) -> Outcome<Run> {
+        if let Told::Count = self.told {
+            return Ok(self.with_losses(Run::default()));
+        }
         let arrivals = self.entries.iter().map(|entry| entry.arrived.load(Ordering::Relaxed));
         let first = arrivals.filter(|at| *at > 0).min().ok_or("nothing has arrived")?;
         Ok(self.run_since(first))
@@ -167,10 +196,15 @@ impl Ledger {
 
     fn run_since(&self, first: u64) -> Run {
         let last = self.last_arrival.load(Ordering::Relaxed);
-        Run::default()
-            .with_rate(self.arrived(), Duration::from_micros(last.saturating_sub(first)))
-            .with(Metric::Lost, number(self.outstanding()))
-            .with(Metric::Repeated, number(self.repeated.load(Ordering::Relaxed)))
+        let elapsed = Duration::from_micros(last.saturating_sub(first));
+        self.with_losses(Run::default().with_rate(self.arrived(), elapsed))
+    }
+
+    fn with_losses(&self, run: Run) -> Run {
+        let [sent, repeated] = [&self.sent, &self.repeated].map(|n| n.load(Ordering::Relaxed));
+        // Counts of windows tell of repetitions by being too large.
+        let repeated = repeated + self.arrived().saturating_sub(sent);
+        run.with(Metric::Lost, number(self.outstanding())).with(Metric::Repeated, number(repeated))
     }
 
     fn entry(&self, index: u32) -> Option<&Entry> {
@@ -178,17 +212,27 @@ impl Ledger {
     }
 }
 
+impl Told {
+    /// What the number stands behind in the gateway's JSON.
+    const fn key(self) -> &'static [u8] {
+        match self {
+            Self::Value => br#""value":"#,
+            Self::Sequence => br#""seq":"#,
+            Self::Count => br#"value.count","value":"#,
+        }
+    }
+}
+
 fn stamp(at: Instant) -> u64 {
     at.as_micros().max(1)
 }
 
-/// The index that a payload carries: behind `"value":`, or the payload itself.
-fn index(payload: &[u8]) -> Option<u32> {
-    const KEY: &[u8] = br#""value":"#;
+/// The number behind a key of JSON, or the payload itself.
+fn number_behind(key: &[u8], payload: &[u8]) -> Option<u32> {
     let digits = match payload.first()? {
         b'{' => {
-            let at = payload.windows(KEY.len()).position(|window| window == KEY)?;
-            payload.get(at + KEY.len()..)?
+            let at = payload.windows(key.len()).position(|window| window == key)?;
+            payload.get(at + key.len()..)?
         }
         _ => payload,
     };

@@ -1,12 +1,16 @@
 //! Load generators: each sends every reading of a ledger and enters what it sees.
 
 mod coap;
+mod http;
 mod requests;
+mod serial;
 mod tcp;
 mod udp;
 
 pub(crate) use coap::{CoapLoad, reading_index};
+pub(crate) use http::post;
 pub(crate) use requests::{Ask, Peers, wait_for_answer};
+pub(crate) use serial::SerialPorts;
 pub(crate) use tcp::{send_lines, stream_lines};
 pub(crate) use udp::send_datagrams;
 

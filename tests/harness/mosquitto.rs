@@ -11,8 +11,8 @@ use super::clock::wait_for;
 use super::process::{Lines, Running, program, run};
 use super::temp::{TempDir, port};
 
-const USER: &str = "greenhouse";
-const PASSWORD: &str = "correct horse";
+pub(crate) const USER: &str = "greenhouse";
+pub(crate) const PASSWORD: &str = "correct horse";
 /// A retained message that tells a subscriber that it is subscribed.
 pub(super) const READY: &str = "harness/ready";
 

@@ -23,4 +23,5 @@ mod mqtt5;
 mod publishing;
 mod pubsub;
 mod serial;
+mod simulated;
 mod sockets;

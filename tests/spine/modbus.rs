@@ -80,7 +80,7 @@ f64 = { at = 16, type = "f64" }
 model = { at = 20, type = "string", length = 4 }
 bit-3 = { at = 24, bit = 3 }
 bit-4 = { at = 24, bit = 4 }
-state = { at = 25, enum = { 0 = "off", 1 = "on" } }
+state = { at = 25, values = { 0 = "off", 1 = "on" } }
 scaled = { at = 26, scale = 0.1, offset = -5, name = "V.L1" }
 cdab = { at = 30, type = "f32", order = "cdab" }
 badc = { at = 32, type = "f32", order = "badc" }

@@ -164,7 +164,8 @@ fn login(options: &Options) -> Result<Option<Login>, BrokerError> {
     Ok(Some(Login { user: user.clone(), password }))
 }
 
-fn read_password(path: &Path) -> io::Result<Vec<u8>> {
+/// The password in a file; a line end behind it does not count.
+pub(super) fn read_password(path: &Path) -> io::Result<Vec<u8>> {
     let mut password = std::fs::read(path)?;
     if password.last() == Some(&b'\n') {
         password.pop();

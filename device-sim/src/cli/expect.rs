@@ -1,6 +1,7 @@
 //! `device-sim expect`: waits for a message.
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use device_sim::settings::Interval;
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, SubscribeReasonCode};
 use serde_json::Value;
 
+use super::broker::read_password;
 use super::{CommandError, MISSED};
 
 /// How long the broker may take to accept the subscription.
@@ -21,6 +23,12 @@ pub(crate) struct Options {
     /// The broker.
     #[arg(long, value_name = "URL", default_value = "mqtt://127.0.0.1:1883")]
     broker: BrokerAddress,
+    /// The user name at the broker.
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+    /// A file with that user's password; a line end behind it does not count.
+    #[arg(long, value_name = "FILE", requires = "user")]
+    password_file: Option<PathBuf>,
     /// The topic; + and # stand for levels.
     #[arg(long)]
     topic: String,
@@ -48,6 +56,8 @@ pub(crate) enum ExpectError {
     Silent { broker: Address },
     #[error("{broker} refuses the topic `{topic}`")]
     Refused { broker: Address, topic: String },
+    #[error("cannot read the password from {}", path.display())]
+    Password { path: PathBuf, source: io::Error },
     #[error("`{0}` is no topic")]
     Topic(String),
     #[error("a built-in broker has no messages to wait for; write mqtt://host:port")]
@@ -59,7 +69,7 @@ impl ExpectError {
     pub(super) const fn is_unreachable(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Silent { .. } | Self::Refused { .. } => true,
-            Self::Topic(_) | Self::BuiltIn => false,
+            Self::Password { .. } | Self::Topic(_) | Self::BuiltIn => false,
         }
     }
 }
@@ -156,6 +166,14 @@ pub(super) async fn run(options: Options) -> Result<(), CommandError> {
     let id = format!("device-sim-{:016x}", getrandom::u64().unwrap_or_default());
     let mut mqtt = MqttOptions::new(id, address.host(), address.port());
     mqtt.set_clean_session(true).set_keep_alive(Duration::from_secs(30));
+    if let Some(user) = options.user {
+        let read = |path: PathBuf| match read_password(&path) {
+            Ok(password) => Ok(String::from_utf8_lossy(&password).into_owned()),
+            Err(source) => Err(ExpectError::Password { path, source }),
+        };
+        let password = options.password_file.map(read).transpose()?;
+        mqtt.set_credentials(user, password.unwrap_or_default());
+    }
     let (client, mut events) = AsyncClient::new(mqtt, 16);
     // It has room for one.
     let _ = client.try_subscribe(options.topic.clone(), QoS::AtLeastOnce);

@@ -1,6 +1,7 @@
 //! The far end: a subscription to the broker, or a broker of this run, that tells the ledger what
 //! arrives.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::faults;
 use crate::broker::{Broker, BrokerConfig, Recorded, Recording, topic};
 use crate::clock::Clock;
 use crate::ledger::{Arrival, SharedLedger};
@@ -69,6 +71,8 @@ impl FarEnd {
         let filter = scenario.verify.as_ref().map(|verify| verify.topic.clone());
         match (&scenario.target.mqtt, filter) {
             (Some(BrokerAddress::BuiltIn(port)), filter) => {
+                // What stands in front of it takes the port.
+                let port = if faults::is_before_broker(scenario) { &0 } else { port };
                 let (recorder, inbox) = mpsc::channel(MAX_INBOX);
                 let config = BrokerConfig {
                     bind: format!("127.0.0.1:{port}"),
@@ -84,22 +88,25 @@ impl FarEnd {
                 watched = Watched::BuiltIn { inbox, clock, filter };
             }
             (Some(BrokerAddress::At(address)), Some(filter)) => {
-                watched = Watched::Subscribed(Box::new(Watcher::subscribe(address, filter).await?));
+                watched = Watched::Subscribed(Box::new(
+                    Watcher::subscribe(address, scenario.target.login(), filter).await?,
+                ));
             }
             (Some(BrokerAddress::At(_)) | None, _) => {}
         }
         Ok(Self { broker, watched, tasks: JoinSet::new(), stop: CancellationToken::new() })
     }
 
-    /// Tells the ledger what arrives from now on, by its clock.
-    pub(super) fn watch(&mut self, ledger: SharedLedger, clock: Clock) {
+    /// Tells the ledger what arrives from now on, by its clock, but for what `others` sent.
+    pub(super) fn watch(&mut self, ledger: SharedLedger, clock: Clock, others: BTreeSet<String>) {
+        let teller = Teller { ledger, others };
         match std::mem::replace(&mut self.watched, Watched::Nothing) {
             Watched::Nothing => {}
             Watched::BuiltIn { inbox, clock: stamps, filter } => {
-                self.tasks.spawn(record(inbox, filter, ledger, stamps.ahead_of(&clock)));
+                self.tasks.spawn(record(inbox, filter, teller, stamps.ahead_of(&clock)));
             }
             Watched::Subscribed(watcher) => {
-                self.tasks.spawn(watcher.run(ledger, clock, self.stop.clone()));
+                self.tasks.spawn(watcher.run(teller, clock, self.stop.clone()));
             }
         }
     }
@@ -134,23 +141,33 @@ impl FarEnd {
 async fn record(
     mut inbox: mpsc::Receiver<Recorded>,
     filter: Option<String>,
-    ledger: SharedLedger,
+    teller: Teller,
     ahead: Duration,
 ) -> FarEndError {
     while let Some(message) = inbox.recv().await {
         if filter.as_ref().is_some_and(|filter| topic::matches(filter, &message.topic)) {
             let at = Instant::ZERO + message.at.saturating_since(Instant::ZERO + ahead);
-            tell(&ledger, at, &message.topic, &message.payload);
+            teller.tell(at, &message.topic, &message.payload);
         }
     }
     // The broker ends with the run, which does not wait for this any more.
     std::future::pending().await
 }
 
-fn tell(ledger: &SharedLedger, at: Instant, topic: &str, payload: &[u8]) {
-    match Arrival::from_json(payload) {
-        Ok(arrival) => ledger.handle_arrived(at, &arrival),
-        Err(error) => tracing::warn!(topic, %error, "not compared"),
+/// Tells the ledger what has arrived.
+struct Teller {
+    ledger: SharedLedger,
+    /// Devices of which it knows nothing.
+    others: BTreeSet<String>,
+}
+
+impl Teller {
+    fn tell(&self, at: Instant, topic: &str, payload: &[u8]) {
+        match Arrival::from_json(payload) {
+            Ok(arrival) if self.others.contains(&arrival.device) => {}
+            Ok(arrival) => self.ledger.handle_arrived(at, &arrival),
+            Err(error) => tracing::warn!(topic, %error, "not compared"),
+        }
     }
 }
 
@@ -164,12 +181,19 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn subscribe(address: &Address, filter: String) -> Result<Self, FarEndError> {
+    async fn subscribe(
+        address: &Address,
+        login: Option<(String, String)>,
+        filter: String,
+    ) -> Result<Self, FarEndError> {
         let seed = getrandom::u64().unwrap_or_default();
         let id = format!("device-sim-{seed:016x}");
         let mut options = MqttOptions::new(id, address.host(), address.port());
         options.set_clean_session(false).set_keep_alive(Duration::from_secs(30));
         options.set_max_packet_size(MAX_PACKET, MAX_PACKET);
+        if let Some((user, password)) = login {
+            options.set_credentials(user, password);
+        }
         let (client, events) = AsyncClient::new(options, 16);
         let mut watcher = Self { broker: address.to_string(), client, events, filter };
         let unreachable = |why: String| {
@@ -210,7 +234,7 @@ impl Watcher {
 
     async fn run(
         mut self: Box<Self>,
-        ledger: SharedLedger,
+        teller: Teller,
         clock: Clock,
         stop: CancellationToken,
     ) -> FarEndError {
@@ -227,7 +251,7 @@ impl Watcher {
                     }
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    tell(&ledger, clock.now(), &publish.topic, &publish.payload);
+                    teller.tell(clock.now(), &publish.topic, &publish.payload);
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -1,5 +1,6 @@
 //! What the keys of a scenario mean together: types become fleets that can be played.
 
+mod fault;
 mod payload;
 mod signal;
 
@@ -19,7 +20,6 @@ use super::{DEFAULT_SEED, Scenario};
 use crate::Via;
 use crate::broker::topic;
 use crate::device::{Cycle, Pace};
-use crate::fault::{self, Fault};
 use crate::settings::findings::Findings;
 use crate::settings::layer::{Aim, Layers};
 use crate::settings::report::Problem;
@@ -74,8 +74,7 @@ pub(super) fn check(
     }
     let faults = check.faults(&config);
     let thresholds = config.thresholds.clone().unwrap_or_else(|| promised(&config));
-    let names = config.faults.iter().map(|fault| fault.name.as_str());
-    if let Err(error) = thresholds.check(names) {
+    if let Err(error) = thresholds.check(config.faults.iter().map(|fault| fault.name.as_str())) {
         check.tell(["thresholds"], error.to_string(), "name faults of this scenario");
     }
     Scenario {
@@ -85,6 +84,7 @@ pub(super) fn check(
         start: config.start.map(super::values::CivilTime::timestamp),
         target: config.target,
         fleets,
+        gateway: config.gateway,
         faults,
         verify: config.verify,
         thresholds,
@@ -122,28 +122,23 @@ impl Check<'_> {
         title: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let path = KeyPath::of(keys);
-        if !self.findings.failed(&path) {
-            let place = self.layers.place(&path, Aim::Key);
+        self.tell_at(&KeyPath::of(keys), title, help);
+    }
+
+    fn tell_at(&mut self, path: &KeyPath, title: impl Into<String>, help: impl Into<String>) {
+        if !self.findings.failed(path) {
+            let place = self.layers.place(path, Aim::Key);
             self.findings.add(Problem::new(title, place).help(help));
         }
     }
 
-    fn faults(&mut self, config: &ScenarioConfig) -> Vec<Fault> {
-        let fleet = |name: &str| config.fleets.iter().find(|(id, _)| id.as_str() == name);
-        let via_of = |name: &str| fleet(name).map(|(_, fleet)| fleet.via);
-        fault::check(&config.faults, config.duration.duration(), via_of).unwrap_or_else(|errors| {
-            for error in errors {
-                let path = KeyPath::of(["faults"]).index(error.index).key(error.key);
-                let place = self.layers.place(&path, Aim::Key);
-                self.findings.add(Problem::new(error.title, place).help(error.help));
-            }
-            Vec::new()
-        })
-    }
-
     /// Schemes say what a key says; another one is a mistake.
     fn target(&mut self, target: &TargetConfig) {
+        if target.password.is_some() && target.username.is_none() {
+            let help =
+                "add `username` to [target]: a password is that of a user (MQTT 3.1.1 §3.1.2.9)";
+            self.tell(["target", "password"], "a password without a user", help);
+        }
         for via in Via::ALL {
             let (key, Some(address)) = target.address_of(via) else { continue };
             let expected = key.replace("coap-tcp", "coap+tcp");
@@ -389,9 +384,11 @@ impl Check<'_> {
 fn promised(config: &ScenarioConfig) -> Thresholds {
     let Some(verify) = &config.verify else { return Thresholds::new([]) };
     let metrics: &[Metric] = match verify.delivery {
-        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::WrongValue],
-        Delivery::AtLeastOnce => &[Metric::Lost, Metric::WrongValue],
-        Delivery::ExactlyOnce => &[Metric::Lost, Metric::Duplicates, Metric::WrongValue],
+        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::Refused, Metric::WrongValue],
+        Delivery::AtLeastOnce => &[Metric::Lost, Metric::Refused, Metric::WrongValue],
+        Delivery::ExactlyOnce => {
+            &[Metric::Lost, Metric::Duplicates, Metric::Refused, Metric::WrongValue]
+        }
     };
     let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
     Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))

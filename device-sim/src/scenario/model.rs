@@ -1,4 +1,4 @@
-//! What a scenario can say, as types; what they mean together is checked in [`super::check`].
+//! What a scenario can say, as types; what they mean together is checked in `super::check`.
 //!
 //! The doc comments here are the descriptions of the schema and the hints of messages.
 
@@ -7,6 +7,7 @@ mod payload;
 mod signal;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -46,17 +47,31 @@ pub struct ScenarioConfig {
     pub signals: BTreeMap<Id, SignalConfig>,
     /// Devices, by the name of their fleet.
     pub fleets: BTreeMap<Id, FleetConfig>,
+    /// The gateway, for a run that starts it itself.
+    #[serde(default)]
+    pub gateway: Option<GatewayConfig>,
     /// What goes wrong, and when.
     #[serde(default)]
     pub faults: Vec<FaultConfig>,
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
-    /// What a run has to keep; without it, what [verify] promises. `lost = 0`, `duplicates = "< 0.1%"`,
+    /// What a run has to keep; without it, what `verify` promises. `lost = 0`, `duplicates = "< 0.1%"`,
     /// `latency.p99 = { max = "2s", except = ["broker down"] }`.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub thresholds: Option<Thresholds>,
+}
+
+/// The gateway, for a run that starts it itself. In its environment `MQTT_URL` is the broker, or where
+/// a fault on `target.mqtt` stands in front of it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct GatewayConfig {
+    /// Its configuration; what is relative is so to the scenario.
+    pub config: PathBuf,
+    /// The program, relative too; without it, `gateway` beside this program, else one that is found.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
 }
 
 /// Where everything listens.
@@ -66,6 +81,18 @@ pub struct TargetConfig {
     /// one that the run brings along, `built-in:1883` for one on this port.
     #[serde(default)]
     pub mqtt: Option<BrokerAddress>,
+    /// The user name at that broker; an empty one is none.
+    #[serde(default)]
+    pub username: Option<String>,
+    /// The password of that user; `"${MQTT_PASSWORD}"` keeps it out of the file.
+    #[serde(default)]
+    #[schemars(extend("writeOnly" = true))]
+    pub password: Option<Password>,
+    /// Where a fault on `target.mqtt` stands in front of the broker: `127.0.0.1:1884`, to which the
+    /// gateway connects. Not needed for a gateway that this run starts, nor for `built-in:PORT`, whose
+    /// port it takes.
+    #[serde(default, rename = "mqtt-relay")]
+    pub mqtt_relay: Option<Address>,
     /// CoAP over UDP: `host:port` or `coap://host:port/path`; the path is `r` without one.
     #[serde(default)]
     pub coap: Option<Address>,
@@ -97,6 +124,13 @@ pub struct TargetConfig {
 }
 
 impl TargetConfig {
+    /// The user name and password at the broker, where there is a user.
+    pub fn login(&self) -> Option<(String, String)> {
+        let password = self.password.as_ref().map(|password| password.0.clone());
+        let user = self.username.clone().filter(|user| !user.is_empty());
+        user.map(|user| (user, password.unwrap_or_default()))
+    }
+
     /// Where a fleet that speaks this has its address, and the address.
     pub fn address_of(&self, via: Via) -> (&'static str, Option<&Address>) {
         match via {
@@ -111,6 +145,17 @@ impl TargetConfig {
             Via::LinkSerial => ("link-serial", None),
             Via::Mqtt => ("mqtt", None),
         }
+    }
+}
+
+/// A password; it is not shown.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Password(String);
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password")
     }
 }
 

@@ -1,6 +1,7 @@
 //! One message per report to a broker, by the device itself, acknowledged with PUBACK.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -20,14 +21,27 @@ const MAX_OPEN: usize = 64;
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
 /// Messages to a broker.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct MqttUplink {
     /// Where the broker listens.
     pub broker: SocketAddr,
+    /// The user name and password there.
+    pub login: Option<(String, String)>,
     /// Where the messages go.
     pub topic: String,
     /// What is in them.
     pub payload: Payload,
+}
+
+/// Without its password.
+impl fmt::Debug for MqttUplink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (broker, topic) = (&self.broker, &self.topic);
+        f.debug_struct("MqttUplink")
+            .field("broker", broker)
+            .field("topic", topic)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a connection has carried.
@@ -64,6 +78,9 @@ impl MqttUplink {
                 MqttOptions::new(device.id(), self.broker.ip().to_string(), self.broker.port());
             options.set_keep_alive(KEEP_ALIVE);
             options.set_clean_session(true);
+            if let Some((user, password)) = &self.login {
+                options.set_credentials(user, password);
+            }
             let (client, mut events) = AsyncClient::new(options, MAX_OPEN + 2);
             let mut open = Open::default();
             let end = self

@@ -148,3 +148,31 @@ async fn what_nobody_sent_is_unknown() {
     let (report, code) = judged(Wrong::Invents).await;
     assert_eq!((code, &report["unknown"]), (Some(99), &Value::from(1)), "{report:#}");
 }
+
+#[tokio::test]
+async fn reports_of_shards_merge_into_that_of_the_whole() {
+    let broker = Broker::start(BrokerConfig::default()).await.unwrap();
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Relay::subscribe(&broker, Wrong::Nothing).await.run());
+    let folder = Folder::new();
+    let file = folder.file("relayed.toml", SCENARIO);
+    let (first, second) = (folder.0.join("1"), folder.0.join("2"));
+    let url = broker.url();
+    let play = |shard: &str, report: &std::path::Path| {
+        let report = report.display().to_string();
+        let arguments = ["run", &file, "--shard", shard, "--report", &report];
+        finish(device_sim(&arguments, &[("MQTT_URL", &url)]))
+    };
+    let (one, two) = tokio::join!(play("1/2", &first), play("2/2", &second));
+    for output in [one, two] {
+        assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    }
+    let report = |folder: &std::path::Path| folder.join("report.json").display().to_string();
+    let arguments = ["merge", "--json", &report(&first), &report(&second)];
+    let output = finish(device_sim(&arguments, &[])).await;
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let merged: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let fleet = &merged["fleets"]["bench"];
+    assert_eq!((&fleet["devices"], &merged["unknown"]), (&Value::from(2), &Value::from(0)));
+    assert_eq!(fleet["arrived"], fleet["sent"]);
+}

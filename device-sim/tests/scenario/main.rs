@@ -10,6 +10,7 @@
 mod expect;
 mod judged;
 mod messages;
+mod mosquitto;
 mod unreachable;
 
 use std::fs;

@@ -41,10 +41,7 @@ impl Outlet {
     }
 
     pub(super) fn pubrel(&mut self, now: Instant, id: u16) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::pubrel(&mut self.out, id)?;
-        self.sent(now, start, 0);
-        Ok(())
+        self.write(now, |out, _| wire::pubrel(out, id))
     }
 
     pub(super) fn subscribe(
@@ -53,10 +50,7 @@ impl Outlet {
         id: u16,
         filter: &str,
     ) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::subscribe(self.protocol, &mut self.out, id, filter)?;
-        self.sent(now, start, 0);
-        Ok(())
+        self.write(now, |out, protocol| wire::subscribe(protocol, out, id, filter))
     }
 
     pub(super) fn unsubscribe(
@@ -65,22 +59,24 @@ impl Outlet {
         id: u16,
         filter: &str,
     ) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::unsubscribe(self.protocol, &mut self.out, id, filter)?;
-        self.sent(now, start, 0);
-        Ok(())
+        self.write(now, |out, protocol| wire::unsubscribe(protocol, out, id, filter))
     }
 
     pub(super) fn pingreq(&mut self, now: Instant) -> Result<(), WriteError> {
-        let start = self.out.len();
-        wire::pingreq(&mut self.out)?;
-        self.sent(now, start, 0);
-        Ok(())
+        self.write(now, |out, _| wire::pingreq(out))
     }
 
     pub(super) fn disconnect(&mut self, now: Instant, forget: bool) -> Result<(), WriteError> {
+        self.write(now, |out, protocol| wire::disconnect(protocol, out, forget))
+    }
+
+    fn write(
+        &mut self,
+        now: Instant,
+        packet: impl FnOnce(&mut BytesMut, Protocol) -> Result<(), WriteError>,
+    ) -> Result<(), WriteError> {
         let start = self.out.len();
-        wire::disconnect(self.protocol, &mut self.out, forget)?;
+        packet(&mut self.out, self.protocol)?;
         self.sent(now, start, 0);
         Ok(())
     }

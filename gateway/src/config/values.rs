@@ -7,6 +7,7 @@
 //! hint.
 //!
 //! [`Display`]: std::fmt::Display
+//! [`FromStr`]: std::str::FromStr
 
 mod authority;
 mod broker_url;

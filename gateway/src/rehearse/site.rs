@@ -145,7 +145,7 @@ impl Running {
     fn count(&self, figures: &mut Rehearsal) {
         add(&mut figures.not_stored, &self.intake_status.dropped);
         for (id, source) in &self.sources {
-            add_of(&mut figures.refused, id, &source.status().refused());
+            add_of(&mut figures.refused, id, source.status().refused());
         }
         for (id, broker) in &self.brokers {
             add_of(&mut figures.unpublished, id, broker.refused());

@@ -41,7 +41,7 @@ pub(crate) struct SteppedSource {
 }
 
 enum Kind {
-    Frames(Frames),
+    Frames(Box<Frames>),
     Coap(Box<SteppedCoap>),
 }
 
@@ -103,7 +103,7 @@ impl SteppedSource {
                 framers.insert(LINE, stream);
             }
             let (frames, replies) = (VecDeque::new(), BTreeMap::new());
-            Kind::Frames(Frames { context, medium, frames, framers, replies })
+            Kind::Frames(Frames { context, medium, frames, framers, replies }.into())
         };
         let (kind, room) = match &config.link {
             Link::Udp(link) => (frames(context, Medium::Datagrams), link.receive_buffer.bytes()),
@@ -169,7 +169,8 @@ impl SteppedSource {
                 }
                 Kind::Coap(_) => true,
             };
-            let Some((peer, bytes)) = self.unread.pop_front_if(|_| has_room) else { break };
+            let next = if has_room { self.unread.pop_front() } else { None };
+            let Some((peer, bytes)) = next else { break };
             has_moved = true;
             self.unread_bytes -= bytes.len() as u64;
             match &mut self.kind {

@@ -159,14 +159,14 @@ fn check_register(checks: &mut Checks<'_>, at: &KeyPath, unit: &ModbusUnit, regi
         Format::Bool | Format::Bit(_) | Format::Text(_) | Format::F32 | Format::F64
     );
     let is_number = is_integer || matches!(format, Format::F32 | Format::F64);
-    let has_meanings = !register.meanings.is_empty();
+    let has_meanings = !register.values.is_empty();
     for (key, is_there, fits, of) in [
         ("scale", register.scale.is_some(), is_number && !has_meanings, "a number"),
         ("offset", register.offset.is_some(), is_number && !has_meanings, "a number"),
-        ("enum", has_meanings, is_integer, "an integer"),
+        ("values", has_meanings, is_integer, "an integer"),
     ] {
         if is_there && !fits {
-            let and = if has_meanings && key != "enum" { " without `enum`" } else { "" };
+            let and = if has_meanings && key != "values" { " without `values`" } else { "" };
             let problem = checks
                 .at_key(&at.key(key), format!("`{key}` needs {of}{and}"))
                 .expected("expected no such key: see `type` and `table`");

@@ -134,8 +134,8 @@ pub(crate) struct Register {
     pub(crate) unit: Option<String>,
     /// What integers mean, such as `{ 0 = "off", 1 = "on" }`: the reading is the text, and another
     /// integer is its digits.
-    #[serde(default, rename = "enum")]
-    pub(crate) meanings: BTreeMap<Code, String>,
+    #[serde(default)]
+    pub(crate) values: BTreeMap<Code, String>,
     /// Time between two reads, 10ms to 86400000ms, where it is not that of the unit.
     #[serde(default, deserialize_with = "values::span_ms_option::<_, 10, 86_400_000>")]
     pub(crate) interval: Option<Interval>,

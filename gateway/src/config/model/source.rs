@@ -44,7 +44,7 @@ pub(crate) struct Source {
     /// [sources.heat-pump.units.12.registers]
     /// flow = { at = 100, table = "input", type = "i16", scale = 0.1, unit = "Cel" }
     /// energy = { at = 110, type = "u32", order = "cdab", unit = "kWh", interval = "5m" }
-    /// state = { at = 120, enum = { 0 = "off", 1 = "heating", 2 = "defrosting" } }
+    /// state = { at = 120, values = { 0 = "off", 1 = "heating", 2 = "defrosting" } }
     /// alarm = { at = 121, bit = 3 }
     /// ```
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

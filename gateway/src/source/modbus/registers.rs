@@ -75,7 +75,7 @@ impl Registers {
                 scale: register.scale.map(|scale| scale.number()),
                 offset: register.offset.map(|offset| offset.number()),
                 codes: register
-                    .meanings
+                    .values
                     .iter()
                     .map(|(c, text)| (c.integer(), text.clone()))
                     .collect(),
@@ -165,7 +165,7 @@ mod tests {
 [registers]
 a = { at = 0, scale = 0.1, unit = "V" }
 b = { at = 1, scale = 0.01, offset = -273.15 }
-c = { at = 2, type = "i16", enum = { 0 = "off", -1 = "broken" } }
+c = { at = 2, type = "i16", values = { 0 = "off", -1 = "broken" } }
 d = { at = 3, type = "f32", scale = 1e308, name = "D.d" }
 "#,
         );

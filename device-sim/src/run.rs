@@ -207,6 +207,7 @@ fn plan(scenario: &Scenario, options: &RunOptions, spans: Vec<Span>) -> recorder
     recorder::Plan {
         scenario: scenario.name.clone(),
         file: options.file.clone(),
+        command: ["device-sim", "run", &options.file].map(str::to_owned).into(),
         seed: scenario.seed,
         shard: options.shard,
         duration: scenario.duration,

@@ -137,6 +137,11 @@ impl ConfigArgs {
         load(&self.options())
     }
 
+    /// The words of a command line that name the same files. What `--set` says may be secret.
+    fn file_words(&self) -> impl Iterator<Item = String> {
+        self.files.iter().flat_map(|file| ["-c".to_owned(), file.display().to_string()])
+    }
+
     /// Whether the command line names a configuration.
     pub(crate) const fn is_given(&self) -> bool {
         !self.files.is_empty() || !self.set.is_empty()

@@ -48,6 +48,7 @@ use self::ways::Ways;
 use crate::clock::{self, Metronome};
 use crate::config::{Config, Id};
 use crate::demo::Folder;
+use crate::source::LINE;
 use crate::store::StoreError;
 
 /// What the clocks show at the start of a scenario that does not say it: 2026-01-01T00:00:00Z.
@@ -79,6 +80,8 @@ pub(crate) enum RehearseError {
     Folder(String, #[source] io::Error),
     #[error("the clock of this process is taken")]
     Clock,
+    #[error("no device is called `{0}`; names are those of `id` in the fleets of the scenario")]
+    NoDevice(String),
     #[error(
         "more than {MAX_ROWS} readings are on their way at a time, which a rehearsal cannot follow: \
          play fewer devices, or a shorter outage"
@@ -91,18 +94,29 @@ pub(crate) enum RehearseError {
 impl RehearseError {
     /// Whether the scenario or the configuration has to be changed.
     pub(crate) const fn is_of_config(&self) -> bool {
-        matches!(self, Self::Unplayable(_) | Self::TooMany)
+        matches!(self, Self::Unplayable(_) | Self::NoDevice(_) | Self::TooMany)
     }
 }
 
-/// Plays `scenario`, which is called `file` in the report.
+/// What whoever rehearses chooses.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The file of the scenario, as the report calls it.
+    pub(crate) file: String,
+    /// The words of the command that plays it, but for its seed.
+    pub(crate) command: Vec<String>,
+    /// The only device that is played.
+    pub(crate) only: Option<String>,
+}
+
+/// Plays `scenario`.
 ///
 /// # Errors
 /// When it cannot be played with this configuration, or the store fails.
 pub(crate) async fn rehearse(
     config: &Config,
     scenario: &Scenario,
-    file: &str,
+    options: Options,
 ) -> Result<Report, RehearseError> {
     let ways = Ways::find(config, scenario).map_err(RehearseError::Unplayable)?;
     let start = scenario.start.unwrap_or(START);
@@ -113,7 +127,8 @@ pub(crate) async fn rehearse(
     let plan = FaultPlan::new(scenario.faults.clone(), seeds.next_u64(), scenario.duration);
     let recorder = SharedRecorder::new(Recorder::new(Plan {
         scenario: scenario.name.clone(),
-        file: file.to_owned(),
+        file: options.file,
+        command: options.command,
         seed: scenario.seed,
         shard: None,
         duration: scenario.duration,
@@ -125,9 +140,13 @@ pub(crate) async fn rehearse(
     let mut ledger = Ledger::new(Limits { grace, max_rows: MAX_ROWS });
     ledger.observe(Box::new(recorder.clone()));
     let mut players = Vec::new();
-    for planned in scenario.planned(None, start) {
+    let is_asked = |id: &str| options.only.as_ref().is_none_or(|only| only == id);
+    for planned in scenario.planned(None, start).filter(|planned| is_asked(&planned.device.id)) {
         recorder.with(|seen| seen.enrol(&planned.device.id, &planned.fleet, planned.via));
         players.extend(player(config, scenario, &ways, &plan, players.len(), planned));
+    }
+    if let (Some(only), true) = (options.only, players.is_empty()) {
+        return Err(RehearseError::NoDevice(only));
     }
     let mut site = Site::new(config, folder.path(), seeds.next_u64());
     site.figures.sources = ways.by_fleet();
@@ -178,8 +197,7 @@ fn player(
     };
     // Beyond what a network has room for, devices share addresses.
     let port = PORT.wrapping_add(u16::try_from(index % 20_000).unwrap_or(0));
-    let is_line = via == Via::Serial;
-    let peer = if is_line { (Ipv4Addr::LOCALHOST, 0).into() } else { (address, port).into() };
+    let peer = if via == Via::Serial { LINE } else { (address, port).into() };
     Some(Player::new(Part {
         device: Device::new(device),
         via,

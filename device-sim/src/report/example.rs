@@ -131,9 +131,10 @@ pub(super) fn printable(text: &str) -> String {
         .collect()
 }
 
-/// The command that plays only `device`.
-pub(super) fn replay(file: &str, seed: u64, device: &str) -> String {
-    format!("device-sim run {} --seed {seed} --only {}", quoted(file), quoted(device))
+/// The command that plays only `device` of what `command` plays.
+pub(super) fn replay(command: &[String], seed: u64, device: &str) -> String {
+    let words: Vec<_> = command.iter().map(|word| quoted(word)).collect();
+    format!("{} --seed {seed} --only {}", words.join(" "), quoted(device))
 }
 
 /// A word of a shell's command.
@@ -151,12 +152,13 @@ mod tests {
 
     #[test]
     fn a_command_can_be_pasted_into_a_shell() {
+        let words = |file: &str| ["device-sim", "run", file].map(str::to_owned);
         assert_eq!(
-            replay("scenarios/smoke.toml", 42, "th-0007"),
+            replay(&words("scenarios/smoke.toml"), 42, "th-0007"),
             "device-sim run scenarios/smoke.toml --seed 42 --only th-0007"
         );
         assert_eq!(
-            replay("my file.toml", 0, "it's $HOME"),
+            replay(&words("my file.toml"), 0, "it's $HOME"),
             r"device-sim run 'my file.toml' --seed 0 --only 'it'\''s $HOME'"
         );
     }

@@ -30,6 +30,8 @@ pub struct Plan {
     pub scenario: String,
     /// Its file, as it was given.
     pub file: String,
+    /// The words of the command that plays it, but for its seed.
+    pub command: Vec<String>,
     /// What values and faults are drawn from.
     pub seed: u64,
     /// Which part of the devices this process plays; `None` for all.
@@ -162,7 +164,7 @@ impl Recorder {
         }
         let fleet = self.devices.get(device).and_then(|index| self.fleets.get(*index));
         example.fleet = fleet.map(|(name, ..)| name.clone());
-        example.replay = example::replay(&self.plan.file, self.plan.seed, device);
+        example.replay = example::replay(&self.plan.command, self.plan.seed, device);
         self.examples.insert(failure, example);
     }
 

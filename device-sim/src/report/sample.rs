@@ -30,6 +30,7 @@ pub(crate) fn plan(shard: Option<Shard>) -> Plan {
     Plan {
         scenario: "greenhouse-flaky-radio".to_owned(),
         file: "scenarios/greenhouse.toml".to_owned(),
+        command: ["device-sim", "run", "scenarios/greenhouse.toml"].map(str::to_owned).into(),
         seed: 42,
         shard,
         duration: Duration::from_millis(DURATION_MS),

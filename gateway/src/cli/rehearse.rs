@@ -14,7 +14,7 @@ use super::output::is_colour_wanted;
 use super::run::{LogArgs, block_on, start_log};
 use super::{ConfigArgs, Output, complain, complain_of};
 use crate::exit::Exit;
-use crate::rehearse::rehearse;
+use crate::rehearse::{Options, rehearse};
 
 /// What is logged unless `RUST_LOG` says something else: the report tells what matters.
 const LOG: &str = "off";
@@ -32,6 +32,9 @@ pub(super) struct Arguments {
     /// Draw everything from this seed instead of the scenario's
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
+    /// Play this device alone, with the payloads that it would have had among the others
+    #[arg(long, value_name = "DEVICE")]
+    only: Option<String>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +44,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
+    let mut command = vec!["gateway".to_owned(), "rehearse".to_owned()];
+    command.extend(config.file_words());
     let config = match config.load_partly() {
         Ok(loaded) => loaded.config,
         Err(report) => return complain(&report),
@@ -58,7 +63,9 @@ pub(super) fn run(arguments: &Arguments, config: &ConfigArgs) -> Exit {
     let log = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG));
     start_log(&LogArgs::text(log));
     let file = arguments.file.display().to_string();
-    let report = match block_on(Box::pin(rehearse(&config, &scenario, &file))) {
+    command.push(file.clone());
+    let options = Options { file, command, only: arguments.only.clone() };
+    let report = match block_on(Box::pin(rehearse(&config, &scenario, options))) {
         Ok(Ok(report)) => report,
         Ok(Err(error)) => {
             complain_of(&error);

@@ -99,7 +99,7 @@ impl FarEnd {
                 has_moved = true;
                 continue;
             }
-            if !self.was_accepted || near.pending() == 0 {
+            if !spool.is_save_requested() && (!self.was_accepted || near.pending() == 0) {
                 return Ok(has_moved);
             }
             // What is acknowledged but not saved may hold publishes back.

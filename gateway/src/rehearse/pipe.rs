@@ -53,7 +53,8 @@ impl Pipe {
         if self.impairment.partition {
             return None;
         }
-        self.queue.pop_front_if(|(at, _)| *at <= now).map(|(_, bytes)| bytes)
+        self.queue.front().filter(|(at, _)| *at <= now)?;
+        self.queue.pop_front().map(|(_, bytes)| bytes)
     }
 
     /// When the next ones arrive.

@@ -87,8 +87,9 @@ impl Player {
                 open: BTreeMap::new(),
             })),
             Via::Tcp => Speech::Lines(Lines::default()),
-            // What else there is was refused before.
-            _ => Speech::Plain,
+            // What is not played was refused before.
+            Via::Udp | Via::Serial | Via::CoapTcp | Via::Http | Via::Mqtt => Speech::Plain,
+            Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => Speech::Plain,
         };
         let way = part.accidents.map(|seed| {
             Box::new(Way { up: Impaired::new(seed), down: Impaired::new(seed.rotate_left(32)) })

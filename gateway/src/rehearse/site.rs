@@ -70,6 +70,8 @@ impl<'a> Site<'a> {
             keep: config.store.keep.duration(),
         };
         let (spool, store) = Spool::open(self.state.clone(), policy, &lanes)?;
+        spool.set_stepped();
+        spool.settle().await?;
         let mut brokers = BTreeMap::new();
         let topic = format!("{}/{}/status", gateway.topic_prefix, gateway.id);
         for (id, broker) in &config.brokers {
@@ -91,7 +93,6 @@ impl<'a> Site<'a> {
             let source = SteppedSource::open(id, source, &inlet, &spool, seed).await?;
             sources.extend(source.map(|source| (id.clone(), source)));
         }
-        spool.settle().await?;
         let intake = SteppedIntake::new(intake);
         self.running = Some(Running { spool, store, intake, intake_status, sources, brokers });
         self.figures.starts += 1;
@@ -144,7 +145,7 @@ impl Running {
     fn count(&self, figures: &mut Rehearsal) {
         add(&mut figures.not_stored, &self.intake_status.dropped);
         for (id, source) in &self.sources {
-            add_of(&mut figures.refused, id, &source.status().refused());
+            add_of(&mut figures.refused, id, source.status().refused());
         }
         for (id, broker) in &self.brokers {
             add_of(&mut figures.unpublished, id, broker.refused());

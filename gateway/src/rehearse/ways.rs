@@ -164,10 +164,10 @@ fn is_port(source: &Source, port: &Path) -> bool {
 }
 
 fn place(source: &Source) -> String {
-    match &source.link {
-        Link::Serial(link) => link.path.display().to_string(),
-        _ => binds(source).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and "),
+    if let Link::Serial(link) = &source.link {
+        return link.path.display().to_string();
     }
+    binds(source).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// The broker that the scenario means.

@@ -56,6 +56,11 @@ pub(super) fn due_every(period: Duration) -> Interval {
     due
 }
 
+/// The silence after which a framer with so long a pause is told of one.
+pub(super) fn silence(framer: &Framer, idle: Duration) -> Duration {
+    if framer.is_opening() { idle.min(SETTLED) } else { idle }
+}
+
 impl Framed {
     /// Frames that `framer` cuts, with the pauses of `cutting`.
     pub(super) fn new(framer: Framer, cutting: &Cutting) -> Self {
@@ -68,8 +73,7 @@ impl Framed {
     pub(super) async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
         let read = reader.read(&mut self.buffer);
         let count = if self.framer.awaits_pause() {
-            let idle = if self.framer.is_opening() { self.idle.min(SETTLED) } else { self.idle };
-            let pause = clock::deadline(self.silent_since + idle);
+            let pause = clock::deadline(self.silent_since + silence(&self.framer, self.idle));
             match timeout_at(pause, read).await {
                 Ok(read) => read?,
                 Err(_) => {

@@ -7,14 +7,16 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use proto::Instant;
 use proto::frame::{FrameError, Framer, Pause};
 use tokio::sync::oneshot::error::TryRecvError;
 
 use super::coap::SteppedCoap;
+use super::framed::silence;
 use super::{Context, SourceStatus};
 use crate::clock;
 use crate::config::{self, Decode, Id, Link};
@@ -26,6 +28,9 @@ use crate::store::{NotStored, Spool, StoreError};
 /// What waits of a connection, or of a serial port, that is not read.
 const STREAM_ROOM: u64 = 256 * 1024;
 
+/// Who sends on a serial port.
+pub(crate) const LINE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// A source without a socket.
 pub(crate) struct SteppedSource {
     kind: Kind,
@@ -36,7 +41,7 @@ pub(crate) struct SteppedSource {
 }
 
 enum Kind {
-    Frames(Frames),
+    Frames(Box<Frames>),
     Coap(Box<SteppedCoap>),
 }
 
@@ -59,6 +64,7 @@ enum Medium {
 
 struct Stream {
     framer: Framer,
+    idle: Duration,
     /// When silence ends a frame.
     pause_at: Instant,
 }
@@ -89,14 +95,15 @@ impl SteppedSource {
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
-        let frames = |context, medium| {
-            Kind::Frames(Frames {
-                context,
-                medium,
-                frames: VecDeque::new(),
-                framers: BTreeMap::new(),
-                replies: BTreeMap::new(),
-            })
+        let frames = |context: Context, medium| {
+            let mut framers = BTreeMap::new();
+            if medium == Medium::Line {
+                // The port is open before anything comes, which may be within a frame.
+                let stream = Stream::new(context.cutting.opening_framer(), context.cutting.idle());
+                framers.insert(LINE, stream);
+            }
+            let (frames, replies) = (VecDeque::new(), BTreeMap::new());
+            Kind::Frames(Frames { context, medium, frames, framers, replies }.into())
         };
         let (kind, room) = match &config.link {
             Link::Udp(link) => (frames(context, Medium::Datagrams), link.receive_buffer.bytes()),
@@ -162,7 +169,8 @@ impl SteppedSource {
                 }
                 Kind::Coap(_) => true,
             };
-            let Some((peer, bytes)) = self.unread.pop_front_if(|_| has_room) else { break };
+            let next = if has_room { self.unread.pop_front() } else { None };
+            let Some((peer, bytes)) = next else { break };
             has_moved = true;
             self.unread_bytes -= bytes.len() as u64;
             match &mut self.kind {
@@ -197,19 +205,13 @@ impl Frames {
             self.frames.push_back((peer, whole.map(<[u8]>::to_vec)));
             return;
         }
-        let framer = || match self.medium {
-            Medium::Line => context.cutting.opening_framer(),
-            Medium::Datagrams | Medium::Clients { .. } => context.cutting.framer(),
-        };
-        let stream = self
-            .framers
-            .entry(peer)
-            .or_insert_with(|| Stream { framer: framer(), pause_at: Instant::FAR_FUTURE });
+        let new = || Stream::new(context.cutting.framer(), context.cutting.idle());
+        let stream = self.framers.entry(peer).or_insert_with(new);
         stream.framer.handle_bytes(bytes);
         if is_datagram {
             stream.framer.handle_pause(Pause::Datagram);
         }
-        stream.poll_frames(peer, context.cutting.idle(), &mut self.frames);
+        stream.poll_frames(peer, &mut self.frames);
         if is_datagram {
             self.framers.remove(&peer);
         }
@@ -226,7 +228,7 @@ impl Frames {
         for (peer, stream) in &mut self.framers {
             if stream.pause_at <= now {
                 stream.framer.handle_pause(Pause::Silence);
-                stream.poll_frames(*peer, self.context.cutting.idle(), &mut self.frames);
+                stream.poll_frames(*peer, &mut self.frames);
             }
         }
         self.frames.len() > before
@@ -307,17 +309,26 @@ impl Frames {
 }
 
 impl Stream {
+    fn new(framer: Framer, idle: Duration) -> Self {
+        let mut stream = Self { framer, idle, pause_at: Instant::FAR_FUTURE };
+        stream.wait();
+        stream
+    }
+
     fn poll_frames(
         &mut self,
         peer: SocketAddr,
-        idle: std::time::Duration,
         frames: &mut VecDeque<(SocketAddr, Result<Vec<u8>, FrameError>)>,
     ) {
         while let Some(frame) = self.framer.poll_frame() {
             frames.push_back((peer, frame.map(<[u8]>::to_vec)));
         }
+        self.wait();
+    }
+
+    fn wait(&mut self) {
         self.pause_at = match self.framer.awaits_pause() {
-            true => clock::now() + idle,
+            true => clock::now() + silence(&self.framer, self.idle),
             false => Instant::FAR_FUTURE,
         };
     }

@@ -67,6 +67,8 @@ pub(super) struct Shared {
     appends_waiting: AtomicU64,
     blocked: AtomicBool,
     stopping: AtomicBool,
+    /// Whether the storage thread works only while it is waited for.
+    stepped: AtomicBool,
     disk: Mutex<Disk>,
     wear: Mutex<Wear>,
     pub(super) times: Times,
@@ -188,6 +190,7 @@ impl Shared {
             appends_waiting: 0.into(),
             blocked: false.into(),
             stopping: false.into(),
+            stepped: false.into(),
             disk: Mutex::new(Disk::of(log)),
             wear: Mutex::default(),
             times: Times::default(),
@@ -203,6 +206,14 @@ impl Shared {
     pub(super) fn oldest_pending(&self, broker: &str) -> Option<u64> {
         let lanes = self.lanes.iter().filter(|lane| broker_of(&lane.key) == broker);
         lanes.map(LaneState::lowest).min()
+    }
+
+    pub(super) fn set_stepped(&self) {
+        self.stepped.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_stepped(&self) -> bool {
+        self.stepped.load(Ordering::Relaxed)
     }
 
     /// Bytes in use on disk.

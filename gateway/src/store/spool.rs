@@ -96,7 +96,8 @@ impl Spool {
     /// Begins to read from `from` on, where the disk is needed for that and its thread has room for
     /// the job.
     pub(crate) fn read_ahead(&self, from: u64) -> Option<ReadAhead> {
-        if from >= *self.shared.head.borrow() || self.shared.tail().reaches(from) {
+        let is_there = from >= *self.shared.head.borrow() || self.shared.tail().reaches(from);
+        if is_there || self.shared.is_stepped() {
             return None;
         }
         let (reply, answer) = oneshot::channel();
@@ -114,6 +115,17 @@ impl Spool {
     pub(crate) async fn forget(&self, broker: &str) -> Result<bool, StoreError> {
         let broker = broker.to_owned();
         self.ask(|reply| Job::Forget { broker, reply }).await
+    }
+
+    /// From now on the storage thread does nothing that nobody waits for: what it does does not depend on
+    /// how fast it is.
+    pub(crate) fn set_stepped(&self) {
+        self.shared.set_stepped();
+    }
+
+    /// Whether the cursors are to be saved.
+    pub(crate) fn is_save_requested(&self) -> bool {
+        self.shared.is_save_requested()
     }
 
     /// Waits until the storage thread has done everything that it was asked for.
@@ -321,7 +333,7 @@ impl BrokerCursor {
 }
 
 fn request_save(jobs: &mpsc::Sender<Job>, shared: &Shared) {
-    if shared.claim_save() {
+    if shared.claim_save() && !shared.is_stepped() {
         // A thread with jobs in front of it needs no other to look.
         let _ = jobs.try_send(Job::Wake);
     }

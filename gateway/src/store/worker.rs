@@ -75,7 +75,7 @@ impl<L: Log> Worker<L> {
                 return Ok(());
             }
             self.handle(job)?;
-            if self.may_have_room() {
+            if !self.shared.is_stepped() && self.may_have_room() {
                 self.retry()?;
             }
         }

@@ -94,6 +94,7 @@ async fn a_run_in_which_nothing_arrives_proves_nothing() {
 async fn every_mistake_is_told_with_the_method_that_made_it() {
     let fleet = Fleet::builder()
         .count(0)
+        .reports(0)
         .via(Via::Coap, "somewhere")
         .every(Duration::ZERO)
         .measures("temp", r#"{ type = "wobble" }"#)
@@ -102,6 +103,8 @@ async fn every_mistake_is_told_with_the_method_that_made_it() {
     let text = report.to_string();
     for part in [
         "Fleet::builder().count",
+        "Fleet::builder().reports",
+        "no report at all",
         "Fleet::builder().via",
         "Fleet::builder().every",
         "unknown",

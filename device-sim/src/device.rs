@@ -96,6 +96,8 @@ pub struct Device {
     /// The boot that the last report was of.
     boots: u32,
     sequence: u64,
+    /// Reports until it is silent, if it ever is.
+    left: Option<u64>,
     last: Option<Last>,
 }
 
@@ -115,7 +117,8 @@ impl Device {
         };
         let generators = config.channels.iter().map(&mut generator).collect();
         let slots = Slots::new(config.schedule, seeds.next_u64());
-        Self { generators, slots, boots: 0, sequence: 0, last: None, config }
+        let left = config.schedule.reports;
+        Self { generators, slots, boots: 0, sequence: 0, left, last: None, config }
     }
 
     /// Its name.
@@ -135,7 +138,12 @@ impl Device {
 
     /// When it is to be looked at next: no report is due before.
     pub const fn poll_timeout(&self) -> Instant {
-        self.slots.due()
+        if self.is_silent() { Instant::FAR_FUTURE } else { self.slots.due() }
+    }
+
+    /// Whether it has sent all that it ever sends.
+    const fn is_silent(&self) -> bool {
+        matches!(self.left, Some(0))
     }
 
     /// Whether it will have been away or off before its next report: then its connection is a new
@@ -146,7 +154,7 @@ impl Device {
 
     /// The next report, if one is due at `now`; to be called until there is none.
     pub fn poll_report(&mut self, now: Instant) -> Option<Report> {
-        while now >= self.slots.due() {
+        while !self.is_silent() && now >= self.slots.due() {
             let slot = self.slots.take();
             if slot.boots != self.boots {
                 (self.boots, self.sequence) = (slot.boots, 0);
@@ -157,6 +165,7 @@ impl Device {
                 continue;
             }
             self.sequence += 1;
+            self.left = self.left.map(|left| left.saturating_sub(1));
             let readings = self.readings(slot.due, &values);
             if self.config.schedule.reports_changes() {
                 self.last = Some(Last { due: slot.due, values });
@@ -318,6 +327,16 @@ mod tests {
         assert_eq!(due(None, 0.5), [0, 2000, 4000, 6000, 8000]);
         assert_eq!(due(None, 1.5), [0]);
         assert_eq!(due(Some(Duration::from_secs(3)), 1.5), [0, 3000, 6000]);
+    }
+
+    #[test]
+    fn a_device_is_silent_after_its_last_report() {
+        let mut config = config(Some(1));
+        config.schedule.reports = Some(3);
+        let mut device = Device::new(config);
+        let end = Instant::from_micros(100_000_000);
+        assert_eq!(std::iter::from_fn(|| device.poll_report(end)).count(), 3);
+        assert_eq!(device.poll_timeout(), Instant::FAR_FUTURE);
     }
 
     #[test]

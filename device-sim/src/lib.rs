@@ -4,7 +4,7 @@
 //! reports as a [`payload`] and tells the [`ledger`] what was sent and what was acknowledged.
 //! [`broker`] is the far end of a test or a demo: it records what arrives, which the ledger compares,
 //! and can misbehave on purpose. [`plugtest`] is a CoAP server to try clients with. [`proxy`] sits in front of any TCP peer and injures the connections
-//! through it. A [`report`] is made of what the ledger is told; a run is held to [`threshold`]s, and
+//! through it. A [`scenario`] is played by [`run`], for tests in Rust as a [`Fleet`]. A [`report`] is made of what the ledger is told; a run is held to [`threshold`]s, and
 //! shown [`live`].
 
 pub mod broker;
@@ -12,6 +12,7 @@ pub mod clock;
 pub mod device;
 mod door;
 pub mod fault;
+pub mod fleet;
 #[cfg(test)]
 mod golden;
 pub mod histogram;
@@ -31,5 +32,6 @@ pub mod threshold;
 pub mod transport;
 mod via;
 
+pub use fleet::Fleet;
 pub use ledger::SharedLedger;
 pub use via::Via;

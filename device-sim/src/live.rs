@@ -66,6 +66,8 @@ pub struct FleetProgress {
     pub sent_per_second: u64,
     /// Arrived in the last whole second.
     pub arrived_per_second: u64,
+    /// Measured so far.
+    pub generated: u64,
     /// Sent so far.
     pub sent: u64,
     /// Arrived so far.

@@ -31,6 +31,7 @@ use crate::settings::interpolate::{Environment, interpolate};
 use crate::settings::layer::Layers;
 use crate::settings::report::Report;
 use crate::settings::shape::{self, Shape};
+use crate::settings::tree::Node;
 use crate::settings::{Interval, fit, toml_file};
 use crate::threshold::Thresholds;
 
@@ -38,6 +39,8 @@ use crate::threshold::Thresholds;
 const SETTLE: Duration = Duration::from_secs(15);
 /// The seed of a scenario that has none.
 const DEFAULT_SEED: u64 = 1;
+/// What messages call it.
+pub(crate) const SUBJECT: &str = "scenario";
 
 /// A scenario that can be played.
 #[derive(Clone, Debug)]
@@ -85,22 +88,43 @@ impl Scenario {
 
     fn read(path: &Path, environment: &Environment, play: Play) -> Result<Self, Report> {
         let shape = Shape::of::<ScenarioConfig>();
-        let mut findings = Findings::new("scenario");
+        let mut findings = Findings::new(SUBJECT);
         let mut layers = Layers::default();
         layers.extend(toml_file::read(path, layers.next_position(), &shape, &mut findings));
         let mut tree = layers.merge().unwrap_or_default();
         interpolate(&mut tree, environment, &layers, &shape, &mut findings);
+        Self::of_tree(tree, path, play, &layers, &shape, findings)
+    }
+
+    /// What `layers` say together; texts are taken as they are. Files are relative to the folder of
+    /// `path`.
+    pub(crate) fn of_layers(
+        layers: &Layers,
+        path: &Path,
+        findings: Findings,
+    ) -> Result<Self, Report> {
+        let tree = layers.merge().unwrap_or_default();
+        Self::of_tree(tree, path, Play::Real, layers, &Shape::of::<ScenarioConfig>(), findings)
+    }
+
+    fn of_tree(
+        tree: Node,
+        path: &Path,
+        play: Play,
+        layers: &Layers,
+        shape: &Shape,
+        mut findings: Findings,
+    ) -> Result<Self, Report> {
         let config = match layers.is_empty() {
             true => None,
-            false => fit(tree, &layers, &shape, &mut findings),
+            false => fit(tree, layers, shape, &mut findings),
         };
-        let scenario =
-            config.map(|config| check::check(config, path, play, &layers, &mut findings));
+        let scenario = config.map(|config| check::check(config, path, play, layers, &mut findings));
         match (findings.into_report(), scenario) {
             (None, Some(scenario)) => Ok(scenario),
             (Some(report), _) => Err(report),
             // Not reached: what cannot be read is told.
-            (None, None) => Err(Report::new("scenario")),
+            (None, None) => Err(Report::new(SUBJECT)),
         }
     }
 

@@ -5,17 +5,13 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::thread::{self, JoinHandle};
 
-use device_sim::SharedLedger;
+use device_sim::Fleet;
 use device_sim::broker::{Broker, BrokerConfig, Recorded};
-use device_sim::clock::Clock;
-use device_sim::device::{Device, DeviceConfig};
-use device_sim::ledger::Limits;
+use device_sim::fleet::{Delivered, FleetBuilder};
 use device_sim::proxy::Proxy;
-use device_sim::transport::{SerialPort, Surroundings, TransportError, Uplink};
 use serde_json::Value;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
-use tokio_util::sync::CancellationToken;
 
 /// A thread that turns the wheels of what was started on it.
 #[derive(Debug)]
@@ -80,46 +76,29 @@ impl Deref for Detour {
     }
 }
 
-/// Simulated devices that report until they are stopped.
+/// A simulated fleet on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Devices {
-    ledger: SharedLedger,
-    stop: CancellationToken,
-    running: Vec<tokio::task::JoinHandle<Result<Option<SerialPort>, TransportError>>>,
+    fleet: Fleet,
     engine: Engine,
 }
 
 impl Devices {
-    /// What `devices` makes, on a thread of their own, to which its ports belong.
-    pub(crate) fn start(devices: impl FnOnce() -> Vec<(DeviceConfig, Uplink)>) -> Self {
-        let (engine, stop) = (Engine::start(), CancellationToken::new());
-        let devices = {
-            let _entered = engine.handle.enter();
-            devices()
-        };
-        let clock = Clock::start();
-        let surroundings =
-            Surroundings { ledger: SharedLedger::new(Limits::default(), clock), clock };
-        let start = |(config, uplink): (DeviceConfig, Uplink)| {
-            let running = uplink.run(Device::new(config), surroundings.clone(), stop.clone());
-            engine.handle.spawn(running)
-        };
-        let running = devices.into_iter().map(start).collect();
-        Self { ledger: surroundings.ledger.clone(), running, stop, engine }
+    pub(crate) fn start(fleet: FleetBuilder) -> Self {
+        let engine = Engine::start();
+        let fleet = engine.wait(fleet.start()).unwrap();
+        Self { fleet, engine }
     }
 
-    /// Readings that were acknowledged so far.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.ledger.verdict().total().acknowledged
+    /// Waits until so many more readings have arrived.
+    pub(crate) fn wait_for_more(&mut self, more: u64) {
+        let goal = self.fleet.progress().arrived + more;
+        self.engine.wait(self.fleet.until_arrived(goal));
     }
 
-    /// Ends them, once the gateway has answered; what they know.
-    pub(crate) fn stop(self) -> SharedLedger {
-        self.stop.cancel();
-        for device in self.running {
-            self.engine.wait(device).unwrap().unwrap();
-        }
-        self.ledger
+    /// Ends them, once the gateway has answered; what has become of their readings.
+    pub(crate) fn verify(self) -> Delivered {
+        self.engine.wait(self.fleet.verify()).unwrap()
     }
 }
 

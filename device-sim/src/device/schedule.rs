@@ -23,6 +23,8 @@ pub struct Schedule {
     pub churn: Option<Cycle>,
     /// It loses its power again and again: it counts its boots, and its reports from 1.
     pub reboot: Option<Cycle>,
+    /// It is silent after so many reports.
+    pub reports: Option<u64>,
 }
 
 /// How often a device reports.
@@ -68,7 +70,7 @@ impl Schedule {
     /// First at `from`, then once each `every`.
     pub const fn every(from: Instant, every: Duration) -> Self {
         let pace = Pace::Every { mean: every, jitter: 0.0 };
-        Self { from, pace, churn: None, reboot: None }
+        Self { from, pace, churn: None, reboot: None, reports: None }
     }
 
     /// Whether it reports only changes.
@@ -273,7 +275,8 @@ mod tests {
     fn shortest_times_end() {
         let jittery = Pace::Every { mean: Duration::ZERO, jitter: 0.5 };
         let cycle = Some(Cycle { up: Duration::ZERO, down: SECOND });
-        let schedule = Schedule { pace: jittery, churn: cycle, reboot: cycle, from: Instant::ZERO };
+        let every = Schedule::every(Instant::ZERO, Duration::ZERO);
+        let schedule = Schedule { pace: jittery, churn: cycle, reboot: cycle, ..every };
         let dues = dues(schedule, 3);
         assert!(dues.windows(2).all(|pair| pair[0] < pair[1]), "{dues:?}");
     }

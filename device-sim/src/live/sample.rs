@@ -15,6 +15,7 @@ pub(crate) fn progress() -> Progress {
         devices: 200,
         sent_per_second: 100,
         arrived_per_second: 98,
+        generated: sent,
         sent,
         arrived: sent - lost - 40,
         on_the_way: 40,

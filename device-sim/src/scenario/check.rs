@@ -185,6 +185,10 @@ impl Check<'_> {
         for (key, cycle) in [("churn", config.churn), ("reboot", config.reboot)] {
             self.cycle(name, key, cycle);
         }
+        if config.reports == Some(0) {
+            let expected = "expected 1 or more, or no `reports` for as many as there is time for";
+            self.refuse(["fleets", name, "reports"], "no report at all", expected);
+        }
         if let Some(topic) = &config.topic
             && (config.via != Via::Mqtt || !topic::is_valid_topic(topic))
         {
@@ -216,6 +220,7 @@ impl Check<'_> {
             ramp: config.ramp.map(|ramp| ramp.over.duration()),
             churn: config.churn.map(cycle),
             reboot: config.reboot.map(cycle),
+            reports: config.reports,
             epoch: is_numbered.then(|| config.epoch.unwrap_or(1)),
             skew: clock.skew.map_or(0, super::values::Skew::nanos),
             has_clock: !clock.none,
@@ -394,16 +399,25 @@ impl Check<'_> {
 
 /// What a scenario without thresholds has to keep: nothing without a far end to look at.
 fn promised(config: &ScenarioConfig) -> Thresholds {
-    let Some(verify) = &config.verify else { return Thresholds::new([]) };
-    let metrics: &[Metric] = match verify.delivery {
-        Delivery::AtMostOnce => &[Metric::Duplicates, Metric::Refused, Metric::WrongValue],
-        Delivery::AtLeastOnce => &[Metric::Lost, Metric::Refused, Metric::WrongValue],
-        Delivery::ExactlyOnce => {
-            &[Metric::Lost, Metric::Duplicates, Metric::Refused, Metric::WrongValue]
-        }
-    };
-    let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
-    Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))
+    config
+        .verify
+        .as_ref()
+        .map_or_else(|| Thresholds::new([]), |verify| verify.delivery.thresholds())
+}
+
+impl Delivery {
+    /// What a run has to keep that promises this.
+    pub fn thresholds(self) -> Thresholds {
+        let metrics: &[Metric] = match self {
+            Self::AtMostOnce => &[Metric::Duplicates, Metric::Refused, Metric::WrongValue],
+            Self::AtLeastOnce => &[Metric::Lost, Metric::Refused, Metric::WrongValue],
+            Self::ExactlyOnce => {
+                &[Metric::Lost, Metric::Duplicates, Metric::Refused, Metric::WrongValue]
+            }
+        };
+        let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
+        Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))
+    }
 }
 
 fn cycle(config: CycleConfig) -> Cycle {

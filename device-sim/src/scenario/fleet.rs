@@ -23,6 +23,8 @@ pub struct Fleet {
     pub(super) ramp: Option<Duration>,
     pub(super) churn: Option<Cycle>,
     pub(super) reboot: Option<Cycle>,
+    /// How many reports each device sends; `None` without an end.
+    pub(super) reports: Option<u64>,
     /// The first boot count, where reports are numbered.
     pub(super) epoch: Option<u32>,
     /// How much clocks are ahead, in nanoseconds.
@@ -72,6 +74,13 @@ impl Fleet {
         self.count
     }
 
+    /// How many readings its devices measure in all, if that has an end.
+    pub fn readings(&self) -> Option<u64> {
+        let channels = u64::try_from(self.channels.len()).unwrap_or(u64::MAX);
+        let each = self.reports?.saturating_mul(channels);
+        Some(each.saturating_mul(self.count.into()))
+    }
+
     /// What they speak.
     pub const fn via(&self) -> Via {
         self.via
@@ -96,6 +105,7 @@ impl Fleet {
             pace: self.pace,
             churn: self.churn,
             reboot: self.reboot.filter(|_| !is_link),
+            reports: self.reports,
         };
         let origin = Timestamp::from_nanos(origin.as_nanos().saturating_add(self.skew));
         let clock = DeviceClock { origin, resolution: self.resolution, is_there: self.has_clock };

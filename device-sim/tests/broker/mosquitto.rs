@@ -63,6 +63,60 @@ async fn mosquitto_sub_receives_live_and_retained_messages() {
 }
 
 #[tokio::test]
+async fn mosquitto_sub_selects_with_wildcards() {
+    // MQTT 3.1.1 §4.7.1, §4.7.2
+    let broker = broker().await;
+    for topic in ["a", "a/b", "a/b/c", "a/c", "/b", "$own/b"] {
+        assert_success(&publish(&broker, &["-r", "-t", topic, "-m", "x", "-q", "1"]).await);
+    }
+    for (filter, selected) in [
+        ("a/+", &["a/b", "a/c"][..]),
+        ("a/#", &["a", "a/b", "a/b/c", "a/c"]),
+        ("+/b", &["/b", "a/b"]),
+        ("+/+/c", &["a/b/c"]),
+        ("#", &["/b", "a", "a/b", "a/b/c", "a/c"]),
+        ("$own/#", &["$own/b"]),
+    ] {
+        // What comes behind the retained messages ends it.
+        let count = (selected.len() + 1).to_string();
+        let arguments = ["-F", "%t", "-t", filter, "-t", "$end", "-C", &count];
+        let subscriber = run("mosquitto_sub", &broker, &arguments);
+        let deliveries = broker.counts().deliveries + selected.len() as u64;
+        let ender = async {
+            broker.wait_for(SOON, |counts| counts.deliveries >= deliveries).await.unwrap();
+            assert_success(&publish(&broker, &["-t", "$end", "-m", "x", "-q", "1"]).await);
+        };
+        let (output, ()) = tokio::join!(subscriber, ender);
+        let output = text(&output.stdout);
+        let mut topics: Vec<_> = output.lines().collect();
+        assert_eq!(topics.pop(), Some("$end"), "{filter}");
+        topics.sort_unstable();
+        assert_eq!(topics, selected, "{filter}");
+    }
+}
+
+#[tokio::test]
+async fn second_mosquitto_sub_of_a_client_takes_its_place() {
+    // MQTT 5 §3.1.4
+    let broker = broker().await;
+    assert_success(&publish(&broker, &["-r", "-t", "probe", "-m", "here", "-q", "1"]).await);
+    let same = ["-V", "5", "-i", "same", "-d"];
+    let arguments = [&same[..], &["-t", "x", "-W", "2"]].concat();
+    let first = run("mosquitto_sub", &broker, &arguments);
+    let second = async {
+        broker.wait_for(SOON, |counts| counts.connected == 1).await.unwrap();
+        let arguments = [&same[..], &["-t", "probe", "-C", "1"]].concat();
+        let output = run("mosquitto_sub", &broker, &arguments).await;
+        (output, broker.counts().takeovers)
+    };
+    let (first, (second, takeovers)) = tokio::join!(first, second);
+    assert!(text(&second.stdout).contains("here"), "{}", text(&second.stdout));
+    assert_eq!(takeovers, 1);
+    let told = text(&[first.stdout, first.stderr].concat());
+    assert!(told.contains("142") || told.contains("taken over"), "{told}");
+}
+
+#[tokio::test]
 async fn mosquitto_sub_with_a_kept_session_receives_what_it_missed() {
     let broker = broker().await;
     let session = ["-c", "-i", "keeper", "-t", "k", "-q", "1"];

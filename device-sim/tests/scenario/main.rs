@@ -11,6 +11,7 @@ mod expect;
 mod judged;
 mod messages;
 mod mosquitto;
+mod pytest;
 mod unreachable;
 
 use std::fs;

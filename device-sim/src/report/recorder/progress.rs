@@ -21,6 +21,7 @@ impl Recorder {
                 devices: fleet.devices,
                 sent_per_second: last.sent,
                 arrived_per_second: last.arrived,
+                generated: fleet.generated,
                 sent: fleet.sent,
                 arrived: fleet.arrived,
                 on_the_way: over.into_iter().fold(fleet.sent, u64::saturating_sub),

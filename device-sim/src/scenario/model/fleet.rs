@@ -34,6 +34,9 @@ pub struct FleetConfig {
     /// Reports when a value has changed.
     #[serde(default)]
     pub on_change: Option<OnChangeConfig>,
+    /// How many reports each sends before it is silent; without it, as many as there is time for.
+    #[serde(default)]
+    pub reports: Option<u64>,
     /// What is in a report.
     pub payload: PayloadConfig,
     /// The first device starts at once, the last one at the end of it. Without it, all start within

@@ -1,7 +1,7 @@
 //! A TCP proxy that injures the connections through it.
 //!
 //! It knows no protocol: it stands in front of a broker, or anything else, and cuts, refuses,
-//! delays or redirects. One task accepts and owns the tasks of the connections; the [`Proxy`] owns
+//! redirects or impairs, as an [`ImpairedStream`] in each direction decides. One task accepts and owns the tasks of the connections; the [`Proxy`] owns
 //! that one, and dropping it ends them all.
 
 use std::io;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use proto::Instant;
+use proto::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -19,11 +19,10 @@ use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::door::Door;
+use crate::fault::{Delay, ImpairedStream, Impairment};
 
 /// Connections at a time; one more is closed on arrival.
 const MAX_CONNECTIONS: usize = 20_000;
-/// Reads of one direction that are on their way; beyond, the proxy stops reading.
-const MAX_CHUNKS: usize = 1024;
 const CHUNK: usize = 16 << 10;
 /// How long to wait when the system cannot accept, for instance without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -47,7 +46,7 @@ struct Order {
 #[derive(Clone, Debug)]
 struct Plan {
     target: SocketAddr,
-    delay: Duration,
+    impairment: Impairment,
     /// Bytes towards the target until the cut.
     cut_after: Option<u64>,
     /// Counts [`Proxy::cut_all`].
@@ -62,13 +61,22 @@ impl Proxy {
     /// # Errors
     /// When no port can be bound.
     pub async fn start(target: SocketAddr) -> io::Result<Self> {
-        let door = Door::bind("127.0.0.1:0").await?;
+        Self::bind("127.0.0.1:0", target, 0).await
+    }
+
+    /// Listens on `address`. What is impaired is drawn from `seed` and the number of the connection.
+    ///
+    /// # Errors
+    /// When it cannot be bound.
+    pub async fn bind(address: &str, target: SocketAddr, seed: u64) -> io::Result<Self> {
+        let door = Door::bind(address).await?;
         let address = door.address();
-        let plan = Plan { target, delay: Duration::ZERO, cut_after: None, cut_all: 0, cuts: 0 };
+        let impairment = Impairment::default();
+        let plan = Plan { target, impairment, cut_after: None, cut_all: 0, cuts: 0 };
         let plan = Arc::new(watch::Sender::new(plan));
         let (orders, inbox) = mpsc::channel(1);
         let mut tasks = JoinSet::new();
-        tasks.spawn(listen(door, plan.clone(), inbox));
+        tasks.spawn(listen(door, plan.clone(), inbox, Rng::new(seed)));
         Ok(Self { address, plan, orders, tasks })
     }
 
@@ -82,10 +90,17 @@ impl Proxy {
         self.plan.send_modify(|plan| plan.target = target);
     }
 
-    /// Forwards every byte so much later, in both directions; zero turns it off. Bytes that are on
-    /// their way keep their time, and no byte overtakes another one.
+    /// Forwards every byte so much later, in both directions, an hour at most; zero turns it off. Bytes
+    /// that are on their way keep their time, and no byte overtakes another one.
     pub fn set_delay(&self, delay: Duration) {
-        self.plan.send_modify(|plan| plan.delay = delay);
+        let delay = Some(Delay::constant(delay)).filter(|_| !delay.is_zero());
+        self.set_impairment(Impairment { delay, ..Impairment::default() });
+    }
+
+    /// Makes every connection better or worse, in both directions. Of the shares only that of
+    /// `corrupt` counts.
+    pub fn set_impairment(&self, impairment: Impairment) {
+        self.plan.send_modify(|plan| plan.impairment = impairment);
     }
 
     /// Resets every open connection, now. What is on its way is lost.
@@ -122,7 +137,12 @@ impl Proxy {
     }
 }
 
-async fn listen(mut door: Door, plan: Arc<watch::Sender<Plan>>, mut orders: mpsc::Receiver<Order>) {
+async fn listen(
+    mut door: Door,
+    plan: Arc<watch::Sender<Plan>>,
+    mut orders: mpsc::Receiver<Order>,
+    mut seeds: Rng,
+) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -136,7 +156,7 @@ async fn listen(mut door: Door, plan: Arc<watch::Sender<Plan>>, mut orders: mpsc
                     let plan = plan.clone();
                     let watch = plan.subscribe();
                     let cut_all = plan.borrow().cut_all;
-                    connections.spawn(forward(client, plan, watch, cut_all));
+                    connections.spawn(forward(client, plan, watch, cut_all, seeds.next_u64()));
                 }
                 Ok(_) => tracing::warn!("too many connections: closing a new one"),
                 Err(error) => {
@@ -156,6 +176,7 @@ async fn forward(
     plan: Arc<watch::Sender<Plan>>,
     mut watch: watch::Receiver<Plan>,
     cut_all: u64,
+    seed: u64,
 ) {
     let target = plan.borrow().target;
     let mut server = match TcpStream::connect(target).await {
@@ -166,7 +187,7 @@ async fn forward(
         }
     };
     let cut = tokio::select! {
-        ended = both(&mut client, &mut server, &plan) => ended.unwrap_or_else(|error| {
+        ended = both(&mut client, &mut server, &plan, seed) => ended.unwrap_or_else(|error| {
             tracing::debug!(%error, "connection lost");
             false
         }),
@@ -191,13 +212,17 @@ async fn both(
     client: &mut TcpStream,
     server: &mut TcpStream,
     plan: &watch::Sender<Plan>,
+    seed: u64,
 ) -> io::Result<bool> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
+    let mut seeds = Rng::new(seed);
     let (client_reader, client_writer) = client.split();
     let (server_reader, server_writer) = server.split();
-    let up = pump(client_reader, server_writer, plan, true);
-    let down = pump(server_reader, client_writer, plan, false);
+    let up = ImpairedStream::new(seeds.next_u64());
+    let down = ImpairedStream::new(seeds.next_u64());
+    let up = pump(client_reader, server_writer, plan, up, true);
+    let down = pump(server_reader, client_writer, plan, down, false);
     tokio::pin!(up, down);
     tokio::select! {
         cut = &mut up => if cut? { Ok(true) } else { down.await },
@@ -207,58 +232,45 @@ async fn both(
 
 /// Forwards one direction to its end; `true` when it was cut there.
 async fn pump(
-    reader: ReadHalf<'_>,
-    writer: WriteHalf<'_>,
-    plan: &watch::Sender<Plan>,
-    counted: bool,
-) -> io::Result<bool> {
-    let clock = Clock::start();
-    let (chunks, inbox) = mpsc::channel(MAX_CHUNKS);
-    let (cut, ()) = tokio::try_join!(
-        take_in(reader, chunks, plan, counted, &clock),
-        give_out(writer, inbox, &clock)
-    )?;
-    Ok(cut)
-}
-
-async fn take_in(
     mut reader: ReadHalf<'_>,
-    chunks: mpsc::Sender<(Instant, BytesMut)>,
-    plan: &watch::Sender<Plan>,
-    counted: bool,
-    clock: &Clock,
-) -> io::Result<bool> {
-    let mut buffer = BytesMut::new();
-    loop {
-        buffer.reserve(CHUNK);
-        let received = (&mut reader).take(as_u64(CHUNK)).read_buf(&mut buffer).await?;
-        if received == 0 {
-            return Ok(false);
-        }
-        let cut_at = if counted { spend(plan, received) } else { None };
-        let chunk = buffer.split_to(cut_at.unwrap_or(received));
-        let due = clock.now() + plan.borrow().delay;
-        if chunks.send((due, chunk)).await.is_err() {
-            return Ok(false);
-        }
-        if cut_at.is_some() {
-            return Ok(true);
-        }
-    }
-}
-
-async fn give_out(
     mut writer: WriteHalf<'_>,
-    mut chunks: mpsc::Receiver<(Instant, BytesMut)>,
-    clock: &Clock,
-) -> io::Result<()> {
-    while let Some((due, chunk)) = chunks.recv().await {
-        if due > clock.now() {
-            clock.sleep_until(due).await;
+    plan: &watch::Sender<Plan>,
+    mut way: ImpairedStream,
+    counted: bool,
+) -> io::Result<bool> {
+    let (clock, mut changes) = (Clock::start(), plan.subscribe());
+    let mut buffer = BytesMut::new();
+    // Whether no more comes, and whether that is because of a cut.
+    let (mut ended, mut cut) = (false, false);
+    loop {
+        way.set_impairment(changes.borrow_and_update().impairment);
+        while let Some(bytes) = way.poll_delivery(clock.now()) {
+            writer.write_all(&bytes).await?;
         }
-        writer.write_all(&chunk).await?;
+        if ended && way.is_empty() {
+            writer.shutdown().await?;
+            return Ok(cut);
+        }
+        buffer.reserve(CHUNK);
+        let mut chunk = (&mut reader).take(as_u64(CHUNK));
+        tokio::select! {
+            received = chunk.read_buf(&mut buffer), if !ended && way.has_room() => {
+                let received = received?;
+                let cut_at = if counted { spend(plan, received) } else { None };
+                let bytes = buffer.split_to(cut_at.unwrap_or(received)).freeze();
+                cut = cut_at.is_some();
+                ended = received == 0 || cut;
+                // It may have changed while these were waited for.
+                way.set_impairment(plan.borrow().impairment);
+                way.handle_bytes(clock.now(), bytes);
+            }
+            () = clock.sleep_until(way.poll_timeout()) => {}
+            // An error means that the proxy is ending.
+            changed = changes.changed() => if changed.is_err() {
+                return Ok(false);
+            },
+        }
     }
-    writer.shutdown().await
 }
 
 /// Counts `bytes` towards the cut; the number of bytes before it, when it is among them.

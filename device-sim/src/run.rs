@@ -15,6 +15,8 @@
 //! what was accepted, and a moment more in which second copies show themselves.
 
 mod far_end;
+mod faults;
+mod gateway;
 mod reach;
 mod uplinks;
 
@@ -30,14 +32,19 @@ use tokio_util::sync::CancellationToken;
 
 use self::far_end::FarEnd;
 pub use self::far_end::FarEndError;
+use self::faults::Faults;
+use self::gateway::Gateway;
+pub use self::gateway::GatewayError;
 pub use self::reach::ReachError;
 use self::uplinks::Targets;
 use crate::clock::Clock;
 use crate::device::{Device, DeviceConfig};
+use crate::fault::{Effect, Fault};
 use crate::ledger::{Limits, SharedLedger};
 use crate::live::{Progress, Stage};
-use crate::report::{Recorder, Report, Shard, SharedRecorder, Wall, recorder};
-use crate::scenario::{Fleet, Scenario};
+use crate::report::{Recorder, Report, Resources, Shard, SharedRecorder, Span, Wall, recorder};
+use crate::scenario::values::BrokerAddress;
+use crate::scenario::{Fleet, Planned, Scenario};
 use crate::transport::{SerialPort, Surroundings, TransportError, Uplink};
 
 /// How long the far end has where the scenario does not say it.
@@ -71,6 +78,12 @@ pub enum RunError {
     /// The gateway is not there.
     #[error(transparent)]
     Reach(#[from] ReachError),
+    /// The gateway that the run started does not start, or ended by itself.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+    /// There is no relay for the faults.
+    #[error("cannot put faults on a way")]
+    Way(#[source] io::Error),
     /// A device has not what it needs.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -104,6 +117,8 @@ impl RunError {
     pub const fn is_unreachable(&self) -> bool {
         match self {
             Self::FarEnd(_) | Self::Reach(_) => true,
+            Self::Gateway(error) => error.is_unreachable(),
+            Self::Way(_) => false,
             Self::Transport(_) | Self::Ended | Self::NoDevice(_) | Self::EmptyShard(_) => false,
             Self::Files { .. } | Self::System(_) => false,
         }
@@ -121,10 +136,22 @@ pub async fn run(
     stop: CancellationToken,
 ) -> Result<Report, RunError> {
     let mut far_end = FarEnd::connect(scenario).await?;
+    let mut faults = Faults::new(scenario, far_end.broker().map(|broker| broker.faults().clone()));
+    let url = before_broker(scenario, &far_end, &mut faults).await?;
+    let mut gateway = match &scenario.gateway {
+        Some(config) => {
+            let steps = |fault: &Fault| matches!(fault.effect, Effect::ClockStep(_));
+            let has_clock = scenario.faults.iter().any(steps);
+            let gateway = Gateway::start(config, &scenario.folder, url, has_clock).await?;
+            faults.command(gateway.orders());
+            Some(gateway)
+        }
+        None => None,
+    };
     let targets = Targets::resolve(scenario, far_end.broker()).await?;
     targets.reach(scenario).await?;
-    let recorder = SharedRecorder::new(Recorder::new(plan(scenario, options)));
-    let prepared = prepare(scenario, options, &targets, &recorder)?;
+    let recorder = SharedRecorder::new(Recorder::new(plan(scenario, options, faults.spans())));
+    let prepared = prepare(scenario, options, &targets, &mut faults, &recorder).await?;
     let others = others(scenario, options.shard, &prepared);
 
     // The run begins: what has taken time until now is none of the devices' time.
@@ -143,33 +170,43 @@ pub async fn run(
             () = clock.sleep_until(Instant::ZERO + scenario.duration) => None,
             error = devices.failed() => Some(error),
             error = far_end.failed() => Some(error.into()),
+            error = failed(&mut gateway) => Some(error.into()),
+            error = faults.run(&clock) => Some(RunError::Way(error)),
         }
     };
-    let failed = window.over(Stage::Sending, sending).await;
+    let failure = window.over(Stage::Sending, sending).await;
+    faults.end().await.map_err(RunError::Way)?;
     let ports = window.over(Stage::Settling, devices.stop()).await;
-    if let Some(failed) = failed {
-        return Err(failed);
+    if let Some(failure) = failure {
+        return Err(failure);
     }
     if scenario.verify.is_some() {
         let settling = async {
             tokio::select! {
                 () = async { ledger.settled().await; sleep(LINGER).await; } => Ok(()),
                 () = sleep(settle) => Ok(()),
-                error = far_end.failed() => Err(error),
+                error = far_end.failed() => Err(error.into()),
+                error = failed(&mut gateway) => Err(RunError::from(error)),
             }
         };
         window.over(Stage::Settling, settling).await?;
     }
+    // It ends when nobody can give it orders any more.
+    drop(faults);
+    let took = match gateway {
+        Some(gateway) => Some(gateway.finish().await?),
+        None => None,
+    };
     far_end.stop().await;
     // The ports stay plugged in until everything has been read from them.
     drop(ports);
     if scenario.verify.is_some() {
         ledger.finish();
     }
-    Ok(recorder.with(|recorder| recorder.report(Some(wall(&clock)))))
+    Ok(recorder.with(|recorder| recorder.report(Some(wall(&clock, took)))))
 }
 
-fn plan(scenario: &Scenario, options: &RunOptions) -> recorder::Plan {
+fn plan(scenario: &Scenario, options: &RunOptions, spans: Vec<Span>) -> recorder::Plan {
     let settle = scenario.verify.as_ref().and_then(|verify| verify.settle);
     recorder::Plan {
         scenario: scenario.name.clone(),
@@ -177,13 +214,13 @@ fn plan(scenario: &Scenario, options: &RunOptions) -> recorder::Plan {
         seed: scenario.seed,
         shard: options.shard,
         duration: scenario.duration,
-        spans: Vec::new(),
+        spans,
         late_after: settle.map_or(SETTLE, crate::settings::Interval::duration),
         thresholds: scenario.thresholds.clone(),
     }
 }
 
-fn wall(clock: &Clock) -> Wall {
+fn wall(clock: &Clock, gateway: Option<Resources>) -> Wall {
     let started = jiff::Timestamp::from_millisecond(clock.civil_origin().as_millis());
     Wall {
         started: started.map(|started| started.to_string()).unwrap_or_default(),
@@ -191,7 +228,7 @@ fn wall(clock: &Clock) -> Wall {
         system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         processors: std::thread::available_parallelism()
             .map_or(0, |count| u64::try_from(count.get()).unwrap_or(u64::MAX)),
-        gateway: None,
+        gateway,
     }
 }
 
@@ -223,11 +260,46 @@ struct Devices {
     stop: CancellationToken,
 }
 
+/// Waits until a gateway of this run fails.
+async fn failed(gateway: &mut Option<Gateway>) -> GatewayError {
+    match gateway {
+        Some(gateway) => gateway.failed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Puts something in front of the broker where faults need it; the URL for the gateway.
+async fn before_broker(
+    scenario: &Scenario,
+    far_end: &FarEnd,
+    faults: &mut Faults,
+) -> Result<Option<String>, RunError> {
+    let (broker, bind) = match (&scenario.target.mqtt, far_end.broker()) {
+        (Some(BrokerAddress::At(address)), _) => {
+            (uplinks::address_of("mqtt", address).await?, "127.0.0.1:0".to_owned())
+        }
+        (Some(BrokerAddress::BuiltIn(port)), Some(broker)) => {
+            (broker.address(), format!("127.0.0.1:{port}"))
+        }
+        (Some(BrokerAddress::BuiltIn(_)) | None, _) => return Ok(None),
+    };
+    if !faults::is_before_broker(scenario) {
+        return Ok(Some(format!("mqtt://{broker}")));
+    }
+    let bind = match &scenario.target.mqtt_relay {
+        Some(address) => uplinks::address_of("mqtt-relay", address).await?.to_string(),
+        None => bind,
+    };
+    let relay = faults.stand_before_broker(&bind, broker).await.map_err(RunError::Way)?;
+    Ok(Some(format!("mqtt://{relay}")))
+}
+
 /// The ways of the devices that are asked for, and their names in the report.
-fn prepare(
+async fn prepare(
     scenario: &Scenario,
     options: &RunOptions,
     targets: &Targets,
+    faults: &mut Faults,
     recorder: &SharedRecorder,
 ) -> Result<Vec<(Uplink, DeviceConfig)>, RunError> {
     let is_asked = |id: &str| options.only.as_ref().is_none_or(|only| only == id);
@@ -240,14 +312,19 @@ fn prepare(
             (None, None) => RunError::Ended,
         });
     }
-    reach::make_room(u64::try_from(planned.len()).unwrap_or(u64::MAX))?;
+    let sockets = |planned: &Planned| 1 + faults::sockets_on_the_way(scenario, &planned.fleet);
+    reach::make_room(planned.iter().map(sockets).sum())?;
     let mut prepared = Vec::new();
     for planned in planned {
         let enrol = |recorder: &mut Recorder| {
             recorder.enrol(&planned.device.id, &planned.fleet, planned.via);
         };
         recorder.with(enrol);
-        prepared.push(targets.uplink(planned, &scenario.folder)?);
+        let path = targets.port(&planned, &scenario.folder);
+        let target = targets.address(planned.via);
+        let detour = faults.detour(scenario, &planned, target, path.as_deref()).await;
+        let detour = detour.map_err(RunError::Way)?;
+        prepared.push(targets.uplink(planned, &scenario.folder, detour)?);
     }
     Ok(prepared)
 }

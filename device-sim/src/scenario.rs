@@ -22,7 +22,8 @@ use proto::Timestamp;
 
 pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
-use self::model::{ScenarioConfig, TargetConfig, VerifyConfig};
+use self::model::{GatewayConfig, ScenarioConfig, TargetConfig, VerifyConfig};
+use crate::fault::Fault;
 use crate::report::Shard;
 use crate::settings::findings::Findings;
 use crate::settings::interpolate::{Environment, interpolate};
@@ -50,6 +51,10 @@ pub struct Scenario {
     pub target: TargetConfig,
     /// Devices of one kind, in the order of their names.
     pub fleets: Vec<Fleet>,
+    /// The gateway, where the run starts it.
+    pub gateway: Option<GatewayConfig>,
+    /// What goes wrong.
+    pub faults: Vec<Fault>,
     /// What is looked at on the far end.
     pub verify: Option<VerifyConfig>,
     /// What a run has to keep.

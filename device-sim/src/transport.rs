@@ -30,6 +30,7 @@ pub use mqtt::MqttUplink;
 pub use serial::{SerialPort, SerialUplink};
 pub use tcp::TcpUplink;
 pub use udp::UdpUplink;
+pub(crate) use udp::socket_to;
 
 use crate::Via;
 use crate::clock::Clock;

@@ -177,7 +177,7 @@ fn fits(
         },
     };
     let there = match effect {
-        Effect::Network(_) if medium == Medium::Process => false,
+        Effect::Network(_) if matches!(medium, Medium::Process | Medium::Line) => false,
         Effect::Network(_) => return datagram_keys(config, medium),
         Effect::Refuse | Effect::Cut => medium == Medium::Connections,
         Effect::Broker(_) => config.on == Place::Broker,
@@ -193,6 +193,9 @@ fn fits(
         Effect::Broker(_) => "write on = \"target.mqtt\"",
         Effect::Kill | Effect::Stop | Effect::Restart | Effect::ClockStep(_) => {
             "write on = \"gateway\""
+        }
+        Effect::Network(_) if medium == Medium::Line => {
+            "a pseudo-terminal can be away: write unplug = true"
         }
         Effect::Network(_) => "kill, stop, restart and clock_step are for the gateway",
         Effect::Refuse | Effect::Cut | Effect::Unplug => match medium {
@@ -222,8 +225,7 @@ fn datagram_keys(config: &FaultConfig, medium: Medium) -> Result<(), Mistake> {
     match found {
         Some((key, _)) if medium != Medium::Datagrams => {
             let title = format!("{key} is for datagrams, and `{}` is a stream of bytes", config.on);
-            let more = if medium == Medium::Line { "unplug" } else { "cut or refuse" };
-            mistake(key, title, format!("write corrupt, delay, bandwidth, partition, {more}"))
+            mistake(key, title, "write corrupt, delay, bandwidth, partition, cut or refuse")
         }
         Some(_) | None => Ok(()),
     }
@@ -268,7 +270,7 @@ mod tests {
             "on = \"target.mqtt\"\nfor = \"5s\"\nbroker = \"drop-pubacks 3\"",
             "on = \"target.mqtt\"\nbroker = \"forget-everything\"",
             "on = \"port\"\nfor = \"1s\"\nunplug = true",
-            "on = \"serial:run/ttyGW\"\npartition = true",
+            "on = \"serial:run/ttyGW\"\nfor = \"1s\"\nunplug = true",
             "on = \"gateway\"\nfor = \"1s\"\nkill = true",
             "on = \"gateway\"\nclock_step = \"1h\"",
         ] {
@@ -283,6 +285,7 @@ mod tests {
             ("on = \"bench\"\nrefuse = true", "refuse"),
             ("on = \"lines\"\nloss = \"5%\"", "loss"),
             ("on = \"port\"\ncut = true", "cut"),
+            ("on = \"port\"\npartition = true", "on"),
             ("on = \"gateway\"\npartition = true", "on"),
             ("on = \"nobody\"\nloss = \"5%\"", "on"),
             ("on = \"bench\"\nkill = true", "kill"),

@@ -9,7 +9,6 @@ use crate::settings::Interval;
 
 /// Something that goes wrong. It does one thing; several keys of a network can be together.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct FaultConfig {
     /// What it is called in reports and thresholds; no two have the same name.
     pub name: String,
@@ -34,7 +33,8 @@ pub struct FaultConfig {
     /// The share of datagrams that are held back until another one has overtaken them, or 100 ms.
     #[serde(default)]
     pub reorder: Option<Share>,
-    /// The share of datagrams in which one bit is flipped.
+    /// The share of datagrams in which one bit is flipped; of connections, the share of blocks of 64
+    /// bytes.
     #[serde(default)]
     pub corrupt: Option<Share>,
     /// The share of datagrams whose end is missing.

@@ -148,12 +148,9 @@ pub struct Delay {
 }
 
 impl Delay {
-    /// Always this.
-    ///
-    /// # Errors
-    /// When it is longer than an hour.
-    pub fn constant(delay: Duration) -> Result<Self, &'static str> {
-        Self::log_normal(delay, delay)
+    /// Always this; an hour at most.
+    pub fn constant(delay: Duration) -> Self {
+        Self { mean: delay.min(MAX_MEAN), m: 0.0, s: 0.0 }
     }
 
     /// Log-normal.
@@ -165,7 +162,7 @@ impl Delay {
             return Err("expected an hour at most");
         }
         if mean == p99 {
-            return Ok(Self { mean, m: 0.0, s: 0.0 });
+            return Ok(Self::constant(mean));
         }
         if p99 < mean {
             return Err("expected a p99 that is not shorter than the mean");
@@ -195,7 +192,6 @@ impl Delay {
 
 /// A delay that varies.
 #[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 struct DelayTable {
     /// On average.
     mean: Interval,
@@ -215,7 +211,7 @@ impl<'de> Deserialize<'de> for Delay {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Delay, E> {
                 let delay = Interval::deserialize(de::value::StrDeserializer::new(text))?;
-                Delay::constant(delay.duration()).map_err(E::custom)
+                Delay::log_normal(delay.duration(), delay.duration()).map_err(E::custom)
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Delay, A::Error> {
                 let DelayTable { mean, p99 } =
@@ -297,7 +293,7 @@ mod tests {
         assert!(Delay::log_normal(ms(100), ms(1500)).is_err());
         assert!(Delay::log_normal(ms(100), ms(99)).is_err());
         assert!(Delay::log_normal(ms(0), ms(99)).is_err());
-        let constant = Delay::constant(ms(80)).unwrap();
+        let constant = Delay::constant(ms(80));
         assert_eq!(constant.draw(&mut Rng::new(1)), ms(80));
     }
 }

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::faults;
 use crate::broker::{Broker, BrokerConfig, Recorded, Recording, topic};
 use crate::clock::Clock;
 use crate::ledger::{Arrival, SharedLedger};
@@ -70,6 +71,8 @@ impl FarEnd {
         let filter = scenario.verify.as_ref().map(|verify| verify.topic.clone());
         match (&scenario.target.mqtt, filter) {
             (Some(BrokerAddress::BuiltIn(port)), filter) => {
+                // What stands in front of it takes the port.
+                let port = if faults::is_before_broker(scenario) { &0 } else { port };
                 let (recorder, inbox) = mpsc::channel(MAX_INBOX);
                 let config = BrokerConfig {
                     bind: format!("127.0.0.1:{port}"),

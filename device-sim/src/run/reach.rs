@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::RunError;
+use crate::transport::socket_to;
 
 /// How long a gateway may take to accept a connection, or to answer a ping.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -71,9 +72,7 @@ pub(super) async fn ping(key: &'static str, address: SocketAddr) -> Result<(), R
 }
 
 async fn pings(address: SocketAddr) -> io::Result<()> {
-    let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(address).await?;
+    let socket = socket_to(address).await?;
     // Confirmable and Empty; each has a message id of its own.
     for id in 0_u8..=u8::MAX {
         socket.send(&[0x40, 0, 0, id]).await?;

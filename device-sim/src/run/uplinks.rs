@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::faults::Detour;
 use super::reach::{self, ReachError};
 use crate::Via;
 use crate::broker::Broker;
@@ -79,24 +80,50 @@ impl Targets {
         Ok(())
     }
 
-    /// What carries the reports of a device, and the device.
+    /// Where a device sends to.
+    pub(super) fn address(&self, via: Via) -> Option<SocketAddr> {
+        self.addresses.get(&via).map(|target| target.address)
+    }
+
+    /// Where the port of a device is.
+    pub(super) fn port(&self, planned: &Planned, folder: &Path) -> Option<PathBuf> {
+        let name = match planned.via {
+            Via::Serial => self.serial.as_ref(),
+            Via::LinkSerial => self.link_serial.as_ref(),
+            Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => None,
+            Via::LinkTcp | Via::LinkUdp => None,
+        };
+        name.map(|name| name.path(folder, planned.number))
+    }
+
+    /// What carries the reports of a device on its way, and the device.
     pub(super) fn uplink(
         &self,
         planned: Planned,
         folder: &Path,
+        detour: Detour,
     ) -> Result<(Uplink, DeviceConfig), TransportError> {
-        let Planned { via, device, payload, seed, topic, baud, node, number, .. } = planned;
+        let path = self.port(&planned, folder);
+        let Planned { via, device, payload, seed, topic, baud, node, .. } = planned;
         let missing = || TransportError::Socket(std::io::ErrorKind::AddrNotAvailable.into());
-        let port = |name: &Option<PortName>| {
-            let name = name.as_ref().ok_or_else(missing)?;
-            let path = name.path(folder, number);
+        let Detour { address: instead, fates, plug } = detour;
+        let port = || {
+            let path = path.ok_or_else(missing)?;
             if let Some(parent) = path.parent() {
                 // What is wrong with it shows when the port is made.
                 let _ = fs::create_dir_all(parent);
             }
-            SerialPort::plug_in(&path)
+            let mut port = SerialPort::plug_in(&path)?;
+            if let Some(plug) = plug {
+                port.follow(plug);
+            }
+            Ok::<_, TransportError>(port)
         };
-        let target = || self.addresses.get(&via).cloned().ok_or_else(missing);
+        let target = || {
+            let mut target = self.addresses.get(&via).cloned().ok_or_else(missing)?;
+            target.address = instead.unwrap_or(target.address);
+            Ok::<_, TransportError>(target)
+        };
         let link = |carrier| {
             let (device, key) = node.clone();
             let restart_every = planned.restart_every;
@@ -111,7 +138,7 @@ impl Targets {
                 let Target { address: gateway, path, .. } = target()?;
                 Uplink::CoapTcp(CoapTcpUplink { gateway, path, payload })
             }
-            Via::Udp => Uplink::Udp(UdpUplink { gateway: target()?.address, payload }),
+            Via::Udp => Uplink::Udp(UdpUplink { gateway: target()?.address, payload, fates }),
             Via::Tcp => Uplink::Tcp(TcpUplink { gateway: target()?.address, payload }),
             Via::Http => {
                 let Target { address: gateway, host, path, .. } = target()?;
@@ -121,15 +148,21 @@ impl Targets {
                 let (broker, login) = (target()?.address, self.login.clone());
                 Uplink::Mqtt(MqttUplink { broker, login, topic, payload })
             }
-            Via::Serial => {
-                Uplink::Serial(SerialUplink { port: port(&self.serial)?, payload, baud })
-            }
-            Via::LinkSerial => link(LinkCarrier::Serial { port: port(&self.link_serial)?, baud }),
+            Via::Serial => Uplink::Serial(SerialUplink { port: port()?, payload, baud }),
+            Via::LinkSerial => link(LinkCarrier::Serial { port: port()?, baud }),
             Via::LinkTcp => link(LinkCarrier::Tcp(target()?.address)),
             Via::LinkUdp => link(LinkCarrier::Udp(target()?.address)),
         };
         Ok((uplink, device))
     }
+}
+
+/// The address of a target.
+pub(super) async fn address_of(
+    key: &'static str,
+    address: &Address,
+) -> Result<SocketAddr, ReachError> {
+    resolve(key, address).await.map(|target| target.address)
 }
 
 async fn resolve(key: &'static str, address: &Address) -> Result<Target, ReachError> {

@@ -1,5 +1,6 @@
 //! What the keys of a scenario mean together: types become fleets that can be played.
 
+mod fault;
 mod payload;
 mod signal;
 
@@ -71,8 +72,9 @@ pub(super) fn check(
         let title = "`verify` without a broker to look at";
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
+    let faults = check.faults(&config);
     let thresholds = config.thresholds.clone().unwrap_or_else(|| promised(&config));
-    if let Err(error) = thresholds.check(std::iter::empty()) {
+    if let Err(error) = thresholds.check(config.faults.iter().map(|fault| fault.name.as_str())) {
         check.tell(["thresholds"], error.to_string(), "name faults of this scenario");
     }
     Scenario {
@@ -82,6 +84,8 @@ pub(super) fn check(
         start: config.start.map(super::values::CivilTime::timestamp),
         target: config.target,
         fleets,
+        gateway: config.gateway,
+        faults,
         verify: config.verify,
         thresholds,
         folder,
@@ -118,9 +122,12 @@ impl Check<'_> {
         title: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let path = KeyPath::of(keys);
-        if !self.findings.failed(&path) {
-            let place = self.layers.place(&path, Aim::Key);
+        self.tell_at(&KeyPath::of(keys), title, help);
+    }
+
+    fn tell_at(&mut self, path: &KeyPath, title: impl Into<String>, help: impl Into<String>) {
+        if !self.findings.failed(path) {
+            let place = self.layers.place(path, Aim::Key);
             self.findings.add(Problem::new(title, place).help(help));
         }
     }

@@ -7,12 +7,14 @@ mod payload;
 mod signal;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::values::{Address, BrokerAddress, CivilTime, PortName};
 use crate::Via;
+use crate::fault::FaultConfig;
 use crate::settings::{Id, Interval};
 use crate::threshold::Thresholds;
 
@@ -45,6 +47,12 @@ pub struct ScenarioConfig {
     pub signals: BTreeMap<Id, SignalConfig>,
     /// Devices, by the name of their fleet.
     pub fleets: BTreeMap<Id, FleetConfig>,
+    /// The gateway, for a run that starts it itself.
+    #[serde(default)]
+    pub gateway: Option<GatewayConfig>,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub faults: Vec<FaultConfig>,
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
@@ -53,6 +61,17 @@ pub struct ScenarioConfig {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, serde_json::Value>")]
     pub thresholds: Option<Thresholds>,
+}
+
+/// The gateway, for a run that starts it itself. In its environment `MQTT_URL` is the broker, or where
+/// a fault on `target.mqtt` stands in front of it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct GatewayConfig {
+    /// Its configuration; what is relative is so to the scenario.
+    pub config: PathBuf,
+    /// The program, relative too; without it, `gateway` beside this program, else one that is found.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
 }
 
 /// Where everything listens.
@@ -69,6 +88,11 @@ pub struct TargetConfig {
     #[serde(default)]
     #[schemars(extend("writeOnly" = true))]
     pub password: Option<Password>,
+    /// Where a fault on `target.mqtt` stands in front of the broker: `127.0.0.1:1884`, to which the
+    /// gateway connects. Not needed for a gateway that this run starts, nor for `built-in:PORT`, whose
+    /// port it takes.
+    #[serde(default, rename = "mqtt-relay")]
+    pub mqtt_relay: Option<Address>,
     /// CoAP over UDP: `host:port` or `coap://host:port/path`; the path is `r` without one.
     #[serde(default)]
     pub coap: Option<Address>,

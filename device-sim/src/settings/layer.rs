@@ -135,10 +135,15 @@ impl Layer {
 
     /// The header of the innermost table around the value at `path`.
     fn header_around(&self, path: &KeyPath) -> Option<&Spot> {
+        let begins = self.spots.get(path).map(|spot| spot.key.start)?;
         let mut inner = path.clone();
         while let Some((outer, _)) = inner.split_last() {
+            // The header of an array's element, [[faults]], is all that its span has of it.
+            let is_element = matches!(outer.steps().last(), Some(Step::Index(_)));
+            let is_header =
+                |spot: &Spot| spot.is_header() || is_element && spot.value.end <= begins;
             match self.spots.get(&outer) {
-                Some(spot) if spot.is_header() => return Some(spot),
+                Some(spot) if is_header(spot) => return Some(spot),
                 Some(_) | None => inner = outer,
             }
         }

@@ -211,6 +211,10 @@ impl Life<'_> {
                     ready?;
                     line.send(clock.now(), &mut self.unsent)?;
                 }
+                () = line.plug_changed() => {
+                    line.change_plug();
+                    self.unsent.clear();
+                }
                 ready = line.readable() => {
                     ready?;
                     let uptime = self.uptime();

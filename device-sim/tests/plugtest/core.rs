@@ -178,7 +178,7 @@ fn td_coap_core_15_lossy_link() {
 fn td_coap_core_16_lossy_link_with_separate_response() {
     let server = Server::start();
     let relay = Relay::start(server.address, 16);
-    let steps: Vec<_> = (0..6).map(|_| json!({"method": "GET", "path": "/separate"})).collect();
+    let steps: Vec<_> = (0..12).map(|_| json!({"method": "GET", "path": "/separate"})).collect();
     let results = aiocoap(relay.address, &json!(steps));
     assert!(results.iter().all(|result| result["payload"] == "it took a while"), "{results:?}");
     assert!(relay.lost() > 3, "{}", relay.lost());

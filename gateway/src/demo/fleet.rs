@@ -234,7 +234,7 @@ impl Fleet {
                     let (gateway, path) = (coap_tcp, "r".to_owned());
                     Uplink::CoapTcp(CoapTcpUplink { gateway, path, payload })
                 }
-                Via::Udp => Uplink::Udp(UdpUplink { gateway: udp, payload }),
+                Via::Udp => Uplink::Udp(UdpUplink { gateway: udp, payload, fates: None }),
                 Via::Tcp => Uplink::Tcp(TcpUplink { gateway: tcp, payload }),
                 Via::Serial => {
                     let port = lines.next().ok_or(DemoError::NoAddress("serial"))?;

@@ -91,6 +91,22 @@ impl Line {
         }
     }
 
+    /// Waits until the port is to be pulled out or plugged in; never for other lines.
+    pub(super) async fn plug_changed(&self) {
+        match &self.way {
+            Way::Serial { port, .. } => port.plug_changed().await,
+            Way::Tcp(_) | Way::Udp(_) => std::future::pending().await,
+        }
+    }
+
+    /// Does so. What was on its way the node sends again.
+    pub(super) fn change_plug(&mut self) {
+        if let Way::Serial { port, .. } = &mut self.way {
+            port.change_plug();
+            self.framer = Framer::new(Framing::Cobs, MAX_FRAME);
+        }
+    }
+
     /// A frame as it goes over this line. What noise began ends before it.
     pub(super) fn stuffed(&self, frame: Vec<u8>) -> Vec<u8> {
         match self.way {

@@ -49,11 +49,11 @@ impl Targets {
             let target = match (address, via, &scenario.target.mqtt, broker) {
                 (Some(address), ..) => resolve(key, address).await?,
                 (None, Via::Mqtt, Some(BrokerAddress::At(address)), _) => {
-                    resolve(key, address).await?
+                    resolve("mqtt", address).await?
                 }
                 (None, Via::Mqtt, _, Some(broker)) => {
                     let (address, path) = (broker.address(), String::new());
-                    Target { key, address, host: address.to_string(), path }
+                    Target { key: "mqtt", address, host: address.to_string(), path }
                 }
                 (None, ..) => continue,
             };

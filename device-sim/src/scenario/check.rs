@@ -153,7 +153,11 @@ impl Check<'_> {
         }
         for via in Via::ALL {
             let (key, Some(address)) = target.address_of(via) else { continue };
-            let expected = key.replace("coap-tcp", "coap+tcp");
+            let expected = match key {
+                "coap-tcp" => "coap+tcp",
+                "mqtt-devices" => "mqtt",
+                same => same,
+            };
             if let Some(scheme) = address.scheme()
                 && scheme != expected
             {
@@ -307,7 +311,9 @@ impl Check<'_> {
         };
         let (key, is_there) = match port {
             Some((key, port)) => (key, port.is_some()),
-            None if config.via == Via::Mqtt => ("mqtt", target.mqtt.is_some()),
+            None if config.via == Via::Mqtt => {
+                ("mqtt", target.mqtt.is_some() || target.mqtt_devices.is_some())
+            }
             None => {
                 let (key, address) = target.address_of(config.via);
                 (key, address.is_some())

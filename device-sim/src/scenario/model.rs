@@ -93,6 +93,9 @@ pub struct TargetConfig {
     /// port it takes.
     #[serde(default, rename = "mqtt-relay")]
     pub mqtt_relay: Option<Address>,
+    /// The broker to which devices publish, where that is not `mqtt`: one whose bridge is tried.
+    #[serde(default, rename = "mqtt-devices")]
+    pub mqtt_devices: Option<Address>,
     /// CoAP over UDP: `host:port` or `coap://host:port/path`; the path is `r` without one.
     #[serde(default)]
     pub coap: Option<Address>,
@@ -143,7 +146,7 @@ impl TargetConfig {
             Via::LinkUdp => ("link-udp", self.link_udp.as_ref()),
             Via::Serial => ("serial", None),
             Via::LinkSerial => ("link-serial", None),
-            Via::Mqtt => ("mqtt", None),
+            Via::Mqtt => ("mqtt-devices", self.mqtt_devices.as_ref()),
         }
     }
 }

@@ -48,10 +48,11 @@ struct Mosquitto {
 }
 
 impl Mosquitto {
-    async fn start(folder: &Folder) -> Self {
+    async fn start(folder: &Folder, more: &str) -> Self {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = format!("listener {} 127.0.0.1\nallow_anonymous true\n", free.port());
-        let config = folder.file("mosquitto.conf", &config);
+        let port = free.port();
+        let config = format!("listener {port} 127.0.0.1\nallow_anonymous true\n{more}");
+        let config = folder.file(&format!("mosquitto-{port}.conf"), &config);
         let path = format!("/usr/sbin:{}", std::env::var("PATH").unwrap());
         let mut command = Command::new("mosquitto");
         command.env("PATH", path).args(["-c", &config]).stdin(Stdio::null());
@@ -81,10 +82,31 @@ impl Drop for Mosquitto {
 #[tokio::test]
 async fn what_devices_publish_by_themselves_arrives_once_over_their_reboots() {
     let folder = Folder::new();
-    let mosquitto = Mosquitto::start(&folder).await;
+    let mosquitto = Mosquitto::start(&folder, "").await;
     let file = folder.file("published.toml", SCENARIO);
     let url = format!("mqtt://{}", mosquitto.address);
     let output = finish(device_sim(&["run", &file, "--json"], &[("MQTT_URL", &url)])).await;
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let fleet = &report["fleets"]["bench"];
+    assert!(fleet["sent"].as_u64().unwrap() >= 20, "{fleet}");
+    assert_eq!(fleet["arrived"], fleet["sent"], "{fleet}");
+}
+
+#[tokio::test]
+async fn what_a_bridge_passes_on_is_looked_for_behind_it() {
+    let folder = Folder::new();
+    let behind = Mosquitto::start(&folder, "").await;
+    // What is published behind it without the bridge has another topic.
+    let bridge = format!("connection on\naddress {}\ntopic # out 1 raw/ site/\n", behind.address);
+    let before = Mosquitto::start(&folder, &bridge).await;
+    let brokers =
+        format!("mqtt = \"mqtt://{}\"\nmqtt-devices = \"{}\"", behind.address, before.address);
+    // A bridge may send again.
+    let scenario = SCENARIO.replace("exactly-once", "at-least-once").replace("site/{", "raw/{");
+    let scenario = scenario.replace("mqtt = \"${MQTT_URL}\"", &brokers);
+    let file = folder.file("bridged.toml", &scenario);
+    let output = finish(device_sim(&["run", &file, "--json"], &[])).await;
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let fleet = &report["fleets"]["bench"];

@@ -9,8 +9,10 @@ use crate::config::{Id, Link, Source};
 use crate::explain::{Piece, Routed, Sample, has_senders};
 use crate::pipeline::{Explained, Gathered, LeftOut, Publish, Verdict, rfc3339_text};
 
-/// The most bytes of a frame that are shown.
+/// The most bytes of a frame that are shown in hexadecimal.
 const MAX_SHOWN: usize = 64;
+/// The most characters of a frame that are shown as text: a sentence or a line with its end.
+const MAX_SHOWN_TEXT: usize = 256;
 
 pub(super) fn of(name: &Id, source: &Source, sample: &Sample, pieces: &[Piece]) -> String {
     let mut out = String::new();
@@ -79,19 +81,19 @@ fn place(span: &Range<u64>) -> String {
     }
 }
 
-/// Text as it is, other bytes in hexadecimal.
+/// Text on one line, other bytes in hexadecimal.
 fn shown(frame: &[u8]) -> String {
-    let start = frame.get(..MAX_SHOWN).unwrap_or(frame);
-    let rest = if start.len() < frame.len() { " …" } else { "" };
-    let is_text = |text: &&str| !text.is_empty() && !text.chars().any(char::is_control);
-    match std::str::from_utf8(frame).ok().filter(is_text) {
+    let is_shown = |one: char| !one.is_control() || matches!(one, '\r' | '\n' | '\t');
+    let is_text = |text: &&str| !text.is_empty() && text.chars().all(is_shown);
+    let (start, is_cut) = match std::str::from_utf8(frame).ok().filter(is_text) {
         Some(text) => {
-            let start: String = text.chars().take(MAX_SHOWN).collect();
-            let rest = if start.len() < text.len() { " …" } else { "" };
-            format!("{start}{rest}")
+            let start: String = text.chars().take(MAX_SHOWN_TEXT).collect();
+            (one_line(&start), start.len() < text.len())
         }
-        None => format!("{}{rest}", hex(start)),
-    }
+        None => (hex(frame.get(..MAX_SHOWN).unwrap_or(frame)), frame.len() > MAX_SHOWN),
+    };
+    let rest = if is_cut { " …" } else { "" };
+    format!("{start}{rest}")
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -14,6 +14,7 @@ mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;
 mod decoders;
+mod faulty;
 mod frames;
 #[path = "../harness.rs"]
 mod harness;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use device_sim::live::Progress;
 use device_sim::report::Report;
-use device_sim::run::{self, RunOptions};
+use device_sim::run::{self, RunError, RunOptions};
 use device_sim::scenario::Scenario;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -36,7 +36,15 @@ fn gateway(mosquitto: &Mosquitto, more: &str) -> Gateway {
 }
 
 /// Plays the file at `path` for `duration`, with these variables.
-fn play(path: &Path, duration: Duration, variables: &[(&str, String)]) -> Report {
+pub(crate) fn play(path: &Path, duration: Duration, variables: &[(&str, String)]) -> Report {
+    try_play(path, duration, variables).unwrap()
+}
+
+pub(crate) fn try_play(
+    path: &Path,
+    duration: Duration,
+    variables: &[(&str, String)],
+) -> Result<Report, RunError> {
     let login = [("MQTT_USER", USER.to_owned()), ("MQTT_PASSWORD", PASSWORD.to_owned())];
     let variables =
         variables.iter().chain(&login).map(|(name, value)| ((*name).to_owned(), value.into()));
@@ -46,7 +54,7 @@ fn play(path: &Path, duration: Duration, variables: &[(&str, String)]) -> Report
     let (progress, _watched) = watch::channel(Progress::default());
     let options = RunOptions::default();
     let played = run::run(&scenario, &options, progress, CancellationToken::new());
-    runtime.block_on(played).unwrap()
+    runtime.block_on(played)
 }
 
 fn assert_delivered(report: &Report) {

@@ -23,6 +23,7 @@ use self::tail::Tail;
 use self::usage::Usage;
 use crate::report::Resources;
 use crate::scenario::model::GatewayConfig;
+use crate::settings::Id;
 
 /// How long it may take until it answers.
 const START: Duration = Duration::from_secs(30);
@@ -114,7 +115,7 @@ impl Gateway {
     pub(super) async fn start(
         config: &GatewayConfig,
         folder: &Path,
-        mqtt_url: Option<String>,
+        url: Option<String>,
         has_clock: bool,
     ) -> Result<Self, GatewayError> {
         let program = match &config.program {
@@ -125,7 +126,7 @@ impl Gateway {
         let mut keeper = Keeper {
             program,
             config: folder.join(&config.config),
-            mqtt_url,
+            url: config.broker.as_ref().zip(url).map(|(name, url)| (variable(name), url)),
             clock: has_clock.then(FakeClock::new).transpose().map_err(GatewayError::Clock)?,
             child: None,
             tail: Tail::default(),
@@ -173,11 +174,17 @@ fn beside_this_program() -> PathBuf {
     beside.filter(|path| path.exists()).unwrap_or_else(|| "gateway".into())
 }
 
+/// The variable of the environment that sets the URL of a broker (`docs/configuration.md`).
+fn variable(broker: &Id) -> String {
+    format!("GATEWAY_BROKERS__{}__URL", broker.as_str().to_uppercase())
+}
+
 /// Keeps the process.
 struct Keeper {
     program: PathBuf,
     config: PathBuf,
-    mqtt_url: Option<String>,
+    /// The variable that tells it the URL of the broker, and the URL.
+    url: Option<(String, String)>,
     clock: Option<FakeClock>,
     child: Option<Child>,
     tail: Tail,
@@ -248,8 +255,10 @@ impl Keeper {
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.program);
         command.arg(name).arg("-c").arg(&self.config).stdin(Stdio::null()).kill_on_drop(true);
-        if let Some(url) = &self.mqtt_url {
-            command.env("MQTT_URL", url);
+        // Ctrl-C is for the run, which then ends the gateway in its order.
+        command.process_group(0);
+        if let Some((variable, url)) = &self.url {
+            command.env(variable, url);
         }
         if let Some(clock) = &self.clock {
             command.envs(clock.environment());

@@ -63,8 +63,7 @@ pub struct ScenarioConfig {
     pub thresholds: Option<Thresholds>,
 }
 
-/// The gateway, for a run that starts it itself. In its environment `MQTT_URL` is the broker, or where
-/// a fault on `target.mqtt` stands in front of it.
+/// The gateway, for a run that starts it itself.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 pub struct GatewayConfig {
     /// Its configuration; what is relative is so to the scenario.
@@ -72,6 +71,10 @@ pub struct GatewayConfig {
     /// The program, relative too; without it, `gateway` beside this program, else one that is found.
     #[serde(default)]
     pub program: Option<PathBuf>,
+    /// The name in [brokers] of its configuration that `target.mqtt` is: it is given the URL, that of what
+    /// a fault puts in front of the broker. Without it, it connects to where its configuration says.
+    #[serde(default)]
+    pub broker: Option<Id>,
 }
 
 /// Where everything listens.

@@ -267,3 +267,55 @@ pub(super) fn time_of(characters: usize, baud: u32) -> Duration {
     let bits = u32::try_from(characters).unwrap_or(u32::MAX).saturating_mul(CHARACTER_BITS);
     Duration::from_secs(1) * bits / baud.max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unplugged_port_takes_with_it_what_nobody_has_read_and_comes_back() {
+        let folder = std::env::temp_dir().join(format!("device-sim-plug-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("line");
+        let (sender, plug) = watch::channel(true);
+        let mut port = SerialPort::plug_in(&path).unwrap();
+        port.follow(plug);
+        assert!(port.write_all(b"unread\n").await.unwrap());
+        for _ in 0..3 {
+            // The system takes its time to hand bytes to the other side.
+            let unread = |port: &SerialPort| {
+                port.line.as_ref().map_or(0, |line| line.slave.bytes_to_read().unwrap())
+            };
+            tokio::time::timeout(Duration::from_secs(20), async {
+                while unread(&port) < 7 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await
+            .unwrap();
+            sender.send_replace(false);
+            port.plug_changed().await;
+            assert_eq!(port.change_plug(), 7);
+            assert!(fs::symlink_metadata(&path).is_err());
+            assert!(!port.write_all(b"to nobody\n").await.unwrap());
+            sender.send_replace(true);
+            port.plug_changed().await;
+            assert_eq!(port.change_plug(), 0);
+            assert!(fs::metadata(&path).is_ok());
+            assert!(port.write_all(b"unread\n").await.unwrap());
+        }
+        drop(port);
+        assert!(fs::symlink_metadata(&path).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn lines_of_which_a_part_is_unread_are_unread() {
+        let unread = |bytes| {
+            let mut written = Written::default();
+            [4, 5, 6].into_iter().for_each(|len| written.push(len, Vec::new()));
+            written.last(bytes).count()
+        };
+        assert_eq!([0, 1, 6, 7, 11, 12, 99].map(unread), [0, 1, 1, 2, 2, 3, 3]);
+    }
+}

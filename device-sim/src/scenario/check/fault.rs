@@ -52,7 +52,8 @@ fn missing(fault: &Fault, config: &ScenarioConfig) -> Option<(&'static str, Stri
             Some(("on", "there is no broker".to_owned(), help))
         }
         (Place::Broker, Effect::Network(_) | Effect::Refuse | Effect::Cut) => {
-            let is_reached = config.gateway.is_some()
+            let gateway = config.gateway.as_ref();
+            let is_reached = gateway.is_some_and(|gateway| gateway.broker.is_some())
                 || config.target.mqtt_relay.is_some()
                 || matches!(mqtt, Some(BrokerAddress::BuiltIn(port)) if *port != 0);
             let help = "let the gateway connect to another port, and name it in [target]: \

@@ -37,6 +37,7 @@ use self::gateway::Gateway;
 pub use self::gateway::GatewayError;
 pub use self::reach::ReachError;
 use self::uplinks::Targets;
+use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::device::{Device, DeviceConfig};
 use crate::fault::{Effect, Fault};
@@ -135,7 +136,7 @@ pub async fn run(
 ) -> Result<Report, RunError> {
     let mut far_end = FarEnd::connect(scenario).await?;
     let mut faults = Faults::new(scenario, far_end.broker().map(|broker| broker.faults().clone()));
-    let url = before_broker(scenario, &far_end, &mut faults).await?;
+    let url = before_broker(scenario, far_end.broker(), &mut faults).await?;
     let mut gateway = match &scenario.gateway {
         Some(config) => {
             let steps = |fault: &Fault| matches!(fault.effect, Effect::ClockStep(_));
@@ -268,10 +269,10 @@ async fn failed(gateway: &mut Option<Gateway>) -> GatewayError {
 /// Puts something in front of the broker where faults need it; the URL for the gateway.
 async fn before_broker(
     scenario: &Scenario,
-    far_end: &FarEnd,
+    built_in: Option<&Broker>,
     faults: &mut Faults,
 ) -> Result<Option<String>, RunError> {
-    let (broker, bind) = match (&scenario.target.mqtt, far_end.broker()) {
+    let (broker, bind) = match (&scenario.target.mqtt, built_in) {
         (Some(BrokerAddress::At(address)), _) => {
             (uplinks::address_of("mqtt", address).await?, "127.0.0.1:0".to_owned())
         }

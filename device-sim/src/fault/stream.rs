@@ -31,12 +31,11 @@ pub struct ImpairedStream {
     /// For noise; it does not depend on how delays are drawn.
     noise: Rng,
     delays: Rng,
+    /// In their order; what could arrive earlier than the first waits for it.
     waiting: VecDeque<(Instant, Bytes)>,
     bytes_waiting: usize,
     /// When the last byte has left that waits for the bandwidth.
     queue_empty_at: Instant,
-    /// When the last byte arrives.
-    last_at: Instant,
     /// Bytes until the next block.
     block_left: usize,
     /// Which bit of the block is flipped, counted from where it is now.
@@ -54,7 +53,6 @@ impl ImpairedStream {
             waiting: VecDeque::new(),
             bytes_waiting: 0,
             queue_empty_at: Instant::ZERO,
-            last_at: Instant::ZERO,
             block_left: 0,
             flip: None,
         }
@@ -83,8 +81,7 @@ impl ImpairedStream {
                 }
                 None => bytes.split_to(bytes.len()),
             };
-            self.last_at = self.last_at.max(at + delay.unwrap_or_default());
-            self.waiting.push_back((self.last_at, piece));
+            self.waiting.push_back((at + delay.unwrap_or_default(), piece));
         }
     }
 

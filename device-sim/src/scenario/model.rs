@@ -71,7 +71,7 @@ pub struct GatewayConfig {
     /// The program, relative too; without it, `gateway` beside this program, else one that is found.
     #[serde(default)]
     pub program: Option<PathBuf>,
-    /// The name in [brokers] of its configuration that `target.mqtt` is: it is given the URL, that of what
+    /// The name in `brokers` of its configuration that `target.mqtt` is: it is given the URL, that of what
     /// a fault puts in front of the broker. Without it, it connects to where its configuration says.
     #[serde(default)]
     pub broker: Option<Id>,

@@ -1,7 +1,7 @@
 //! A fleet from within a program: for tests in Rust that a gateway delivers.
 //!
 //! It is the scenario of one fleet, put together by a [builder](FleetBuilder) in place of a file, with
-//! the same checks, and played by [`run`](crate::run). [`Fleet::verify`] waits for its end and tells
+//! the same checks, and played by [`run`]. [`Fleet::verify`] waits for its end and tells
 //! what has become of every reading.
 //!
 //! Here devices publish straight to the broker, which stands for a gateway and what is behind it; with

@@ -9,6 +9,7 @@ mod publishers;
 mod requests;
 mod routes;
 mod serial;
+mod simulator;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,6 +99,7 @@ pub(crate) fn cases() -> Vec<Case> {
         publishers::mosquitto(),
         peers::peers(),
         requests::requests(),
+        simulator::fleets(),
         cores::framings(),
         cores::formats(),
         cores::buses(),

@@ -13,6 +13,8 @@ pub(crate) enum Metric {
     Rate,
     /// Processor time for each of them, in microseconds.
     CpuMicros,
+    /// The same of the device simulator that sends them.
+    SimulatorMicros,
     /// Processor seconds in a second at this rate.
     Busy,
     /// Most memory that was resident, in MiB.
@@ -40,9 +42,10 @@ pub(crate) enum Metric {
 }
 
 impl Metric {
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::Rate,
         Self::CpuMicros,
+        Self::SimulatorMicros,
         Self::Busy,
         Self::RssMib,
         Self::Lost,
@@ -63,6 +66,7 @@ impl Metric {
         match self {
             Self::Rate => "per second",
             Self::CpuMicros => "CPU µs each",
+            Self::SimulatorMicros => "simulator CPU µs each",
             Self::Busy => "CPU s a second",
             Self::RssMib => "RSS max MiB",
             Self::Lost => "lost",
@@ -85,6 +89,7 @@ impl Metric {
             Self::Rate | Self::Lost | Self::Repeated | Self::DailyMegabytes | Self::Others => 0,
             Self::RssMib | Self::Batch | Self::Start | Self::Amplification => 1,
             Self::CpuMicros
+            | Self::SimulatorMicros
             | Self::AnswerP50
             | Self::AnswerP99
             | Self::ArrivalP50
@@ -117,7 +122,7 @@ impl Run {
 
     /// With the share of each of `count` in `cpu`.
     pub(crate) fn with_cpu(self, count: u64, cpu: Duration) -> Self {
-        self.with(Metric::CpuMicros, cpu.as_secs_f64() * 1e6 / number(count))
+        self.with(Metric::CpuMicros, micros_each(count, cpu))
     }
 
     /// With the processor time that its rate takes.
@@ -181,6 +186,11 @@ impl Spread {
         };
         Some(Self { median, min, max })
     }
+}
+
+/// The share of each of `count` in `time`, in microseconds.
+pub(crate) fn micros_each(count: u64, time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6 / number(count)
 }
 
 /// A count as a number to calculate with; exact up to 2⁵³.

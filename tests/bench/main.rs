@@ -35,6 +35,7 @@ mod process;
 mod readers;
 mod report;
 mod servers;
+mod simulator;
 mod wear;
 
 /// The gateway's own store, from its sources: the crate is a binary and has no library to link.

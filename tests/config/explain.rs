@@ -50,7 +50,7 @@ const fn nothing(
     source: &'static str,
     arguments: &'static [&'static str],
 ) -> Case {
-    Case { name, configs, source, arguments, exit: 1 }
+    Case { exit: 1, ..case(name, configs, source, arguments) }
 }
 
 const LPP: &[&str] = &["configs/cayenne-lpp.toml"];

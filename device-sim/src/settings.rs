@@ -17,6 +17,7 @@
 //!
 //! [`Display`]: std::fmt::Display
 
+mod byte_size;
 pub mod fault;
 pub mod findings;
 mod fit;
@@ -41,6 +42,7 @@ use std::str::FromStr;
 
 use serde::de::{self, Unexpected};
 
+pub use byte_size::{ByteSize, ByteSizeVisitor};
 pub use fit::fit;
 pub use id::Id;
 pub use interval::Interval;

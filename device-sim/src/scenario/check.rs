@@ -70,7 +70,7 @@ pub(super) fn check(
         let expected = "expected a topic such as \"site/+/+\": + is a whole level, # the last one";
         check.refuse(["verify", "topic"], "not a topic", expected);
     }
-    if config.verify.is_some() && config.target.mqtt.is_none() {
+    if config.verify.is_some() && check.lacks("mqtt", config.target.mqtt.is_some()) {
         let title = "`verify` without a broker to look at";
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
@@ -145,6 +145,11 @@ impl Check<'_> {
     }
 
     /// Schemes say what a key says; another one is a mistake.
+    /// Whether a key of `target` is not there, rather than wrong, which is told already.
+    fn lacks(&self, key: &str, is_there: bool) -> bool {
+        !is_there && !self.findings.failed(&KeyPath::of(["target", key]))
+    }
+
     fn target(&mut self, target: &TargetConfig) {
         if target.password.is_some() && target.username.is_none() {
             let help =
@@ -319,7 +324,7 @@ impl Check<'_> {
                 (key, address.is_some())
             }
         };
-        if !is_there {
+        if self.lacks(key, is_there) {
             let title = format!("`{name}` has nobody to talk to: there is no `target.{key}`");
             let help = match port {
                 Some(_) => format!("add `{key} = \"pty:run/ttyGW{{n}}\"` to [target]"),

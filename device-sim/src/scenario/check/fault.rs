@@ -26,7 +26,13 @@ impl Check<'_> {
                 return Vec::new();
             }
         };
-        for (index, fault) in faults.iter().enumerate() {
+        // Whether it can be disturbed is not known of a broker that is wrong.
+        let is_known = |fault: &Fault| {
+            fault.on != Place::Broker || !self.findings.failed(&KeyPath::of(["target", "mqtt"]))
+        };
+        let known: Vec<_> =
+            faults.iter().enumerate().filter(|(_, fault)| is_known(fault)).collect();
+        for (index, fault) in known {
             if let (Play::Real, Some((key, title, help))) = (self.play, missing(fault, config)) {
                 self.tell_at(&at(index, key), title, help);
             }

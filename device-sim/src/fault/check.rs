@@ -172,6 +172,11 @@ fn fits(
             Some(Via::CoapTcp | Via::Tcp | Via::LinkTcp | Via::Http | Via::Mqtt) => {
                 Medium::Connections
             }
+            Some(Via::Modbus) => {
+                let title = format!("`{}` is asked by the gateway", config.on);
+                let help = "a fault on \"gateway\" or \"target.mqtt\" is possible";
+                return mistake("on", title, help);
+            }
             None => {
                 let help = "name a fleet of this scenario, \"target.mqtt\", \"gateway\" or \"serial:PATH\"";
                 return mistake(
@@ -256,6 +261,7 @@ mod tests {
             "bench" => Some(Via::Coap),
             "lines" => Some(Via::Tcp),
             "port" => Some(Via::Serial),
+            "bus" => Some(Via::Modbus),
             _ => None,
         })
     }
@@ -295,6 +301,7 @@ mod tests {
             ("on = \"port\"\ncut = true", "cut"),
             ("on = \"port\"\npartition = true", "on"),
             ("on = \"gateway\"\npartition = true", "on"),
+            ("on = \"bus\"\npartition = true", "on"),
             ("on = \"nobody\"\nloss = \"5%\"", "on"),
             ("on = \"bench\"\nkill = true", "kill"),
             ("on = \"bench\"\ndisk_full = true", "disk_full"),

@@ -144,7 +144,8 @@ impl Faults {
                 self.ways.push(Way { places, shell: Shell::Port(sender) });
                 Ok(Detour { plug: Some(plug), ..Detour::default() })
             }
-            (_, None) => Ok(Detour::default()),
+            // No fault is on the way of who is asked.
+            (Via::Modbus, _) | (_, None) => Ok(Detour::default()),
         }
     }
 

@@ -74,7 +74,7 @@ fn missing(fault: &Fault, config: &ScenarioConfig) -> Option<(&'static str, Stri
                 Via::Serial => is_port(config.target.serial.as_ref(), fleet.count),
                 Via::LinkSerial => is_port(config.target.link_serial.as_ref(), fleet.count),
                 Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => false,
-                Via::LinkTcp | Via::LinkUdp => false,
+                Via::LinkTcp | Via::LinkUdp | Via::Modbus => false,
             });
             let title = format!("no device has the port {}", path.display());
             let help = "name a port as [target] has it, without `pty:` and with the number";

@@ -28,7 +28,7 @@
 //!
 //! `except` names faults: latencies of what was meant to be sent during them, and their recovery, are
 //! left out. What cannot be measured, because nothing was sent or nothing arrived, is a miss: a run in
-//! which nothing happens proves nothing. So is `lost` where nothing was taken ([`weight`]).
+//! which nothing happens proves nothing. So is `lost` where nothing was taken (`weight`).
 //!
 //! Shares are compared exactly, without rounding; percentiles have the width of their bucket (see
 //! [`histogram`](crate::histogram)).

@@ -60,6 +60,10 @@ payload = "json"
     }
 
     fn scenario(&self, program: &str, more: &str) -> std::path::PathBuf {
+        self.scenario_for("6s", program, more)
+    }
+
+    fn scenario_for(&self, duration: &str, program: &str, more: &str) -> std::path::PathBuf {
         let [coap, udp, tcp] = self.ports;
         let path = self.gateway.dir().join("scenario.toml");
         let text = format!(
@@ -67,7 +71,7 @@ payload = "json"
 version = 1
 name = "faulty"
 seed = 3
-duration = "6s"
+duration = "{duration}"
 [target]
 mqtt = "built-in"
 coap = "127.0.0.1:{coap}"
@@ -109,9 +113,9 @@ fn coap() -> String {
     fleet("bench", "coap").replace("json", "senml-cbor")
 }
 
-/// The disk that the gateway's state is on has no room for three seconds.
+/// The disk that the gateway's state is on has next to no room for eight seconds.
 fn full_disk() -> String {
-    fault("disk full", "gateway", "1500ms", "for = \"3s\"\ndisk_full = true\nfree = \"8KiB\"")
+    fault("disk full", "gateway", "1500ms", "for = \"8s\"\ndisk_full = true\nfree = \"256KiB\"")
 }
 
 fn assert_nothing_lost(report: &Report) {
@@ -210,20 +214,22 @@ fn a_full_disk_refuses_recovers_and_loses_nothing_that_was_acknowledged() {
     ) {
         return;
     }
-    let stage = Stage::with("[store]\nquota = \"16MiB\"\nmin_free = 0\n");
+    let stage = Stage::with("[store]\nquota = \"16MiB\"\nmin_free = \"1MiB\"\n");
     let state = stage.gateway.dir().join("state");
     let Some(disk) = SmallDisk::mount(state, 16) else { return };
     let more = [
         coap(),
         fleet("pumps", "tcp"),
         full_disk(),
-        // Deliveries would make room in the store's own file.
-        fault("broker away", "target.mqtt", "1s", "for = \"3s\"\nrefuse = true\n"),
+        // Deliveries would make room in the store's own file, and a gateway that starts looks at the disk.
+        fault("broker away", "target.mqtt", "1s", "for = \"9s\"\nrefuse = true\n"),
         fault("broker cut", "target.mqtt", "1s", "cut = true"),
+        fault("restart", "gateway", "2s", "restart = true"),
         "[thresholds]\nlost = 0\nwrong_value = 0\nrefused = \"> 0\"\nunanswered = \"<= 100%\""
             .to_owned(),
     ];
-    let report = stage.play(&more.concat());
+    let scenario = stage.scenario_for("12s", PROGRAM, &more.concat());
+    let report = play(&scenario, Duration::from_secs(12), &[]);
     assert_nothing_lost(&report);
     // What was refused was refused while there was no room, and afterwards all goes on.
     let full = report.phases.iter().find(|phase| phase.name == "disk full").unwrap();

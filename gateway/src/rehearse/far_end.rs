@@ -1,12 +1,11 @@
 //! A simulated broker and the connection to it.
 
 use device_sim::broker::{Faults, Limits, Line, Recorded, UnpluggedBroker};
-use device_sim::fault::Impairment;
+use device_sim::fault::{ImpairedStream, Impairment};
 use device_sim::report::Drained;
-use proto::Instant;
+use proto::{Instant, Rng};
 
 use super::RehearseError;
-use super::pipe::Pipe;
 use crate::broker::SteppedBroker;
 use crate::store::Spool;
 
@@ -19,9 +18,10 @@ pub(super) struct FarEnd {
     line: Option<Line>,
     /// Whether new connections are refused.
     pub(super) refuses: bool,
-    is_parted: bool,
-    up: Pipe,
-    down: Pipe,
+    impairment: Impairment,
+    seeds: Rng,
+    up: ImpairedStream,
+    down: ImpairedStream,
     was_accepted: bool,
     drained: Vec<Drained>,
 }
@@ -33,9 +33,10 @@ impl FarEnd {
             broker: UnpluggedBroker::new(Limits::default()),
             line: None,
             refuses: false,
-            is_parted: false,
-            up: Pipe::new(seed),
-            down: Pipe::new(seed.rotate_left(32)),
+            impairment: Impairment::default(),
+            seeds: Rng::new(seed),
+            up: ImpairedStream::new(seed),
+            down: ImpairedStream::new(seed),
             was_accepted: false,
             drained: Vec::new(),
         }
@@ -48,7 +49,7 @@ impl FarEnd {
 
     /// Makes the way better or worse.
     pub(super) const fn set_impairment(&mut self, impairment: Impairment) {
-        self.is_parted = impairment.partition;
+        self.impairment = impairment;
         self.up.set_impairment(impairment);
         self.down.set_impairment(impairment);
     }
@@ -73,8 +74,12 @@ impl FarEnd {
     /// The gateway is gone, or the way to it is cut.
     pub(super) async fn handle_gone(&mut self, now: Instant) {
         self.was_accepted = false;
-        self.up.clear();
-        self.down.clear();
+        let mut way = || {
+            let mut way = ImpairedStream::new(self.seeds.next_u64());
+            way.set_impairment(self.impairment);
+            way
+        };
+        (self.up, self.down) = (way(), way());
         if let Some(line) = self.line.take() {
             self.broker.handle_closed(now, line).await;
         }
@@ -128,7 +133,7 @@ impl FarEnd {
             self.up.handle_bytes(now, bytes.freeze());
         }
         let Some(line) = self.line else { return Ok(has_moved) };
-        while let Some(bytes) = self.up.poll_bytes(now) {
+        while let Some(bytes) = self.up.poll_delivery(now) {
             self.broker.handle_bytes(now, line, &bytes).await;
             has_moved = true;
         }
@@ -139,7 +144,7 @@ impl FarEnd {
                 None => break false,
             }
         };
-        while let Some(bytes) = self.down.poll_bytes(now) {
+        while let Some(bytes) = self.down.poll_delivery(now) {
             near.handle_bytes(&bytes).await?;
             has_moved = true;
         }
@@ -159,7 +164,7 @@ impl FarEnd {
         now: Instant,
         near: &mut SteppedBroker,
     ) -> Result<(), RehearseError> {
-        if self.is_parted {
+        if self.impairment.partition {
             return Ok(near.handle_silence().await?);
         }
         if self.refuses {

@@ -1,9 +1,9 @@
 //! Nodes of the link protocol (`docs/link-protocol.md`), over serial lines, TCP and UDP.
 //!
-//! A device lives through one [`Node`] after the other: each start has an epoch of its own, and what
-//! was not acknowledged before is forgotten with the memory that it was in. In the ledger a reading is
-//! known by device, epoch and the sequence number of its report, which are those on the wire: reports
-//! are numbered in the order in which the node takes them, and where it has to begin another epoch,
+//! A device lives through one node after the other, which [`LinkCore`] plays: each start has an epoch of its
+//! own, and what was not acknowledged before is forgotten with the memory that it was in. In the ledger a
+//! reading is known by device, epoch and the sequence number of its report, which are those on the wire:
+//! reports are numbered in the order in which the node takes them, and where it has to begin another epoch,
 //! those that are open are numbered again.
 
 mod core;

@@ -63,7 +63,7 @@ impl HttpSource {
         let address = listener.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for HTTP");
         context.status.set_listening(vec![address]);
-        let resources = resources(context, link, Arc::clone(&surroundings.statuses));
+        let resources = serves(context, link, Arc::clone(&surroundings.statuses));
         let clients = Clients::new(vec![listener], link.max_clients);
         let spool = surroundings.spool.clone();
         Ok(Self { resources: resources.into(), clients, spool })
@@ -99,7 +99,8 @@ impl HttpSource {
     }
 }
 
-fn resources(context: Context, link: &HttpLink, statuses: Arc<Statuses>) -> Resources {
+/// What a source of this link serves.
+fn serves(context: Context, link: &HttpLink, statuses: Arc<Statuses>) -> Resources {
     let timeout = link.timeout.duration();
     Resources {
         context,

@@ -14,7 +14,7 @@ use hyper::rt::{Sleep, Timer};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, DuplexStream, ReadBuf, duplex};
 
 use super::resources::Resources;
-use super::{connection, resources};
+use super::{connection, serves};
 use crate::config::HttpLink;
 use crate::source::Context;
 use crate::source::stepped::{Signal, Told};
@@ -42,7 +42,7 @@ struct Client {
 
 impl SteppedHttp {
     pub(in crate::source) fn new(context: Context, link: &HttpLink) -> Self {
-        let resources = Arc::new(resources(context, link, Arc::default()));
+        let resources = Arc::new(serves(context, link, Arc::default()));
         Self { resources, clients: BTreeMap::new(), outgoing: Vec::new() }
     }
 

@@ -56,7 +56,7 @@ const START: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
 /// The part of a run for which a delivered reading keeps its row in the ledger.
 const GRACE_SHARE: u32 = 16;
 const SHORTEST_GRACE: Duration = Duration::from_secs(10);
-/// Readings that are on their way at a time, of some 200 bytes each.
+/// Readings that are on their way at a time, of some 300 bytes each.
 const MAX_ROWS: usize = 8_000_000;
 /// The port that devices send from.
 const PORT: u16 = 40_000;

@@ -12,6 +12,9 @@ use crate::store::Spool;
 /// Times at which a broker was back that are told; those after them are not.
 const MAX_DRAINED: usize = 1000;
 
+/// Rounds of a talk before what has arrived is taken.
+const ROUNDS: u32 = 64;
+
 /// The other end of one broker's connection.
 pub(super) struct FarEnd {
     broker: UnpluggedBroker,
@@ -90,7 +93,8 @@ impl FarEnd {
         self.broker.handle_timeout(now).await;
     }
 
-    /// Lets both ends talk until neither has anything to say; whether anything was said.
+    /// Lets both ends talk until neither has anything to say, or for a while: what has arrived is to be
+    /// taken before it is much. Whether anything was said.
     pub(super) async fn exchange(
         &mut self,
         now: Instant,
@@ -99,7 +103,7 @@ impl FarEnd {
     ) -> Result<bool, RehearseError> {
         let mut has_moved = false;
         self.broker.handle_timeout(now).await;
-        loop {
+        for _ in 0..ROUNDS {
             if self.exchange_once(now, near).await? {
                 has_moved = true;
                 continue;
@@ -114,6 +118,7 @@ impl FarEnd {
             }
             has_moved = true;
         }
+        Ok(has_moved)
     }
 
     async fn exchange_once(

@@ -127,12 +127,12 @@ impl Device {
     }
 
     /// Its boot count; 1 where it does not count.
-    pub(crate) fn epoch(&self) -> u32 {
+    pub fn epoch(&self) -> u32 {
         self.config.epoch.unwrap_or(1)
     }
 
     /// What it measures.
-    pub(crate) fn channels(&self) -> &[Channel] {
+    pub fn channels(&self) -> &[Channel] {
         &self.config.channels
     }
 
@@ -148,7 +148,7 @@ impl Device {
 
     /// Whether it will have been away or off before its next report: then its connection is a new
     /// one.
-    pub(crate) const fn is_back(&self) -> bool {
+    pub const fn is_back(&self) -> bool {
         self.slots.is_back()
     }
 

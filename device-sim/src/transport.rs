@@ -26,11 +26,14 @@ use tokio_util::sync::CancellationToken;
 pub use coap::{CoapUplink, report as coap_report};
 pub use coap_tcp::CoapTcpUplink;
 pub use http::{HttpUplink, media_type};
-pub use link::{LinkCarrier, LinkUplink};
+pub use link::{
+    LinkCarrier, LinkCore, LinkEvent, LinkIdentity, LinkOutput, LinkUplink, link_framer, stuffed,
+};
 pub use modbus::{ModbusBus, ModbusUplink};
 pub use mqtt::MqttUplink;
-pub use serial::{SerialPort, SerialUplink};
-pub use tcp::TcpUplink;
+pub use reconnect::Pause;
+pub use serial::{SerialPort, SerialUplink, Written, time_of};
+pub use tcp::{MAX_OPEN, TAKEN, TcpUplink};
 pub use udp::UdpUplink;
 pub(crate) use udp::socket_to;
 
@@ -40,7 +43,7 @@ use crate::device::{Device, Report};
 use crate::ledger::SharedLedger;
 
 /// How long a device that was stopped waits for answers.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The way of one device to its gateway.
 #[derive(Debug)]

@@ -8,7 +8,7 @@
 //!
 //! Everything that decides is the gateway's own: framers, decoders, the CoAP node, routes, the store
 //! with its file and its thread, deliveries and sessions. Without sockets and tasks, they go on by the
-//! step, in a [loop](Stage::play) that goes from one thing that is due to the next. What happens at one
+//! step, in a [loop](stage) that goes from one thing that is due to the next. What happens at one
 //! instant is settled before time goes on: a batch is committed, its readings published, and what
 //! acknowledges them acknowledged. So the network and the disk take no time, unless a fault says so.
 //!
@@ -22,49 +22,41 @@
 //! Everything but the files is dropped, nothing is saved, and the store is opened again.
 
 mod far_end;
-mod pipe;
 mod player;
 mod site;
+mod stage;
 mod ways;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use device_sim::Via;
-use device_sim::broker::topic;
 use device_sim::device::Device;
-use device_sim::fault::{Change, Effect, Fault, FaultPlan, Place};
-use device_sim::ledger::{Arrival, Ledger, Limits};
+use device_sim::fault::{FaultPlan, Place};
+use device_sim::ledger::{Ledger, Limits};
 use device_sim::report::{Plan, Recorder, Report, SharedRecorder};
 use device_sim::scenario::{Planned, Scenario};
-use proto::{Instant, Rng, Timestamp};
+use device_sim::transport::LinkIdentity;
+use proto::{Rng, Timestamp};
 
 use self::far_end::FarEnd;
 use self::player::{Part, Player};
 use self::site::Site;
+use self::stage::{Cast, Stage};
 use self::ways::Ways;
-use crate::clock::{self, Metronome};
-use crate::config::{Config, Id};
+use crate::clock;
+use crate::config::Config;
 use crate::demo::Folder;
-use crate::source::LINE;
+use crate::source::{LINE, SteppedError};
 use crate::store::StoreError;
 
 /// What the clocks show at the start of a scenario that does not say it: 2026-01-01T00:00:00Z.
 const START: Timestamp = Timestamp::from_nanos(1_767_225_600_000_000_000);
-/// How long devices wait for answers at the end.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long second copies are waited for when everything has arrived.
-const LINGER: Duration = Duration::from_millis(500);
-/// How often the store does what is due without readings that arrive.
-const STORE_TICK: Duration = Duration::from_secs(1);
-/// The shortest step where what is due does not say that it is over.
-const STEP: Duration = Duration::from_millis(1);
 /// The part of a run for which a delivered reading keeps its row in the ledger.
 const GRACE_SHARE: u32 = 16;
 const SHORTEST_GRACE: Duration = Duration::from_secs(10);
-/// Readings that are on their way at a time, of some 200 bytes each.
+/// Readings that are on their way at a time, of some 300 bytes each.
 const MAX_ROWS: usize = 8_000_000;
 /// The port that devices send from.
 const PORT: u16 = 40_000;
@@ -88,13 +80,21 @@ pub(crate) enum RehearseError {
     )]
     TooMany,
     #[error(transparent)]
+    Source(#[from] SteppedError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl RehearseError {
     /// Whether the scenario or the configuration has to be changed.
     pub(crate) const fn is_of_config(&self) -> bool {
-        matches!(self, Self::Unplayable(_) | Self::NoDevice(_) | Self::TooMany)
+        matches!(
+            self,
+            Self::Unplayable(_)
+                | Self::NoDevice(_)
+                | Self::TooMany
+                | Self::Source(SteppedError::Keys { .. })
+        )
     }
 }
 
@@ -152,24 +152,10 @@ pub(crate) async fn rehearse(
     site.figures.sources = ways.by_fleet();
     let far_ends =
         config.brokers.keys().map(|id| (id.clone(), FarEnd::new(seeds.next_u64()))).collect();
-    let peers = players.iter().enumerate().map(|(index, player)| (player.peer(), index)).collect();
-    let agenda =
-        players.iter().enumerate().map(|(index, player)| (player.poll_timeout(), index)).collect();
-    let stage = Stage {
-        scenario,
-        watched: ways.far_end,
-        metronome,
-        plan,
-        site,
-        far_ends,
-        players,
-        peers,
-        agenda,
-        ledger,
-        is_frozen: false,
-        ticked: Instant::ZERO,
-    };
-    let rehearsal = stage.play().await?;
+    let cast = Cast { site, far_ends, watched: ways.far_end, players, ledger };
+    let stage = Stage::new(scenario, metronome, plan, cast);
+    // Tokio would let it yield after so many answers, and when depends on how fast the disk is.
+    let rehearsal = tokio::task::unconstrained(stage.play()).await?;
     let mut report = recorder.with(|recorder| recorder.report(None));
     report.rehearsal = Some(rehearsal);
     Ok(report)
@@ -184,11 +170,17 @@ fn player(
     index: usize,
     planned: Planned,
 ) -> Option<Player> {
-    let Planned { fleet, number, via, device, payload, seed, .. } = planned;
+    let Planned { fleet, number, via, device, payload, seed, node, restart_every, .. } = planned;
+    let epoch = device.epoch.unwrap_or(1);
     let source = ways.source_of(&fleet, number)?.clone();
-    let place = Place::Fleet(fleet.parse().ok()?);
-    let is_impaired = scenario.faults.iter().any(|fault| fault.on == place);
-    let path = scenario.target.address_of(via).1.map(|address| address.path());
+    let port =
+        scenario.target.port_of(via).map(|port| Place::Serial(port.path("".as_ref(), number)));
+    let places = fleet.parse().ok().map(Place::Fleet).into_iter().chain(port);
+    let is_concerned = |place: &Place| scenario.faults.iter().any(|fault| fault.on == *place);
+    let places: Vec<_> = places.filter(is_concerned).collect();
+    let target = scenario.target.address_of(via).1;
+    let host = target.map(|address| format!("{}:{}", address.host(), address.port()));
+    let path = target.map(|address| address.path());
     let path = path.filter(|path| !path.is_empty()).unwrap_or("r");
     let index = u32::try_from(index).unwrap_or(u32::MAX);
     let address = match config.sources.get(&source)?.link.allow().first() {
@@ -197,320 +189,19 @@ fn player(
     };
     // Beyond what a network has room for, devices share addresses.
     let port = PORT.wrapping_add(u16::try_from(index % 20_000).unwrap_or(0));
-    let peer = if via == Via::Serial { LINE } else { (address, port).into() };
+    let is_line = matches!(via, Via::Serial | Via::LinkSerial);
+    let peer = if is_line { LINE } else { (address, port).into() };
     Some(Player::new(Part {
         device: Device::new(device),
         via,
         payload,
+        identity: LinkIdentity { device: node.0, key: node.1, epoch, restart_every, seed },
         peer,
         source,
+        host: host.unwrap_or_default(),
         path: path.to_owned(),
         seed,
-        accidents: is_impaired.then(|| plan.seed_of(&place, number)),
-        fleet,
+        accidents: places.first().map(|place| plan.seed_of(place, number)),
+        places,
     }))
-}
-
-/// Everything that takes part.
-struct Stage<'a> {
-    scenario: &'a Scenario,
-    /// The broker that is looked at.
-    watched: Id,
-    metronome: Metronome,
-    plan: FaultPlan,
-    site: Site<'a>,
-    far_ends: BTreeMap<Id, FarEnd>,
-    players: Vec<Player>,
-    peers: BTreeMap<SocketAddr, usize>,
-    /// When which device has something to do.
-    agenda: BTreeSet<(Instant, usize)>,
-    ledger: Ledger,
-    /// Whether the gateway stands still.
-    is_frozen: bool,
-    ticked: Instant,
-}
-
-impl Stage<'_> {
-    /// Goes from one thing that is due to the next, to the end.
-    async fn play(mut self) -> Result<device_sim::report::Rehearsal, RehearseError> {
-        self.site.start().await?;
-        // The brokers are connected before the first device sends.
-        self.settle(Instant::ZERO).await?;
-        let end = Instant::ZERO + self.scenario.duration;
-        let give_up = end + PATIENCE;
-        let (mut stop, mut is_lingering) = (give_up + self.scenario.settle(), false);
-        let (mut now, mut is_sending, mut is_waiting) = (Instant::ZERO, true, true);
-        loop {
-            self.metronome.advance(now);
-            self.tick(now).await?;
-            self.change(now).await?;
-            if is_sending && now >= end {
-                is_sending = false;
-                self.players.iter_mut().for_each(Player::stop);
-                self.reschedule_all();
-            }
-            if is_waiting && now >= give_up {
-                is_waiting = false;
-                for player in &mut self.players {
-                    player.give_up(now, &mut self.ledger);
-                }
-            }
-            self.handle_devices(now);
-            self.settle(now).await?;
-            if self.ledger.is_full() {
-                return Err(RehearseError::TooMany);
-            }
-            if now >= end && !is_lingering && self.ledger.is_settled() {
-                (stop, is_lingering) = (stop.min(now + LINGER), true);
-            }
-            let border = if now < end {
-                end
-            } else if now < give_up {
-                give_up
-            } else {
-                stop
-            };
-            if now >= stop {
-                break;
-            }
-            let next = self.poll_timeout().min(border).min(stop);
-            now = if next > now { next } else { now + STEP };
-        }
-        self.finish(now).await
-    }
-
-    async fn finish(
-        mut self,
-        now: Instant,
-    ) -> Result<device_sim::report::Rehearsal, RehearseError> {
-        // What a gateway that is dead at the end has on disk counts all the same.
-        if self.site.running().is_none() {
-            self.site.start().await?;
-            self.site.figures.starts -= 1;
-        }
-        self.site.stop().await?;
-        if self.scenario.verify.is_some() {
-            self.ledger.finish(now);
-        }
-        let mut figures = self.site.figures;
-        for (id, far_end) in self.far_ends {
-            figures.drained.extend(far_end.into_drained(id.as_str()));
-        }
-        Ok(figures)
-    }
-
-    fn poll_timeout(&mut self) -> Instant {
-        let device = self.agenda.first().map_or(Instant::FAR_FUTURE, |(at, _)| *at);
-        let far_ends = self.far_ends.values().map(FarEnd::poll_timeout).min();
-        let gateway = match (self.is_frozen, self.site.running()) {
-            (false, Some(running)) => running.poll_timeout(),
-            _ => Instant::FAR_FUTURE,
-        };
-        device
-            .min(far_ends.unwrap_or(Instant::FAR_FUTURE))
-            .min(gateway)
-            .min(self.plan.poll_timeout())
-    }
-
-    /// Lets the store do what it does every second.
-    async fn tick(&mut self, now: Instant) -> Result<(), RehearseError> {
-        if now.saturating_since(self.ticked) < STORE_TICK || self.is_frozen {
-            return Ok(());
-        }
-        self.ticked = now;
-        if let Some(running) = self.site.running() {
-            running.spool.tick();
-            running.spool.settle().await?;
-        }
-        Ok(())
-    }
-
-    /// Begins and ends the faults that are due.
-    async fn change(&mut self, now: Instant) -> Result<(), RehearseError> {
-        let mut changes = Vec::new();
-        while let Some(Change { begins, fault, .. }) = self.plan.poll_change(now) {
-            changes.push((begins, fault.clone()));
-        }
-        for (begins, fault) in changes {
-            self.apply(now, begins, &fault).await?;
-        }
-        Ok(())
-    }
-
-    async fn apply(
-        &mut self,
-        now: Instant,
-        begins: bool,
-        fault: &Fault,
-    ) -> Result<(), RehearseError> {
-        match (&fault.effect, begins) {
-            (Effect::Network(_), _) => {
-                let impairment = self.plan.impairment(now, &fault.on);
-                match &fault.on {
-                    Place::Fleet(name) => {
-                        let of_fleet =
-                            self.players.iter_mut().filter(|p| p.fleet() == name.as_str());
-                        of_fleet.for_each(|player| player.set_impairment(impairment));
-                    }
-                    Place::Broker => {
-                        if let Some(far_end) = self.far_ends.get_mut(&self.watched) {
-                            far_end.set_impairment(impairment);
-                        }
-                    }
-                    Place::Gateway | Place::Serial(_) => {}
-                }
-            }
-            (Effect::Refuse, begins) => {
-                if let Some(far_end) = self.far_ends.get_mut(&self.watched) {
-                    far_end.refuses = begins;
-                }
-            }
-            (Effect::Cut, _) => {
-                let running = self.site.running();
-                let near = running.and_then(|running| running.brokers.get_mut(&self.watched));
-                if let (Some(far_end), Some(near)) = (self.far_ends.get_mut(&self.watched), near) {
-                    far_end.handle_gone(now).await;
-                    if near.is_connected() {
-                        near.handle_closed().await?;
-                    }
-                }
-            }
-            (Effect::Broker(switch), begins) => {
-                if let Some(far_end) = self.far_ends.get_mut(&self.watched) {
-                    let switch = if begins { Some(&switch.on) } else { switch.off.as_ref() };
-                    switch.into_iter().for_each(|switch| switch.apply(far_end.faults()));
-                    far_end.handle_timeout(now).await;
-                }
-            }
-            (Effect::Kill, true) => {
-                self.site.kill().await?;
-                self.part(now).await;
-            }
-            (Effect::Kill, false) => self.site.start().await?,
-            (Effect::Restart, _) => {
-                self.site.stop().await?;
-                self.part(now).await;
-                self.site.start().await?;
-            }
-            (Effect::Stop, begins) => self.is_frozen = begins,
-            (Effect::ClockStep(skew), _) => self.metronome.step(skew.nanos()),
-            // Refused before.
-            (Effect::Unplug | Effect::DiskFull { .. }, _) => {}
-        }
-        Ok(())
-    }
-
-    /// The gateway is gone, and every connection with it.
-    async fn part(&mut self, now: Instant) {
-        for far_end in self.far_ends.values_mut() {
-            far_end.handle_gone(now).await;
-        }
-        for player in &mut self.players {
-            player.handle_gone(now, &mut self.ledger);
-        }
-        self.reschedule_all();
-    }
-
-    fn reschedule_all(&mut self) {
-        let players = self.players.iter().enumerate();
-        self.agenda = players.map(|(index, player)| (player.poll_timeout(), index)).collect();
-    }
-
-    /// Lets devices send what is due.
-    fn handle_devices(&mut self, now: Instant) {
-        while let Some((_, index)) = self.agenda.pop_first_if_due(now) {
-            let is_there = self.site.running().is_some();
-            if let Some(player) = self.players.get_mut(index) {
-                player.handle_timeout(now, &mut self.ledger, is_there);
-                self.agenda.insert((player.poll_timeout(), index));
-            }
-            self.hand_over(index);
-        }
-    }
-
-    /// Gives what a device has written to its source.
-    fn hand_over(&mut self, index: usize) {
-        let Some(player) = self.players.get_mut(index) else { return };
-        while let Some(bytes) = player.poll_bytes() {
-            let running = self.site.running();
-            let source = running.and_then(|running| running.sources.get_mut(player.source()));
-            if let Some(source) = source {
-                source.handle_bytes(player.peer(), bytes);
-            }
-        }
-    }
-
-    /// Lets the gateway, its devices and its brokers go on until nothing moves any more.
-    async fn settle(&mut self, now: Instant) -> Result<(), RehearseError> {
-        loop {
-            let mut has_moved = false;
-            let mut answers = Vec::new();
-            match (self.is_frozen, self.site.running()) {
-                (false, Some(running)) => {
-                    for source in running.sources.values_mut() {
-                        has_moved |= source.step();
-                    }
-                    has_moved |= running.intake.step().await?;
-                    for source in running.sources.values_mut() {
-                        has_moved |= source.step();
-                        answers.extend(source.poll_answers());
-                    }
-                    for (id, near) in &mut running.brokers {
-                        if let Some(far_end) = self.far_ends.get_mut(id) {
-                            has_moved |= far_end.exchange(now, near, &running.spool).await?;
-                        }
-                    }
-                }
-                _ => {
-                    for far_end in self.far_ends.values_mut() {
-                        far_end.handle_timeout(now).await;
-                    }
-                }
-            }
-            self.site.observe();
-            for (peer, bytes) in answers {
-                let Some(&index) = self.peers.get(&peer) else { continue };
-                let Some(player) = self.players.get_mut(index) else { continue };
-                self.agenda.remove(&(player.poll_timeout(), index));
-                player.handle_answer(now, &bytes, &mut self.ledger);
-                self.agenda.insert((player.poll_timeout(), index));
-                self.hand_over(index);
-                has_moved = true;
-            }
-            self.watch(now);
-            if !has_moved {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Tells the ledger what has arrived at the broker that is looked at.
-    fn watch(&mut self, now: Instant) {
-        let filter = self.scenario.verify.as_ref().map(|verify| verify.topic.as_str());
-        for (id, far_end) in &mut self.far_ends {
-            let recorded = far_end.take_recorded();
-            if *id != self.watched {
-                continue;
-            }
-            for message in recorded {
-                if filter.is_some_and(|filter| topic::matches(filter, &message.topic))
-                    && let Ok(arrival) = Arrival::from_json(&message.payload)
-                {
-                    self.ledger.handle_arrived(now, &arrival);
-                }
-            }
-        }
-    }
-}
-
-/// What is due first.
-trait Due {
-    fn pop_first_if_due(&mut self, now: Instant) -> Option<(Instant, usize)>;
-}
-
-impl Due for BTreeSet<(Instant, usize)> {
-    fn pop_first_if_due(&mut self, now: Instant) -> Option<(Instant, usize)> {
-        self.first().filter(|(at, _)| *at <= now)?;
-        self.pop_first()
-    }
 }

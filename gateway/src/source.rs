@@ -41,7 +41,7 @@ pub(crate) use self::http::body_readings;
 pub(crate) use self::link::{LinkPiece, link_pieces};
 pub(crate) use self::modbus::{AnswerError, answer_readings};
 use self::modbus::{BusReport, BusStatus};
-pub(crate) use self::stepped::{LINE, SteppedSource};
+pub(crate) use self::stepped::{LINE, Signal, SteppedError, SteppedSource, SteppedSurroundings};
 use crate::broker::Board;
 use crate::clock;
 use crate::config::{self, Decode, Id, Link, Network};

@@ -13,8 +13,8 @@ use crate::device::DeviceConfig;
 use crate::scenario::values::{Address, BrokerAddress, PortName};
 use crate::scenario::{Planned, Scenario};
 use crate::transport::{
-    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkUplink, ModbusBus, MqttUplink,
-    SerialPort, SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
+    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkIdentity, LinkUplink, ModbusBus,
+    MqttUplink, SerialPort, SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
 };
 
 /// The resource that takes reports where the target has no path.
@@ -117,6 +117,7 @@ impl Targets {
     ) -> Result<(Uplink, DeviceConfig), TransportError> {
         let path = self.port(&planned, folder);
         let Planned { via, device, payload, seed, topic, baud, node, .. } = planned;
+        let epoch = device.epoch;
         let missing = || TransportError::Socket(std::io::ErrorKind::AddrNotAvailable.into());
         let Detour { address: instead, fates, plug } = detour;
         let port = || {
@@ -138,8 +139,9 @@ impl Targets {
         };
         let link = |carrier| {
             let (device, key) = node.clone();
-            let restart_every = planned.restart_every;
-            Uplink::Link(LinkUplink { carrier, device, key, restart_every, seed })
+            let (epoch, restart_every) = (epoch.unwrap_or(1), planned.restart_every);
+            let identity = LinkIdentity { device, key, epoch, restart_every, seed };
+            Uplink::Link(LinkUplink { carrier, identity })
         };
         let uplink = match via {
             Via::Coap => {

@@ -140,6 +140,16 @@ impl TargetConfig {
         user.map(|user| (user, password.unwrap_or_default()))
     }
 
+    /// The ports of a fleet that speaks this over serial lines.
+    pub const fn port_of(&self, via: Via) -> Option<&PortName> {
+        match via {
+            Via::Serial => self.serial.as_ref(),
+            Via::LinkSerial => self.link_serial.as_ref(),
+            Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => None,
+            Via::LinkTcp | Via::LinkUdp | Via::Modbus => None,
+        }
+    }
+
     /// Where a fleet that speaks this has its address, and the address.
     pub fn address_of(&self, via: Via) -> (&'static str, Option<&Address>) {
         match via {

@@ -1,50 +1,36 @@
 //! Nodes of the link protocol (`docs/link-protocol.md`), over serial lines, TCP and UDP.
 //!
-//! A device lives through one [`Node`] after the other: each start has an epoch of its own, and what
-//! was not acknowledged before is forgotten with the memory that it was in. In the ledger a reading is
-//! known by device, epoch and the sequence number of its report, which are those on the wire: reports
-//! are numbered in the order in which the node takes them, and where it has to begin another epoch,
+//! A device lives through one node after the other, which [`LinkCore`] plays: each start has an epoch of its
+//! own, and what was not acknowledged before is forgotten with the memory that it was in. In the ledger a
+//! reading is known by device, epoch and the sequence number of its report, which are those on the wire:
+//! reports are numbered in the order in which the node takes them, and where it has to begin another epoch,
 //! those that are open are numbered again.
 
+mod core;
 mod line;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use proto::link::{self, Key, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, ReportId};
-use proto::{Instant, Reading, Value};
+use proto::Instant;
+use proto::link::MAX_FRAME;
 use tokio_util::sync::CancellationToken;
 
+use self::core::ACK_TIMEOUT;
+pub use self::core::{LinkCore, LinkEvent, LinkIdentity, LinkOutput, link_framer, stuffed};
 use self::line::{Line, Unsent};
 use super::reconnect::Reconnect;
 use super::{PATIENCE, SerialPort, Surroundings, TransportError, udp};
 use crate::Via;
-use crate::device::{Channel, Device, Report};
-
-/// The first pause before a frame is sent again; it doubles.
-const ACK_TIMEOUT: Duration = Duration::from_millis(500);
-/// The longest one.
-const MAX_TIMEOUT: Duration = Duration::from_secs(2);
-/// Reports that a node keeps; the device measures no more until one is acknowledged.
-const MAX_OPEN: usize = 32;
-/// `{0: 0}`: any command was carried out.
-const DONE: [u8; 3] = [0xa1, 0, 0];
+use crate::device::Device;
 
 /// A node of the link protocol.
 #[derive(Debug)]
 pub struct LinkUplink {
     /// What its frames come over.
     pub carrier: LinkCarrier,
-    /// Its number.
-    pub device: u32,
-    /// What it shares with the gateway; none for checksums.
-    pub key: Option<Key>,
-    /// From one start to the next; without it there is one.
-    pub restart_every: Option<Duration>,
-    /// Spreads its pauses.
-    pub seed: u64,
+    /// Who it is.
+    pub identity: LinkIdentity,
 }
 
 /// What frames come over.
@@ -88,42 +74,26 @@ impl LinkUplink {
         stop: CancellationToken,
     ) -> Result<Option<SerialPort>, TransportError> {
         let via = self.via();
-        let mut config = NodeConfig {
-            key: self.key,
-            queue: MAX_OPEN,
-            ack_timeout: ACK_TIMEOUT,
-            max_timeout: MAX_TIMEOUT,
-            ..NodeConfig::new(self.device, device.epoch(), table(device.channels()))
-        };
         let (mut line, mut reconnect) = match self.carrier {
             LinkCarrier::Serial { port, baud } => (Some(Line::serial(port, baud)), None),
             LinkCarrier::Udp(gateway) => (Some(Line::udp(udp::connect(gateway).await?)), None),
             LinkCarrier::Tcp(gateway) => (None, Some(Reconnect::new(gateway))),
         };
-        let mut seed = self.seed;
+        let mut core = LinkCore::new(surroundings.now(), self.identity, device.channels());
         loop {
-            let booted = surroundings.now();
             let mut life = Life {
                 via,
                 device: &mut device,
                 surroundings: &surroundings,
-                booted,
-                ends: self.restart_every.map_or(Instant::FAR_FUTURE, |every| booted + every),
-                epoch: config.epoch,
-                numbered: 0,
-                node: Node::new(config.clone(), seed),
-                open: BTreeMap::new(),
+                core: &mut core,
                 unsent: Unsent::default(),
             };
             let leave = life.run(&mut line, reconnect.as_mut(), &stop).await;
-            let open = life.open.values();
-            open.for_each(|report| surroundings.ledger.handle_unanswered(&report.readings));
+            life.core.forget();
+            life.tell();
             match leave {
                 Leave::Stopped => return Ok(line.and_then(Line::into_port)),
-                Leave::Restart => {
-                    config.epoch = life.epoch.saturating_add(1);
-                    seed = seed.wrapping_add(1);
-                }
+                Leave::Restart => core.restart(surroundings.now()),
             }
         }
     }
@@ -134,15 +104,7 @@ struct Life<'a> {
     via: Via,
     device: &'a mut Device,
     surroundings: &'a Surroundings,
-    /// When the node's clock began.
-    booted: Instant,
-    ends: Instant,
-    epoch: u32,
-    /// Reports that have a number of this epoch.
-    numbered: u64,
-    node: Node,
-    /// What is not acknowledged yet, at most [`MAX_OPEN`].
-    open: BTreeMap<ReportId, Report>,
+    core: &'a mut LinkCore,
     unsent: Unsent,
 }
 
@@ -181,7 +143,7 @@ impl Life<'_> {
             let Some(stream) = connected else { return Leave::Stopped };
             *line = Some(Line::tcp(stream));
             self.unsent.clear();
-            self.node.handle_connected(self.uptime());
+            self.core.handle_connected(self.surroundings.now());
         }
     }
 
@@ -190,23 +152,23 @@ impl Life<'_> {
         let clock = self.surroundings.clock;
         let mut buffer = vec![0; 2 * MAX_FRAME];
         let mut leave_at = Instant::FAR_FUTURE;
-        self.node.handle_timeout(self.uptime());
+        self.core.handle_timeout(clock.now());
         loop {
             let wait = self.drain(line);
             let stopping = stop.is_cancelled();
-            if stopping && (self.open.is_empty() || clock.now() >= leave_at) {
+            if stopping && (self.core.is_idle() || clock.now() >= leave_at) {
                 return Ok(Leave::Stopped);
             }
-            if !stopping && clock.now() >= self.ends {
+            if !stopping && clock.now() >= self.core.ends_at() {
                 return Ok(Leave::Restart);
             }
-            let may_report = !stopping && self.open.len() < MAX_OPEN;
+            let may_report = !stopping && self.core.has_room();
             tokio::select! {
                 () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
                 () = clock.sleep_until(leave_at), if stopping => {}
-                () = clock.sleep_until(self.ends), if !stopping => {}
+                () = clock.sleep_until(self.core.ends_at()), if !stopping => {}
                 () = clock.sleep_until(self.device.poll_timeout()), if may_report => self.report(),
-                () = clock.sleep_until(wait) => self.node.handle_timeout(self.uptime()),
+                () = clock.sleep_until(wait) => self.core.handle_timeout(clock.now()),
                 ready = line.writable(&clock), if !self.unsent.is_empty() => {
                     ready?;
                     line.send(clock.now(), &mut self.unsent)?;
@@ -217,119 +179,50 @@ impl Life<'_> {
                 }
                 ready = line.readable() => {
                     ready?;
-                    let uptime = self.uptime();
-                    line.receive(&mut buffer, |frame| self.node.handle_frame(uptime, frame))?;
+                    let now = clock.now();
+                    line.receive(&mut buffer, |frame| self.core.handle_frame(now, frame))?;
                 }
             }
         }
     }
 
-    /// Hands in the next report that is due, and writes it down as sent.
+    /// Hands in the next report that is due.
     fn report(&mut self) {
         let now = self.surroundings.now();
-        let Some(mut report) = self.device.poll_report(now) else { return };
-        let values: Vec<_> =
-            (0..).zip(report.readings.iter().zip(self.device.channels())).collect();
-        let values: Vec<_> = values
-            .into_iter()
-            .filter_map(|(number, (reading, channel))| {
-                Some((number, scaled(&reading.value, channel.decimals)?))
-            })
-            .collect();
-        self.number(&mut report.readings);
-        self.surroundings.ledger.handle_sent(report.due, self.via, &report.readings);
-        match self.node.report(self.uptime(), &values) {
-            Ok(id) => drop(self.open.insert(id, report)),
-            Err(error) => {
-                tracing::debug!(device = self.device.id(), %error, "not taken");
-                self.numbered -= 1;
-                self.surroundings.ledger.handle_unanswered(&report.readings);
-            }
+        if let Some(report) = self.device.poll_report(now) {
+            self.core.handle_report(now, report);
         }
     }
 
-    /// Gives a report the next number.
-    fn number(&mut self, readings: &mut [Reading]) {
-        self.numbered += 1;
-        for reading in readings {
-            (reading.epoch, reading.sequence) = (Some(self.epoch), Some(self.numbered));
-        }
-    }
-
-    /// Takes what the node has to send and handles its events; the time until which it waits.
+    /// Takes what the node has to send, and tells the ledger; the time until which it waits.
     fn drain(&mut self, line: &Line) -> Instant {
         loop {
-            match self.node.poll_output() {
-                NodeOutput::Transmit(frame) => self.unsent.push(line.stuffed(frame)),
-                NodeOutput::Event(event) => self.handle_event(event),
-                NodeOutput::Wait(until) => {
-                    let until = until.map(|until| self.booted + (until - Instant::ZERO));
-                    return until.unwrap_or(Instant::FAR_FUTURE);
-                }
+            match self.core.poll_output() {
+                LinkOutput::Transmit(frame) => self.unsent.push(line.stuffed(frame)),
+                LinkOutput::Event(event) => self.handle_event(event),
+                LinkOutput::Wait(until) => return until,
             }
         }
     }
 
-    fn handle_event(&mut self, event: NodeEvent) {
+    /// Tells the ledger, where there is no line to send on.
+    fn tell(&mut self) {
+        loop {
+            match self.core.poll_output() {
+                LinkOutput::Transmit(_) => {}
+                LinkOutput::Event(event) => self.handle_event(event),
+                LinkOutput::Wait(_) => return,
+            }
+        }
+    }
+
+    fn handle_event(&self, event: LinkEvent) {
         let ledger = &self.surroundings.ledger;
         match event {
-            NodeEvent::Acknowledged(id) => {
-                if let Some(report) = self.open.remove(&id) {
-                    ledger.handle_acknowledged(&report.readings);
-                }
-            }
-            NodeEvent::Refused(id) => {
-                if let Some(report) = self.open.remove(&id) {
-                    ledger.handle_refused(&report.readings);
-                }
-            }
-            NodeEvent::Epoch(epoch) => self.begin_epoch(epoch),
-            NodeEvent::Command { number, .. } => self.node.respond(number, DONE.to_vec()),
-            NodeEvent::Time { .. } => {}
-            NodeEvent::Malformed(fault) => {
-                tracing::debug!(device = self.device.id(), %fault, "a damaged frame");
-            }
+            LinkEvent::Sent { due, readings } => ledger.handle_sent(due, self.via, &readings),
+            LinkEvent::Acknowledged(readings) => ledger.handle_acknowledged(&readings),
+            LinkEvent::Refused(readings) => ledger.handle_refused(&readings),
+            LinkEvent::Unanswered(readings) => ledger.handle_unanswered(&readings),
         }
     }
-
-    /// What is open goes on in another epoch. Nobody promises the delivery of the old numbers.
-    fn begin_epoch(&mut self, epoch: u32) {
-        (self.epoch, self.numbered) = (epoch, 0);
-        let mut open = std::mem::take(&mut self.open);
-        for Report { due, readings } in open.values_mut() {
-            self.surroundings.ledger.handle_unanswered(readings);
-            self.number(readings);
-            self.surroundings.ledger.handle_sent(*due, self.via, readings);
-        }
-        self.open = open;
-    }
-
-    fn uptime(&self) -> Instant {
-        elapsed(self.booted, self.surroundings.now())
-    }
-}
-
-/// The node's clock.
-fn elapsed(booted: Instant, now: Instant) -> Instant {
-    Instant::ZERO + now.saturating_since(booted)
-}
-
-/// The channels of a device as its HELLO tells them.
-fn table(channels: &[Channel]) -> Vec<link::Channel> {
-    let entry = |channel: &Channel| link::Channel {
-        name: channel.name.clone(),
-        unit: channel.unit.clone(),
-        exponent: i8::try_from(channel.decimals).map_or(i8::MIN, |decimals| -decimals),
-    };
-    channels.iter().map(entry).collect()
-}
-
-/// A number as an integer of its last decimal.
-fn scaled(value: &Value, decimals: u8) -> Option<i64> {
-    let Value::Number(number) = value else { return None };
-    let shift = number.exponent() + i32::from(decimals);
-    let factor = 10_i128.checked_pow(shift.unsigned_abs())?;
-    let mantissa = number.mantissa();
-    let scaled = if shift < 0 { mantissa / factor } else { mantissa.checked_mul(factor)? };
-    i64::try_from(scaled).ok()
 }

@@ -238,18 +238,24 @@ impl SerialUplink {
 
 /// The readings of the lines that were written last, which somebody may have to read yet.
 #[derive(Debug, Default)]
-struct Written(VecDeque<(usize, Vec<Reading>)>);
+pub struct Written(VecDeque<(usize, Vec<Reading>)>);
 
 impl Written {
-    fn push(&mut self, len: usize, readings: Vec<Reading>) {
+    /// A line of so many bytes was written.
+    pub fn push(&mut self, len: usize, readings: Vec<Reading>) {
         if self.0.len() >= MAX_WRITTEN {
             self.0.pop_front();
         }
         self.0.push_back((len, readings));
     }
 
+    /// Everything was read.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// What was in the last so many bytes, even in part.
-    fn last(&mut self, mut bytes: usize) -> impl Iterator<Item = Vec<Reading>> {
+    pub fn last(&mut self, mut bytes: usize) -> impl Iterator<Item = Vec<Reading>> {
         let mut last = Vec::new();
         while bytes > 0
             && let Some((len, readings)) = self.0.pop_back()
@@ -263,7 +269,7 @@ impl Written {
 }
 
 /// How long a wire of this speed takes for so many characters.
-pub(super) fn time_of(characters: usize, baud: u32) -> Duration {
+pub fn time_of(characters: usize, baud: u32) -> Duration {
     let bits = u32::try_from(characters).unwrap_or(u32::MAX).saturating_mul(CHARACTER_BITS);
     Duration::from_secs(1) * bits / baud.max(1)
 }

@@ -18,11 +18,11 @@ use crate::device::Device;
 use crate::payload::Payload;
 
 /// The reply that means that the readings of a line were taken.
-const TAKEN: &str = "ok";
+pub const TAKEN: &str = "ok";
 /// The longest reply line.
 const MAX_REPLY: usize = 1024;
 /// Lines without a reply; then nothing more is written until one comes.
-const MAX_OPEN: usize = 256;
+pub const MAX_OPEN: usize = 256;
 
 /// Lines over a connection.
 #[derive(Clone, Debug)]

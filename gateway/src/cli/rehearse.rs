@@ -24,7 +24,7 @@ const LOG: &str = "off";
 The gateway of the configuration, the fleets and faults of the scenario and a simulated broker are \
 played in this process, in virtual time, without sockets: the same seed gives the same report to the \
 last byte. Nothing outside a temporary folder is touched; TMPDIR says where that is, and it is \
-fastest on a tmpfs such as /dev/shm. Fleets speak coap, udp, tcp or serial. See docs/rehearse.md.")]
+fastest on a tmpfs such as /dev/shm. Fleets may speak anything but mqtt. See docs/rehearse.md.")]
 pub(super) struct Arguments {
     /// The scenario, as `device-sim run` takes it
     #[arg(value_name = "SCENARIO")]

@@ -8,8 +8,8 @@ use device_sim::device::{Channel, Device, DeviceClock, DeviceConfig, Schedule};
 use device_sim::payload::Payload;
 use device_sim::signal::Signal;
 use device_sim::transport::{
-    CoapTcpUplink, CoapUplink, LinkCarrier, LinkUplink, SerialPort, SerialUplink, Surroundings,
-    TcpUplink, TransportError, UdpUplink, Uplink,
+    CoapTcpUplink, CoapUplink, LinkCarrier, LinkIdentity, LinkUplink, SerialPort, SerialUplink,
+    Surroundings, TcpUplink, TransportError, UdpUplink, Uplink,
 };
 use proto::link::Key;
 use proto::{Instant, Rng, Timestamp};
@@ -222,9 +222,12 @@ impl Fleet {
         let mut devices = Supervisor::new();
         let (mut lines, mut links) = (ports.lines.into_iter(), ports.links.into_iter());
         for Planned { via, device, payload, node, seed } in plan.0 {
+            let epoch = device.epoch;
             let link = |carrier| {
-                let (number, key) = (node.number, Some(Key::new(&node.key)));
-                Uplink::Link(LinkUplink { carrier, device: number, key, restart_every: None, seed })
+                let (device, key) = (node.number, Some(Key::new(&node.key)));
+                let epoch = epoch.unwrap_or(1);
+                let identity = LinkIdentity { device, key, epoch, restart_every: None, seed };
+                Uplink::Link(LinkUplink { carrier, identity })
             };
             let uplink = match via {
                 Via::Coap => {

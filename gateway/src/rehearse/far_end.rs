@@ -1,17 +1,19 @@
 //! A simulated broker and the connection to it.
 
 use device_sim::broker::{Faults, Limits, Line, Recorded, UnpluggedBroker};
-use device_sim::fault::Impairment;
+use device_sim::fault::{ImpairedStream, Impairment};
 use device_sim::report::Drained;
-use proto::Instant;
+use proto::{Instant, Rng};
 
 use super::RehearseError;
-use super::pipe::Pipe;
 use crate::broker::SteppedBroker;
 use crate::store::Spool;
 
 /// Times at which a broker was back that are told; those after them are not.
 const MAX_DRAINED: usize = 1000;
+
+/// Rounds of a talk before what has arrived is taken.
+const ROUNDS: u32 = 64;
 
 /// The other end of one broker's connection.
 pub(super) struct FarEnd {
@@ -19,9 +21,10 @@ pub(super) struct FarEnd {
     line: Option<Line>,
     /// Whether new connections are refused.
     pub(super) refuses: bool,
-    is_parted: bool,
-    up: Pipe,
-    down: Pipe,
+    impairment: Impairment,
+    seeds: Rng,
+    up: ImpairedStream,
+    down: ImpairedStream,
     was_accepted: bool,
     drained: Vec<Drained>,
 }
@@ -33,9 +36,10 @@ impl FarEnd {
             broker: UnpluggedBroker::new(Limits::default()),
             line: None,
             refuses: false,
-            is_parted: false,
-            up: Pipe::new(seed),
-            down: Pipe::new(seed.rotate_left(32)),
+            impairment: Impairment::default(),
+            seeds: Rng::new(seed),
+            up: ImpairedStream::new(seed),
+            down: ImpairedStream::new(seed),
             was_accepted: false,
             drained: Vec::new(),
         }
@@ -48,7 +52,7 @@ impl FarEnd {
 
     /// Makes the way better or worse.
     pub(super) const fn set_impairment(&mut self, impairment: Impairment) {
-        self.is_parted = impairment.partition;
+        self.impairment = impairment;
         self.up.set_impairment(impairment);
         self.down.set_impairment(impairment);
     }
@@ -73,8 +77,12 @@ impl FarEnd {
     /// The gateway is gone, or the way to it is cut.
     pub(super) async fn handle_gone(&mut self, now: Instant) {
         self.was_accepted = false;
-        self.up.clear();
-        self.down.clear();
+        let mut way = || {
+            let mut way = ImpairedStream::new(self.seeds.next_u64());
+            way.set_impairment(self.impairment);
+            way
+        };
+        (self.up, self.down) = (way(), way());
         if let Some(line) = self.line.take() {
             self.broker.handle_closed(now, line).await;
         }
@@ -85,7 +93,8 @@ impl FarEnd {
         self.broker.handle_timeout(now).await;
     }
 
-    /// Lets both ends talk until neither has anything to say; whether anything was said.
+    /// Lets both ends talk until neither has anything to say, or for a while: what has arrived is to be
+    /// taken before it is much. Whether anything was said.
     pub(super) async fn exchange(
         &mut self,
         now: Instant,
@@ -94,7 +103,7 @@ impl FarEnd {
     ) -> Result<bool, RehearseError> {
         let mut has_moved = false;
         self.broker.handle_timeout(now).await;
-        loop {
+        for _ in 0..ROUNDS {
             if self.exchange_once(now, near).await? {
                 has_moved = true;
                 continue;
@@ -109,6 +118,7 @@ impl FarEnd {
             }
             has_moved = true;
         }
+        Ok(has_moved)
     }
 
     async fn exchange_once(
@@ -128,7 +138,7 @@ impl FarEnd {
             self.up.handle_bytes(now, bytes.freeze());
         }
         let Some(line) = self.line else { return Ok(has_moved) };
-        while let Some(bytes) = self.up.poll_bytes(now) {
+        while let Some(bytes) = self.up.poll_delivery(now) {
             self.broker.handle_bytes(now, line, &bytes).await;
             has_moved = true;
         }
@@ -139,7 +149,7 @@ impl FarEnd {
                 None => break false,
             }
         };
-        while let Some(bytes) = self.down.poll_bytes(now) {
+        while let Some(bytes) = self.down.poll_delivery(now) {
             near.handle_bytes(&bytes).await?;
             has_moved = true;
         }
@@ -159,7 +169,7 @@ impl FarEnd {
         now: Instant,
         near: &mut SteppedBroker,
     ) -> Result<(), RehearseError> {
-        if self.is_parted {
+        if self.impairment.partition {
             return Ok(near.handle_silence().await?);
         }
         if self.refuses {

@@ -1,204 +1,180 @@
-//! One simulated device on stage: the pure device, what it speaks, and the way of its datagrams.
+//! One simulated device on stage: the pure device, what it speaks, and its way to the gateway.
 
-use std::collections::{BTreeMap, VecDeque};
+mod voice;
+mod way;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use device_sim::Via;
-use device_sim::device::{Device, Report};
-use device_sim::fault::{Impaired, Impairment};
+use device_sim::device::Device;
+use device_sim::fault::Place;
 use device_sim::ledger::Ledger;
 use device_sim::payload::Payload;
-use device_sim::transport::coap_report;
-use proto::coap::{Delivery, Endpoint, EndpointConfig, Event, Output, RequestId};
-use proto::{Instant, Reading};
+use device_sim::transport::LinkIdentity;
+use proto::Instant;
 
+use self::voice::{Turn, Voice};
+use self::way::Way;
+pub(super) use self::way::WayFaults;
 use crate::config::Id;
-
-/// How long a device waits before it connects again.
-const PAUSE: Duration = Duration::from_secs(1);
-/// Lines without a reply; then nothing more is written until one comes.
-const MAX_OPEN: usize = 256;
-/// The reply that means that the readings of a line were taken.
-const TAKEN: &str = "ok";
+use crate::source::Signal;
 
 /// What a device is played with.
 pub(super) struct Part {
     pub(super) device: Device,
-    pub(super) fleet: String,
     pub(super) via: Via,
     pub(super) payload: Payload,
+    /// Who it is, where it speaks the link protocol.
+    pub(super) identity: LinkIdentity,
     /// Where it sends from, and the source that it sends to.
     pub(super) peer: SocketAddr,
     pub(super) source: Id,
-    /// The resource that takes reports over CoAP.
+    /// What it calls the gateway, over HTTP.
+    pub(super) host: String,
+    /// The resource that takes its reports.
     pub(super) path: String,
     pub(super) seed: u64,
-    /// What accidents are drawn from, where the way of its datagrams has any.
+    /// What faults call its way.
+    pub(super) places: Vec<Place>,
+    /// What accidents are drawn from, where its way has any.
     pub(super) accidents: Option<u64>,
 }
 
 /// A device.
 pub(super) struct Player {
-    part: Part,
-    speech: Speech,
-    way: Option<Box<Way>>,
-    /// What it has written and nobody has taken.
-    outgoing: VecDeque<Vec<u8>>,
+    device: Device,
+    peer: SocketAddr,
+    source: Id,
+    places: Vec<Place>,
+    voice: Voice,
+    way: Way,
+    /// What it says and is not on its way yet.
+    said: VecDeque<Vec<u8>>,
+    /// Whether it has reported since it was connected.
+    has_reported: bool,
+    /// Whether it sends nothing more.
     is_over: bool,
-}
-
-/// Both directions of datagrams with faults on them.
-struct Way {
-    up: Impaired<u8>,
-    down: Impaired<u8>,
-}
-
-enum Speech {
-    /// Nobody answers.
-    Plain,
-    Coap(Box<Coap>),
-    Lines(Lines),
-}
-
-struct Coap {
-    endpoint: Endpoint<SocketAddr>,
-    wait: Instant,
-    open: BTreeMap<RequestId, Vec<Reading>>,
-}
-
-#[derive(Default)]
-struct Lines {
-    is_connected: bool,
-    /// When it may try to connect again.
-    retry_at: Instant,
-    /// Lines without a reply.
-    open: VecDeque<Vec<Reading>>,
-    /// The begin of a reply.
-    reply: Vec<u8>,
 }
 
 impl Player {
     pub(super) fn new(part: Part) -> Self {
-        let speech = match part.via {
-            Via::Coap => Speech::Coap(Box::new(Coap {
-                endpoint: Endpoint::new(EndpointConfig::default(), part.seed),
-                wait: Instant::FAR_FUTURE,
-                open: BTreeMap::new(),
-            })),
-            Via::Tcp => Speech::Lines(Lines::default()),
-            // What is not played was refused before.
-            Via::Udp | Via::Serial | Via::CoapTcp | Via::Http | Via::Mqtt => Speech::Plain,
-            Via::LinkSerial | Via::LinkTcp | Via::LinkUdp | Via::Modbus => Speech::Plain,
-        };
-        let way = part.accidents.map(|seed| {
-            Box::new(Way { up: Impaired::new(seed), down: Impaired::new(seed.rotate_left(32)) })
-        });
-        Self { part, speech, way, outgoing: VecDeque::new(), is_over: false }
-    }
-
-    /// Its fleet.
-    pub(super) fn fleet(&self) -> &str {
-        &self.part.fleet
+        let voice = Voice::new(&part);
+        let way = Way::new(part.via, part.seed, part.accidents);
+        let Part { device, peer, source, places, .. } = part;
+        let mut said = VecDeque::new();
+        said.extend(voice.greeting());
+        Self { device, peer, source, places, voice, way, said, has_reported: false, is_over: false }
     }
 
     /// Where it sends from.
     pub(super) const fn peer(&self) -> SocketAddr {
-        self.part.peer
+        self.peer
     }
 
     /// Where it sends to.
     pub(super) const fn source(&self) -> &Id {
-        &self.part.source
+        &self.source
     }
 
-    /// Makes the way of its datagrams better or worse.
-    pub(super) fn set_impairment(&mut self, impairment: Impairment) {
-        if let Some(way) = &mut self.way {
-            way.up.set_impairment(impairment);
-            way.down.set_impairment(impairment);
-        }
+    /// Whether faults at a place are on its way.
+    pub(super) fn is_at(&self, place: &Place) -> bool {
+        self.places.contains(place)
+    }
+
+    /// What faults call its way.
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
     }
 
     /// When something is due.
     pub(super) fn poll_timeout(&self) -> Instant {
-        let due = match (&self.speech, self.is_over) {
-            (_, true) => Instant::FAR_FUTURE,
-            (Speech::Lines(lines), false) if lines.open.len() >= MAX_OPEN => Instant::FAR_FUTURE,
-            (Speech::Lines(lines), false) => self.part.device.poll_timeout().max(lines.retry_at),
-            (Speech::Plain | Speech::Coap(_), false) => self.part.device.poll_timeout(),
+        let report = match self.may_report() {
+            true => self.device.poll_timeout(),
+            false => Instant::FAR_FUTURE,
         };
-        let wait = match &self.speech {
-            Speech::Coap(coap) => coap.wait,
-            Speech::Plain | Speech::Lines(_) => Instant::FAR_FUTURE,
-        };
-        let way = self.way.as_ref();
-        let on_the_way = way.map(|way| way.up.poll_timeout().min(way.down.poll_timeout()));
-        due.min(wait).min(on_the_way.unwrap_or(Instant::FAR_FUTURE))
+        let attempt = if self.is_over { Instant::FAR_FUTURE } else { self.way.attempt_at() };
+        report.min(attempt).min(self.voice.poll_timeout()).min(self.way.poll_timeout())
     }
 
     /// Does what is due; `is_there` says whether the gateway is.
     pub(super) fn handle_timeout(&mut self, now: Instant, ledger: &mut Ledger, is_there: bool) {
-        if let Speech::Lines(lines) = &mut self.speech {
-            if !is_there && !self.is_over && self.part.device.poll_timeout() <= now {
-                lines.retry_at = now + PAUSE;
-                return;
-            }
-            lines.is_connected = is_there;
+        if !self.is_over && self.way.attempt(now, is_there) {
+            self.has_reported = false;
+            self.voice.handle_connected(&mut Turn { now, ledger, said: &mut self.said });
         }
-        while !self.is_over && self.has_room() {
-            let Some(Report { due, readings }) = self.part.device.poll_report(now) else { break };
-            ledger.handle_sent(now, due, self.part.via, &readings);
-            self.send(now, readings, ledger, is_there);
-        }
-        if let Speech::Coap(coap) = &mut self.speech
-            && coap.wait <= now
-        {
-            coap.endpoint.handle_timeout(now);
-        }
-        self.drain(now, ledger);
-        if let Some(way) = &mut self.way {
-            while let Some(datagram) = way.up.poll_delivery(now) {
-                self.outgoing.push_back(datagram.bytes);
-            }
-            let mut arrived = Vec::new();
-            while let Some(datagram) = way.down.poll_delivery(now) {
-                arrived.push(datagram.bytes);
-            }
-            for datagram in arrived {
-                self.take(now, &datagram, ledger);
-            }
-        }
+        self.voice.handle_timeout(&mut Turn { now, ledger, said: &mut self.said });
+        self.report(now, ledger, is_there);
+        self.go_on(now, ledger, is_there);
     }
 
-    /// What it has written.
-    pub(super) fn poll_bytes(&mut self) -> Option<Vec<u8>> {
-        self.outgoing.pop_front()
+    /// What it tells its source.
+    pub(super) fn poll_signal(&mut self, now: Instant) -> Option<Signal> {
+        self.way.poll_signal(now)
     }
 
-    /// The source has answered.
-    pub(super) fn handle_answer(&mut self, now: Instant, bytes: &[u8], ledger: &mut Ledger) {
-        match &mut self.way {
-            Some(way) => {
-                way.down.handle_datagram(now, 1, 0, bytes);
-                while let Some(datagram) = self.way.as_mut().and_then(|w| w.down.poll_delivery(now))
-                {
-                    self.take(now, &datagram.bytes, ledger);
-                }
-            }
-            None => self.take(now, bytes, ledger),
-        }
+    /// The source has taken its connection.
+    pub(super) const fn handle_accepted(&mut self) {
+        self.way.handle_accepted();
+    }
+
+    /// The source tells it something; `is_there` as above.
+    pub(super) fn handle_signal(
+        &mut self,
+        now: Instant,
+        signal: Signal,
+        ledger: &mut Ledger,
+        is_there: bool,
+    ) {
+        self.way.handle_signal(now, signal);
+        self.go_on(now, ledger, is_there);
+    }
+
+    /// Connections can be made again.
+    pub(super) fn handle_reachable(&mut self, now: Instant) {
+        self.way.handle_reachable(now);
     }
 
     /// The gateway is dead, and connections to it with it.
     pub(super) fn handle_gone(&mut self, now: Instant, ledger: &mut Ledger) {
-        if let Speech::Lines(lines) = &mut self.speech {
-            for readings in lines.open.drain(..) {
-                ledger.handle_unanswered(now, &readings);
-            }
-            *lines = Lines { retry_at: now + PAUSE, ..Lines::default() };
+        if self.way.handle_gone(now) {
+            self.lose(now, ledger);
         }
-        self.outgoing.clear();
+    }
+
+    /// Its connection is reset.
+    pub(super) fn handle_cut(&mut self, now: Instant, ledger: &mut Ledger) {
+        if self.way.handle_end(now) {
+            self.lose(now, ledger);
+        }
+    }
+
+    /// What is wrong with its way from now on.
+    pub(super) fn set_faults(&mut self, now: Instant, faults: WayFaults) {
+        let was_plugged = self.way.is_plugged();
+        self.way.set_faults(now, faults);
+        if self.way.is_plugged() && !was_plugged {
+            self.voice.handle_plugged();
+            self.said.extend(self.voice.greeting());
+            self.way.send_all(now, &mut self.said, true);
+        }
+    }
+
+    /// Whether its port is there.
+    pub(super) const fn is_plugged(&self) -> bool {
+        self.way.is_plugged()
+    }
+
+    /// Its port was pulled out with so many bytes in it that nobody has read.
+    pub(super) fn handle_unplugged(&mut self, now: Instant, unread: usize, ledger: &mut Ledger) {
+        for readings in self.way.take_written(unread) {
+            ledger.handle_injured(now, &readings);
+        }
+    }
+
+    /// Everything that it has written was read.
+    pub(super) fn handle_read(&mut self) {
+        self.way.handle_read();
     }
 
     /// It sends nothing more.
@@ -208,124 +184,51 @@ impl Player {
 
     /// It does not wait for answers any more.
     pub(super) fn give_up(&mut self, now: Instant, ledger: &mut Ledger) {
-        match &mut self.speech {
-            Speech::Plain => {}
-            Speech::Coap(coap) => {
-                for readings in std::mem::take(&mut coap.open).into_values() {
-                    ledger.handle_unanswered(now, &readings);
-                }
-            }
-            Speech::Lines(lines) => {
-                for readings in lines.open.drain(..) {
-                    ledger.handle_unanswered(now, &readings);
-                }
-            }
-        }
+        self.voice.give_up(&mut Turn { now, ledger, said: &mut self.said });
     }
 
-    fn has_room(&self) -> bool {
-        match &self.speech {
-            Speech::Lines(lines) => lines.open.len() < MAX_OPEN,
-            Speech::Plain | Speech::Coap(_) => true,
-        }
+    fn may_report(&self) -> bool {
+        !self.is_over && self.way.is_open() && self.voice.has_room()
     }
 
-    fn send(&mut self, now: Instant, readings: Vec<Reading>, ledger: &mut Ledger, is_there: bool) {
-        let Part { via, payload, path, peer, .. } = &self.part;
-        match &mut self.speech {
-            Speech::Plain if *via == Via::Udp => {
-                let datagram = payload.encode(&readings);
-                let is_whole = match &mut self.way {
-                    Some(way) => way.up.handle_datagram(now, 0, 1, &datagram),
-                    None => {
-                        self.outgoing.push_back(datagram);
-                        true
-                    }
-                };
+    /// Sends the reports that are due.
+    fn report(&mut self, now: Instant, ledger: &mut Ledger, is_there: bool) {
+        while self.may_report() && self.device.poll_timeout() <= now {
+            // Who was away comes back with a new connection.
+            if self.device.is_back() && self.has_reported && self.voice.leaves() {
+                return self.handle_cut(now, ledger);
+            }
+            let Some(report) = self.device.poll_report(now) else { return };
+            self.has_reported = true;
+            let turn = &mut Turn { now, ledger, said: &mut self.said };
+            let unanswered = self.voice.handle_report(turn, report);
+            let length = self.said.iter().map(Vec::len).sum();
+            let is_whole = self.way.send_all(now, &mut self.said, is_there);
+            match unanswered {
                 // What nobody is there to receive is the fault of who killed it.
-                if !is_whole || !is_there {
-                    ledger.handle_injured(now, &readings);
-                }
-            }
-            Speech::Plain => {
-                self.outgoing.push_back(payload.encode_line(&readings));
-                if !is_there {
-                    ledger.handle_injured(now, &readings);
-                }
-            }
-            Speech::Coap(coap) => {
-                let request = coap_report(path, payload, &readings);
-                match coap.endpoint.request(now, *peer, request) {
-                    Ok(id) => drop(coap.open.insert(id, readings)),
-                    Err(_) => ledger.handle_unanswered(now, &readings),
-                }
-            }
-            Speech::Lines(lines) => {
-                self.outgoing.push_back(payload.encode_line(&readings));
-                lines.open.push_back(readings);
+                Some(readings) if !is_whole => ledger.handle_injured(now, &readings),
+                Some(readings) => self.way.handle_written(length, readings),
+                None => {}
             }
         }
     }
 
-    /// Takes what a datagram or the bytes of a connection say.
-    fn take(&mut self, now: Instant, bytes: &[u8], ledger: &mut Ledger) {
-        match &mut self.speech {
-            Speech::Plain => {}
-            Speech::Coap(coap) => {
-                coap.endpoint.handle_datagram(now, self.part.peer, bytes, Delivery::Unicast);
-                self.drain(now, ledger);
-            }
-            Speech::Lines(lines) => lines.take(now, bytes, ledger),
-        }
-    }
-
-    /// Sends what the endpoint has to send, and takes the answers to requests.
-    fn drain(&mut self, now: Instant, ledger: &mut Ledger) {
-        let Speech::Coap(coap) = &mut self.speech else { return };
+    /// Sends what is said, and takes what has arrived, until nothing moves.
+    fn go_on(&mut self, now: Instant, ledger: &mut Ledger, is_there: bool) {
         loop {
-            match coap.endpoint.poll_output() {
-                Output::Transmit { datagram, .. } => match &mut self.way {
-                    Some(way) => drop(way.up.handle_datagram(now, 0, 1, &datagram)),
-                    None => self.outgoing.push_back(datagram.to_vec()),
-                },
-                Output::Event(Event::Response { id, response, .. }) => {
-                    let Some(readings) = coap.open.remove(&id) else { continue };
-                    match response.code.is_success() {
-                        true => ledger.handle_acknowledged(now, &readings),
-                        false => ledger.handle_refused(now, &readings),
-                    }
-                }
-                Output::Event(Event::Failed { id, .. }) => {
-                    if let Some(readings) = coap.open.remove(&id) {
-                        ledger.handle_unanswered(now, &readings);
-                    }
-                }
-                // A device serves nothing and observes nothing.
-                Output::Event(_) => {}
-                Output::Wait(until) => {
-                    coap.wait = until.unwrap_or(Instant::FAR_FUTURE);
-                    break;
-                }
-            }
+            self.way.send_all(now, &mut self.said, is_there);
+            let Some(bytes) = self.way.poll_received(now) else { break };
+            let turn = &mut Turn { now, ledger, said: &mut self.said };
+            self.voice.handle_bytes(turn, &bytes);
         }
-        if let Some(way) = &mut self.way {
-            while let Some(datagram) = way.up.poll_delivery(now) {
-                self.outgoing.push_back(datagram.bytes);
-            }
+        if self.way.has_ended() || self.way.is_open() && self.voice.wants_end() {
+            self.handle_cut(now, ledger);
         }
     }
-}
 
-impl Lines {
-    fn take(&mut self, now: Instant, bytes: &[u8], ledger: &mut Ledger) {
-        self.reply.extend_from_slice(bytes);
-        while let Some(end) = self.reply.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<_> = self.reply.drain(..=end).collect();
-            let Some(readings) = self.open.pop_front() else { continue };
-            match line.strip_suffix(b"\n") == Some(TAKEN.as_bytes()) {
-                true => ledger.handle_acknowledged(now, &readings),
-                false => ledger.handle_refused(now, &readings),
-            }
-        }
+    fn lose(&mut self, now: Instant, ledger: &mut Ledger) {
+        self.said.clear();
+        self.voice.handle_lost(&mut Turn { now, ledger, said: &mut self.said });
+        self.said.clear();
     }
 }

@@ -14,7 +14,7 @@ use crate::app::lanes;
 use crate::broker::SteppedBroker;
 use crate::config::{Config, Id};
 use crate::pipeline::{Intake, IntakeStatus, Routes, SteppedIntake};
-use crate::source::SteppedSource;
+use crate::source::{SteppedSource, SteppedSurroundings};
 use crate::store::{Policy, Spool, StoreError};
 use crate::tally::Tally;
 
@@ -90,7 +90,9 @@ impl<'a> Site<'a> {
         let mut sources = BTreeMap::new();
         for (id, source) in &config.sources {
             let seed = self.seeds.next_u64();
-            let source = SteppedSource::open(id, source, &inlet, &spool, seed).await?;
+            let surroundings =
+                SteppedSurroundings { inlet: &inlet, spool: &spool, state_dir: &self.state };
+            let source = SteppedSource::open(id, source, &surroundings, seed).await?;
             sources.extend(source.map(|source| (id.clone(), source)));
         }
         let intake = SteppedIntake::new(intake);
@@ -101,7 +103,8 @@ impl<'a> Site<'a> {
 
     /// Kills it: what is not on disk is lost.
     pub(super) async fn kill(&mut self) -> Result<(), RehearseError> {
-        if let Some(running) = self.running.take() {
+        if let Some(mut running) = self.running.take() {
+            running.save().await;
             running.count(&mut self.figures);
             running.spool.halt().await;
             running.join()?;
@@ -109,10 +112,19 @@ impl<'a> Site<'a> {
         Ok(())
     }
 
+    /// Commits what was taken, so that it can be answered.
+    pub(super) async fn finish(&mut self) -> Result<(), RehearseError> {
+        if let Some(running) = &mut self.running {
+            running.intake.finish().await?;
+        }
+        Ok(())
+    }
+
     /// Stops it in order.
     pub(super) async fn stop(&mut self) -> Result<(), RehearseError> {
+        self.finish().await?;
         if let Some(mut running) = self.running.take() {
-            running.intake.finish().await?;
+            running.save().await;
             running.count(&mut self.figures);
             running.join()?;
         }
@@ -139,6 +151,13 @@ impl Running {
         let sources = self.sources.values().map(SteppedSource::poll_timeout);
         let brokers = self.brokers.values().map(SteppedBroker::poll_timeout);
         sources.chain(brokers).fold(self.intake.poll_timeout(), Instant::min)
+    }
+
+    /// Writes down what sources know besides the store. A running gateway does so all the time.
+    async fn save(&mut self) {
+        for source in self.sources.values_mut() {
+            source.save().await;
+        }
     }
 
     /// Adds what was counted since the start.

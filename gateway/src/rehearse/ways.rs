@@ -7,11 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, absolute};
 
 use device_sim::Via;
-use device_sim::fault::{Effect, Fault, Place};
+use device_sim::fault::{Effect, Fault};
 use device_sim::scenario::values::{Address, BrokerAddress};
 use device_sim::scenario::{Fleet, Scenario};
 
-use crate::config::{Config, Id, Link, Source};
+use crate::config::{Config, Decode, Id, Link, Source};
 use crate::source::SteppedSource;
 
 /// What a scenario has to do with a configuration.
@@ -37,7 +37,13 @@ impl Ways {
                 }
             }
         }
-        problems.extend(scenario.faults.iter().filter_map(|fault| unplayable(fault, scenario)));
+        let is_full = |fault: &&Fault| matches!(fault.effect, Effect::DiskFull { .. });
+        problems.extend(scenario.faults.iter().filter(is_full).map(|fault| {
+            format!(
+                "fault `{}`: a rehearsal cannot play `disk_full`: the disk is that of this machine",
+                fault.name
+            )
+        }));
         match (far_end(config, scenario), problems.is_empty()) {
             (Ok(far_end), true) => Ok(Self { sources, far_end }),
             (Ok(_), false) => Err(problems),
@@ -64,8 +70,8 @@ impl Ways {
 /// The devices of a fleet that may have a source of their own: the first one stands for the others
 /// where they share it.
 fn numbers(scenario: &Scenario, fleet: &Fleet) -> std::ops::RangeInclusive<u32> {
-    let has_ports = fleet.via() == Via::Serial
-        && scenario.target.serial.as_ref().is_some_and(|port| port.has_number());
+    let port = scenario.target.port_of(fleet.via());
+    let has_ports = port.is_some_and(|port| port.has_number());
     1..=if has_ports { fleet.count() } else { 1 }
 }
 
@@ -76,14 +82,16 @@ fn source_of(
     number: u32,
 ) -> Result<Id, String> {
     let (name, via) = (fleet.name(), fleet.via());
-    if !matches!(via, Via::Coap | Via::Udp | Via::Tcp | Via::Serial) {
+    if !is_played(via) {
+        let played = Via::ALL.into_iter().filter(|via| is_played(*via)).map(Via::name);
+        let played = played.collect::<Vec<_>>().join(", ");
         return Err(format!(
-            "fleet `{name}` speaks {via}, which a rehearsal cannot play: it plays coap, udp, tcp and \
-             serial; play it with `device-sim run` against a gateway that runs"
+            "fleet `{name}` speaks {via}, which a rehearsal cannot play: it plays {played}; play it \
+             with `device-sim run` against a gateway that runs"
         ));
     }
     let (key, address) = scenario.target.address_of(via);
-    let port = scenario.target.serial.as_ref().filter(|_| via == Via::Serial);
+    let port = scenario.target.port_of(via);
     let port = port.map(|port| port.path(&scenario.folder, number));
     let target: &dyn Display = match (&address, &port) {
         (Some(address), _) => address,
@@ -95,7 +103,7 @@ fn source_of(
         .iter()
         .filter(|(_, source)| SteppedSource::can_play(source) && is_of_kind(via, source));
     let listens = |source: &Source| match (address, &port) {
-        (Some(address), _) => binds(source).iter().any(|bind| is_at(address, *bind)),
+        (Some(address), _) => binds(via, source).iter().any(|bind| is_at(address, *bind)),
         (None, Some(port)) => is_port(source, port),
         (None, None) => false,
     };
@@ -105,7 +113,7 @@ fn source_of(
         [] => {
             let others: Vec<_> = elsewhere
                 .iter()
-                .map(|(id, source)| format!("`{id}` at {}", place(source)))
+                .map(|(id, source)| format!("`{id}` at {}", place(via, source)))
                 .collect();
             let others = match others.is_empty() {
                 true => format!("there is no {via} source at all"),
@@ -127,26 +135,40 @@ fn source_of(
     }
 }
 
-const fn is_of_kind(via: Via, source: &Source) -> bool {
-    matches!(
-        (via, &source.link),
-        (Via::Coap, Link::Coap(_))
-            | (Via::Udp, Link::Udp(_))
-            | (Via::Tcp, Link::Tcp(_))
-            | (Via::Serial, Link::Serial(_))
-    )
+/// Whether fleets that speak this can be played.
+const fn is_played(via: Via) -> bool {
+    match via {
+        Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Serial => true,
+        Via::LinkSerial | Via::LinkTcp | Via::LinkUdp | Via::Http => true,
+        Via::Mqtt | Via::Modbus => false,
+    }
 }
 
-fn binds(source: &Source) -> Vec<SocketAddr> {
+/// Whether a source hears what speaks this, at some address.
+fn is_of_kind(via: Via, source: &Source) -> bool {
+    let is_link = matches!(source.decode, Some(Decode::Link(_)));
+    is_link == via.is_link()
+        && match (via, &source.link) {
+            (Via::CoapTcp, Link::Coap(link)) => !link.tcp.is_empty(),
+            (via, link) => matches!(
+                (via, link),
+                (Via::Coap, Link::Coap(_))
+                    | (Via::Udp | Via::LinkUdp, Link::Udp(_))
+                    | (Via::Tcp | Via::LinkTcp, Link::Tcp(_))
+                    | (Via::Serial | Via::LinkSerial, Link::Serial(_))
+                    | (Via::Http, Link::Http(_))
+            ),
+        }
+}
+
+fn binds(via: Via, source: &Source) -> Vec<SocketAddr> {
     match &source.link {
+        Link::Coap(link) if via == Via::CoapTcp => link.tcp.clone(),
         Link::Coap(link) => link.bind.clone(),
         Link::Udp(link) => vec![link.bind],
         Link::Tcp(link) => vec![link.bind],
-        Link::Serial(_)
-        | Link::TcpClient(_)
-        | Link::CoapPoll(_)
-        | Link::Http(_)
-        | Link::Modbus(_) => Vec::new(),
+        Link::Http(link) => vec![link.bind],
+        Link::Serial(_) | Link::TcpClient(_) | Link::CoapPoll(_) | Link::Modbus(_) => Vec::new(),
     }
 }
 
@@ -163,11 +185,11 @@ fn is_port(source: &Source, port: &Path) -> bool {
     same(&link.path, port)
 }
 
-fn place(source: &Source) -> String {
+fn place(via: Via, source: &Source) -> String {
     if let Link::Serial(link) = &source.link {
         return link.path.display().to_string();
     }
-    binds(source).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
+    binds(via, source).iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// The broker that the scenario means.
@@ -198,31 +220,4 @@ fn far_end(config: &Config, scenario: &Scenario) -> Result<Id, String> {
             names()
         )),
     }
-}
-
-/// Why a fault cannot be played, if it cannot.
-fn unplayable(fault: &Fault, scenario: &Scenario) -> Option<String> {
-    let via = match &fault.on {
-        Place::Fleet(name) => {
-            scenario.fleets.iter().find(|fleet| fleet.name() == name.as_str()).map(Fleet::via)
-        }
-        Place::Broker | Place::Gateway | Place::Serial(_) => None,
-    };
-    let is_played = match (&fault.on, &fault.effect) {
-        (Place::Fleet(_), Effect::Network(_)) => matches!(via, Some(Via::Coap | Via::Udp)),
-        (Place::Broker, Effect::Network(impairment)) => impairment.corrupt == 0.0,
-        // The disk of this machine is not the gateway's.
-        (_, Effect::DiskFull { .. }) => false,
-        (Place::Broker, _) | (Place::Gateway, _) => true,
-        (Place::Fleet(_) | Place::Serial(_), _) => false,
-    };
-    (!is_played).then(|| {
-        format!(
-            "fault `{}`: a rehearsal cannot play `{}` on {}; it plays what happens to datagrams of coap \
-             and udp fleets, to `target.mqtt` (but `corrupt`), and to the gateway (but `disk_full`)",
-            fault.name,
-            fault.effect.key(),
-            fault.on
-        )
-    })
 }

@@ -19,6 +19,8 @@ use crate::supervisor::Supervisor;
 const BACKLOG: i32 = 1024;
 /// The pause after a client could not be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Why one is turned away.
+pub(super) const TOO_MANY: &str = "too many clients at a time; see `link.max_clients`";
 
 /// Where clients connect.
 pub(super) struct Clients {
@@ -51,8 +53,7 @@ impl Clients {
                 accepted = self.accept() => match accepted {
                     Ok((_, peer)) if !context.allows(peer) => {}
                     Ok((_, peer)) if count >= self.max => {
-                        let why = "too many clients at a time; see `link.max_clients`";
-                        context.refuse("too_many_clients", peer, why, b"");
+                        context.refuse("too_many_clients", peer, TOO_MANY, b"");
                     }
                     Ok((stream, peer)) => {
                         count += 1;

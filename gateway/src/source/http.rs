@@ -5,7 +5,8 @@
 //! [`body`] what it carries, [`media`] in which format, [`posted`] the readings in it. [`shown`] and
 //! [`events`] are the last values, once and as they change, [`page`] is what a browser draws them
 //! with, and [`refusal`] everything that is not done. Reading and writing requests is hyper's work;
-//! [`connection`] adds what it leaves open: a client that does not take its answers.
+//! [`connection`] adds what it leaves open: a client that does not take its answers. [`stepped`] is what
+//! a rehearsal plays.
 //!
 //! The answer to a request with readings waits for the disk, so a connection has one of them under
 //! way at a time; what is sent behind it waits in the kernel.
@@ -20,10 +21,12 @@ mod posted;
 mod refusal;
 mod resources;
 mod shown;
+mod stepped;
 mod target;
 
 use std::sync::Arc;
 
+use hyper_util::rt::TokioTimer;
 use proto::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -33,9 +36,10 @@ use self::body::Bodies;
 use self::events::Watchers;
 pub(crate) use self::posted::body_readings;
 use self::resources::Resources;
+pub(super) use self::stepped::SteppedHttp;
 use super::clients::{Clients, listen};
 use super::latest::{self, Latest};
-use super::{Context, SourceError, Surroundings};
+use super::{Context, SourceError, Statuses, Surroundings};
 use crate::config::HttpLink;
 use crate::store::Spool;
 use crate::supervisor::Supervisor;
@@ -59,16 +63,7 @@ impl HttpSource {
         let address = listener.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for HTTP");
         context.status.set_listening(vec![address]);
-        let timeout = link.timeout.duration();
-        let resources = Resources {
-            context,
-            latest: Latest::new().into(),
-            access: Access::new(link.token.clone()),
-            bodies: Bodies::new(link.max_body.bytes(), timeout),
-            watchers: Watchers::new(Arc::clone(&surroundings.statuses)),
-            timeout,
-            stop: CancellationToken::new(),
-        };
+        let resources = serves(context, link, Arc::clone(&surroundings.statuses));
         let clients = Clients::new(vec![listener], link.max_clients);
         let spool = surroundings.spool.clone();
         Ok(Self { resources: resources.into(), clients, spool })
@@ -93,11 +88,27 @@ impl HttpSource {
             followed.latest.follow(name, &spool, next, until).await;
         });
         let ending = resources.stop.clone();
-        let serve = |stream, peer| connection::serve(Arc::clone(&resources), stream, peer);
+        let serve = |stream, peer| {
+            connection::serve(Arc::clone(&resources), stream, peer, TokioTimer::new())
+        };
         tokio::join!(clients.run(&resources.context, &stop, serve), async {
             stop.cancelled().await;
             ending.cancel();
         });
         while followers.next_end().await.is_some() {}
+    }
+}
+
+/// What a source of this link serves.
+fn serves(context: Context, link: &HttpLink, statuses: Arc<Statuses>) -> Resources {
+    let timeout = link.timeout.duration();
+    Resources {
+        context,
+        latest: Latest::new().into(),
+        access: Access::new(link.token.clone()),
+        bodies: Bodies::new(link.max_body.bytes(), timeout),
+        watchers: Watchers::new(statuses),
+        timeout,
+        stop: CancellationToken::new(),
     }
 }

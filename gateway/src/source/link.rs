@@ -2,12 +2,14 @@
 //! readings are on disk.
 //!
 //! [`ports`] carries frames, whatever they come over; [`hub`] is the loop around
-//! [`proto::link::Gateway`]; [`memory`] is what it knows over a restart.
+//! [`proto::link::Gateway`]; [`memory`] is what it knows over a restart; [`stepped`] is all of it for a
+//! rehearsal.
 
 mod hub;
 mod memory;
 mod ports;
 mod sample;
+mod stepped;
 
 use std::sync::Arc;
 
@@ -19,6 +21,7 @@ use self::hub::{Hub, QUEUE};
 use self::memory::Memory;
 use self::ports::{Carrier, PortSide};
 pub(crate) use self::sample::{LinkPiece, link_pieces};
+pub(super) use self::stepped::SteppedLink;
 use super::clients::{Clients, listen};
 use super::udp::bind_udp;
 use super::{Context, SourceError, Surroundings};

@@ -3,76 +3,84 @@
 //! answers is told when it is on disk.
 //!
 //! A source whose queue has no room reads nothing, as a running one does: what arrives waits as in the
-//! kernel, up to [`SteppedSource::room`] bytes, beyond which a datagram is dropped and counted.
+//! kernel. Of datagrams, and on a line, that is up to a limit, beyond which what arrives is dropped and
+//! counted; of connections as much as their clients send without an answer.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt::Display;
+mod frames;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proto::Instant;
-use proto::frame::{FrameError, Framer, Pause};
-use tokio::sync::oneshot::error::TryRecvError;
 
+use self::frames::{Frames, Medium};
+use super::clients::TOO_MANY;
 use super::coap::SteppedCoap;
-use super::framed::silence;
+use super::http::SteppedHttp;
+use super::link::SteppedLink;
+use super::link_keys::KeysError;
 use super::{Context, SourceStatus};
-use crate::clock;
 use crate::config::{self, Decode, Id, Link};
 use crate::decode::Reader;
-use crate::frame::{Cutting, Unframed};
-use crate::pipeline::{Inlet, Receipt};
-use crate::store::{NotStored, Spool, StoreError};
+use crate::frame::Cutting;
+use crate::pipeline::Inlet;
+use crate::store::{Spool, StoreError};
 
-/// What waits of a connection, or of a serial port, that is not read.
-const STREAM_ROOM: u64 = 256 * 1024;
+/// What waits of a serial port that is not read.
+const LINE_ROOM: u64 = 256 * 1024;
 
 /// Who sends on a serial port.
 pub(crate) const LINE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// What one end tells the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// There is a connection, or a serial port.
+    Connected,
+    /// A datagram, or the next bytes of a connection or line.
+    Bytes(Vec<u8>),
+    /// The connection has ended, or the port is away.
+    Closed,
+}
+
+/// What is told to a peer, or by it.
+pub(super) type Told = (SocketAddr, Signal);
+
+/// What a stepped source needs of the gateway.
+pub(crate) struct SteppedSurroundings<'a> {
+    pub(crate) inlet: &'a Inlet,
+    pub(crate) spool: &'a Spool,
+    pub(crate) state_dir: &'a Path,
+}
+
+/// Why a source cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SteppedError {
+    #[error("source `{name}` cannot use its keys")]
+    Keys { name: String, source: KeysError },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A source without a socket.
 pub(crate) struct SteppedSource {
     kind: Kind,
-    /// What has arrived and is not read.
-    unread: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// What has arrived and is not read, and how much of the room that takes.
+    unread: VecDeque<(Told, u64)>,
     unread_bytes: u64,
     room: u64,
+    /// Clients that are connected, and how many there may be.
+    clients: BTreeSet<SocketAddr>,
+    max_clients: usize,
 }
 
 enum Kind {
     Frames(Box<Frames>),
     Coap(Box<SteppedCoap>),
-}
-
-/// Datagrams, clients that connect, a serial port.
-struct Frames {
-    context: Context,
-    medium: Medium,
-    /// Frames that were cut and not handed in.
-    frames: VecDeque<(SocketAddr, Result<Vec<u8>, FrameError>)>,
-    framers: BTreeMap<SocketAddr, Stream>,
-    replies: BTreeMap<SocketAddr, VecDeque<Reply>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Medium {
-    Datagrams,
-    Clients { reply: bool },
-    Line,
-}
-
-struct Stream {
-    framer: Framer,
-    idle: Duration,
-    /// When silence ends a frame.
-    pause_at: Instant,
-}
-
-/// A reply in the order of the frames.
-enum Reply {
-    Waiting(Receipt),
-    Ready(String),
+    Link(Box<SteppedLink>),
+    Http(SteppedHttp),
 }
 
 impl SteppedSource {
@@ -80,13 +88,10 @@ impl SteppedSource {
     pub(crate) async fn open(
         name: &Id,
         config: &config::Source,
-        inlet: &Inlet,
-        spool: &Spool,
+        surroundings: &SteppedSurroundings<'_>,
         seed: u64,
-    ) -> Result<Option<Self>, StoreError> {
-        if matches!(config.decode, Some(Decode::Link(_))) {
-            return Ok(None);
-        }
+    ) -> Result<Option<Self>, SteppedError> {
+        let SteppedSurroundings { inlet, spool, state_dir } = *surroundings;
         let context = Context {
             name: name.clone(),
             reader: Reader::new(config),
@@ -95,59 +100,86 @@ impl SteppedSource {
             inlet: inlet.for_source(name.as_str()),
             status: Arc::default(),
         };
-        let frames = |context: Context, medium| {
-            let mut framers = BTreeMap::new();
-            if medium == Medium::Line {
-                // The port is open before anything comes, which may be within a frame.
-                let stream = Stream::new(context.cutting.opening_framer(), context.cutting.idle());
-                framers.insert(LINE, stream);
-            }
-            let (frames, replies) = (VecDeque::new(), BTreeMap::new());
-            Kind::Frames(Frames { context, medium, frames, framers, replies }.into())
+        let (room, max_clients) = match &config.link {
+            Link::Udp(link) => (link.receive_buffer.bytes(), 0),
+            Link::Tcp(link) => (0, link.max_clients),
+            Link::Serial(_) => (LINE_ROOM, 0),
+            Link::Coap(link) => (super::coap::RECEIVE_BUFFER as u64, link.max_clients),
+            Link::Http(link) => (0, link.max_clients),
+            Link::TcpClient(_) | Link::CoapPoll(_) | Link::Modbus(_) => (0, 0),
         };
-        let (kind, room) = match &config.link {
-            Link::Udp(link) => (frames(context, Medium::Datagrams), link.receive_buffer.bytes()),
-            Link::Tcp(link) => {
-                (frames(context, Medium::Clients { reply: link.reply }), STREAM_ROOM)
+        let frames = |context, medium| Kind::Frames(Frames::new(context, medium).into());
+        let kind = match (&config.link, &config.decode) {
+            (link, Some(Decode::Link(decode))) => {
+                let link = SteppedLink::open(context, decode, link, (spool, state_dir)).await?;
+                Kind::Link(link.into())
             }
-            Link::Serial(_) => (frames(context, Medium::Line), STREAM_ROOM),
-            Link::Coap(link) => {
-                let coap = SteppedCoap::open(context, link, spool, seed).await?;
-                (Kind::Coap(coap.into()), super::coap::RECEIVE_BUFFER as u64)
+            (Link::Udp(_), _) => frames(context, Medium::Datagrams),
+            (Link::Tcp(link), _) => frames(context, Medium::Clients { reply: link.reply }),
+            (Link::Serial(_), _) => frames(context, Medium::Line),
+            (Link::Coap(link), _) => {
+                Kind::Coap(SteppedCoap::open(context, link, spool, seed).await?.into())
             }
-            Link::TcpClient(_) | Link::CoapPoll(_) | Link::Http(_) | Link::Modbus(_) => {
-                return Ok(None);
-            }
+            (Link::Http(link), _) => Kind::Http(SteppedHttp::new(context, link)),
+            (Link::TcpClient(_) | Link::CoapPoll(_) | Link::Modbus(_), _) => return Ok(None),
         };
-        Ok(Some(Self { kind, unread: VecDeque::new(), unread_bytes: 0, room }))
+        let (unread, clients) = (VecDeque::new(), BTreeSet::new());
+        let max_clients = usize::from(max_clients);
+        Ok(Some(Self { kind, unread, unread_bytes: 0, room, clients, max_clients }))
     }
 
     /// Whether a link can be played.
     pub(crate) const fn can_play(source: &config::Source) -> bool {
-        let is_link = matches!(source.decode, Some(Decode::Link(_)));
-        !is_link
-            && matches!(source.link, Link::Udp(_) | Link::Tcp(_) | Link::Serial(_) | Link::Coap(_))
+        match source.link {
+            Link::Udp(_) | Link::Tcp(_) | Link::Serial(_) | Link::Coap(_) | Link::Http(_) => true,
+            Link::TcpClient(_) | Link::CoapPoll(_) | Link::Modbus(_) => false,
+        }
     }
 
     /// What it has seen.
     pub(crate) fn status(&self) -> &SourceStatus {
-        match &self.kind {
-            Kind::Frames(frames) => &frames.context.status,
-            Kind::Coap(coap) => coap.status(),
-        }
+        &self.context().status
     }
 
-    /// A datagram, or the next bytes of a connection, arrives; `false` where there is no room for it.
-    pub(crate) fn handle_bytes(&mut self, peer: SocketAddr, bytes: Vec<u8>) -> bool {
-        let length = bytes.len() as u64;
-        if self.unread_bytes.saturating_add(length) > self.room {
+    /// Something arrives. What there is no room for is dropped; a client that may not connect, or that
+    /// is one too many, is told so, and else `true`.
+    pub(crate) fn handle_signal(&mut self, peer: SocketAddr, signal: Signal) -> bool {
+        let mut takes = 0;
+        match &signal {
+            Signal::Connected if peer == LINE => {}
+            Signal::Connected => {
+                if !self.takes_client(peer) {
+                    return false;
+                }
+                self.clients.insert(peer);
+            }
+            Signal::Closed => drop(self.clients.remove(&peer)),
+            Signal::Bytes(_) if self.clients.contains(&peer) => {}
+            Signal::Bytes(bytes) => takes = bytes.len() as u64,
+        }
+        let unread_bytes = self.unread_bytes.saturating_add(takes);
+        if takes > 0 && unread_bytes > self.room {
             let example = || "the kernel's receive buffer was full".to_owned();
             self.status().refused.add("receive_buffer_full", 1, example);
-            return false;
+            return true;
         }
-        self.unread_bytes += length;
-        self.unread.push_back((peer, bytes));
+        self.unread_bytes = unread_bytes;
+        self.unread.push_back(((peer, signal), takes));
         true
+    }
+
+    /// The port is away, and with it what nobody has read: so many bytes.
+    pub(crate) fn handle_unplugged(&mut self) -> usize {
+        let unread = usize::try_from(self.unread_bytes).unwrap_or(usize::MAX);
+        self.unread.clear();
+        self.unread_bytes = 0;
+        self.unread.push_back(((LINE, Signal::Closed), 0));
+        unread
+    }
+
+    /// Whether everything that has arrived is read.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.unread.is_empty()
     }
 
     /// When a step is due without anything that arrives.
@@ -155,6 +187,8 @@ impl SteppedSource {
         match &self.kind {
             Kind::Frames(frames) => frames.poll_timeout(),
             Kind::Coap(coap) => coap.poll_timeout(),
+            Kind::Link(link) => link.poll_timeout(),
+            Kind::Http(_) => Instant::FAR_FUTURE,
         }
     }
 
@@ -165,171 +199,71 @@ impl SteppedSource {
             let has_room = match &mut self.kind {
                 Kind::Frames(frames) => {
                     has_moved |= frames.hand_in();
-                    frames.frames.is_empty()
+                    frames.has_room()
                 }
-                Kind::Coap(_) => true,
+                Kind::Coap(_) | Kind::Link(_) | Kind::Http(_) => true,
             };
             let next = if has_room { self.unread.pop_front() } else { None };
-            let Some((peer, bytes)) = next else { break };
+            let Some(((peer, signal), took)) = next else { break };
             has_moved = true;
-            self.unread_bytes -= bytes.len() as u64;
+            self.unread_bytes -= took;
             match &mut self.kind {
-                Kind::Frames(frames) => frames.cut(peer, &bytes),
-                Kind::Coap(coap) => coap.handle_datagram(peer, &bytes),
+                Kind::Frames(frames) => frames.handle_signal(peer, &signal),
+                Kind::Coap(coap) => coap.handle_signal(peer, &signal),
+                Kind::Link(link) => link.handle_signal(peer, &signal),
+                Kind::Http(http) => http.handle_signal(peer, &signal),
             }
         }
         match &mut self.kind {
             Kind::Frames(frames) => has_moved |= frames.handle_timeout(),
             Kind::Coap(coap) => has_moved |= coap.step(),
+            Kind::Link(link) => has_moved |= link.step(),
+            Kind::Http(http) => has_moved |= http.step(),
         }
         has_moved
     }
 
-    /// What it sends, and to whom.
-    pub(crate) fn poll_answers(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        match &mut self.kind {
+    /// What it tells, and whom.
+    pub(crate) fn poll_answers(&mut self) -> Vec<Told> {
+        let answers = match &mut self.kind {
             Kind::Frames(frames) => frames.poll_replies(),
-            Kind::Coap(coap) => coap.poll_datagrams(),
-        }
-    }
-}
-
-impl Frames {
-    fn cut(&mut self, peer: SocketAddr, bytes: &[u8]) {
-        let context = &self.context;
-        if self.medium != Medium::Line && !context.allows(peer) {
-            return;
-        }
-        let is_datagram = self.medium == Medium::Datagrams;
-        if is_datagram && let Some(whole) = context.cutting.whole(bytes) {
-            self.frames.push_back((peer, whole.map(<[u8]>::to_vec)));
-            return;
-        }
-        let new = || Stream::new(context.cutting.framer(), context.cutting.idle());
-        let stream = self.framers.entry(peer).or_insert_with(new);
-        stream.framer.handle_bytes(bytes);
-        if is_datagram {
-            stream.framer.handle_pause(Pause::Datagram);
-        }
-        stream.poll_frames(peer, &mut self.frames);
-        if is_datagram {
-            self.framers.remove(&peer);
-        }
-    }
-
-    fn poll_timeout(&self) -> Instant {
-        let pauses = self.framers.values().map(|stream| stream.pause_at);
-        pauses.min().unwrap_or(Instant::FAR_FUTURE)
-    }
-
-    /// Ends frames that silence ends.
-    fn handle_timeout(&mut self) -> bool {
-        let (now, before) = (clock::now(), self.frames.len());
-        for (peer, stream) in &mut self.framers {
-            if stream.pause_at <= now {
-                stream.framer.handle_pause(Pause::Silence);
-                stream.poll_frames(*peer, &mut self.frames);
-            }
-        }
-        self.frames.len() > before
-    }
-
-    /// Hands in the frames that there is room for.
-    fn hand_in(&mut self) -> bool {
-        let mut has_moved = false;
-        while self.context.inlet.has_room()
-            && let Some((peer, frame)) = self.frames.pop_front()
-        {
-            has_moved = true;
-            let reply = match self.medium {
-                Medium::Line => self.take(frame, self.context.name.clone()),
-                Medium::Datagrams | Medium::Clients { .. } => {
-                    self.take(frame, peer.ip().to_canonical())
-                }
-            };
-            if let (Medium::Clients { reply: true }, Some(reply)) = (self.medium, reply) {
-                self.replies.entry(peer).or_default().push_back(reply);
-            }
-        }
-        has_moved
-    }
-
-    /// What is replied to a frame; nothing to what was not meant to be one.
-    fn take(&self, frame: Result<Vec<u8>, FrameError>, peer: impl Display) -> Option<Reply> {
-        let refused = |why: &dyn Display| Some(Reply::Ready(format!("error: {why}\n")));
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error) => {
-                self.context.unframed(error, peer);
-                let is_frame = !matches!(error, FrameError::Resync { .. });
-                return refused(&Unframed(error)).filter(|_| is_frame);
-            }
+            Kind::Coap(coap) => coap.poll_answers(),
+            Kind::Link(link) => link.poll_answers(),
+            Kind::Http(http) => http.poll_answers(),
         };
-        match self.context.decode(&frame, peer) {
-            Err(error) => refused(&error),
-            Ok(readings) => match self.context.inlet.try_submit(readings, None) {
-                Ok(receipt) => Some(Reply::Waiting(receipt)),
-                Err(busy) => refused(&busy),
-            },
+        for (peer, _) in answers.iter().filter(|(_, signal)| *signal == Signal::Closed) {
+            self.clients.remove(peer);
+        }
+        answers
+    }
+
+    /// Writes down what a later start has to know.
+    pub(crate) async fn save(&mut self) {
+        match &mut self.kind {
+            Kind::Frames(_) | Kind::Coap(_) | Kind::Http(_) => {}
+            Kind::Link(link) => link.save().await,
         }
     }
 
-    fn poll_replies(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        let mut ready = Vec::new();
-        for (peer, replies) in &mut self.replies {
-            let mut text = String::new();
-            while let Some(reply) = replies.front_mut() {
-                let outcome = match reply {
-                    Reply::Ready(line) => {
-                        text.push_str(line);
-                        replies.pop_front();
-                        continue;
-                    }
-                    Reply::Waiting(receipt) => receipt.try_recv(),
-                };
-                match outcome {
-                    Err(TryRecvError::Empty) => break,
-                    Ok(Ok(())) => text.push_str("ok\n"),
-                    Ok(Err(why)) => {
-                        self.context.not_stored(why);
-                        text.push_str(&format!("error: {why}\n"));
-                    }
-                    Err(TryRecvError::Closed) => {
-                        text.push_str(&format!("error: {}\n", NotStored::Failed));
-                    }
-                }
-                replies.pop_front();
-            }
-            if !text.is_empty() {
-                ready.push((*peer, text.into_bytes()));
-            }
+    fn context(&self) -> &Context {
+        match &self.kind {
+            Kind::Frames(frames) => frames.context(),
+            Kind::Coap(coap) => coap.context(),
+            Kind::Link(link) => link.context(),
+            Kind::Http(http) => http.context(),
         }
-        ready
-    }
-}
-
-impl Stream {
-    fn new(framer: Framer, idle: Duration) -> Self {
-        let mut stream = Self { framer, idle, pause_at: Instant::FAR_FUTURE };
-        stream.wait();
-        stream
     }
 
-    fn poll_frames(
-        &mut self,
-        peer: SocketAddr,
-        frames: &mut VecDeque<(SocketAddr, Result<Vec<u8>, FrameError>)>,
-    ) {
-        while let Some(frame) = self.framer.poll_frame() {
-            frames.push_back((peer, frame.map(<[u8]>::to_vec)));
+    /// Whether one more client may connect; else it is counted.
+    fn takes_client(&self, peer: SocketAddr) -> bool {
+        let context = self.context();
+        if !context.allows(peer) {
+            return false;
         }
-        self.wait();
-    }
-
-    fn wait(&mut self) {
-        self.pause_at = match self.framer.awaits_pause() {
-            true => clock::now() + silence(&self.framer, self.idle),
-            false => Instant::FAR_FUTURE,
-        };
+        let has_room = self.clients.len() < self.max_clients;
+        if !has_room {
+            context.refuse("too_many_clients", peer, TOO_MANY, b"");
+        }
+        has_room
     }
 }

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 
 use proto::Instant;
-use proto::frame::{Framer, Framing, cobs};
-use proto::link::MAX_FRAME;
+use proto::frame::Framer;
 use tokio::net::{TcpStream, UdpSocket};
 
+use super::{link_framer, stuffed};
 use crate::clock::Clock;
 use crate::transport::SerialPort;
 use crate::transport::serial::time_of;
@@ -80,7 +80,7 @@ impl Line {
     }
 
     fn new(way: Way) -> Self {
-        Self { way, framer: Framer::new(Framing::Cobs, MAX_FRAME), free_at: Instant::ZERO }
+        Self { way, framer: link_framer(), free_at: Instant::ZERO }
     }
 
     /// The port, where it is one.
@@ -103,19 +103,15 @@ impl Line {
     pub(super) fn change_plug(&mut self) {
         if let Way::Serial { port, .. } = &mut self.way {
             port.change_plug();
-            self.framer = Framer::new(Framing::Cobs, MAX_FRAME);
+            self.framer = link_framer();
         }
     }
 
-    /// A frame as it goes over this line. What noise began ends before it.
+    /// A frame as it goes over this line.
     pub(super) fn stuffed(&self, frame: Vec<u8>) -> Vec<u8> {
         match self.way {
             Way::Udp(_) => frame,
-            Way::Serial { .. } | Way::Tcp(_) => {
-                let mut bytes = vec![0];
-                cobs::encode(&frame, &mut bytes);
-                bytes
-            }
+            Way::Serial { .. } | Way::Tcp(_) => stuffed(&frame),
         }
     }
 

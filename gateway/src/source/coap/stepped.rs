@@ -1,22 +1,25 @@
 //! A CoAP server that goes on when it is told to, without a socket: the node, the resources and the
-//! pending answers of a running one, over UDP.
+//! pending answers of a running one, and its connections.
 //!
 //! It takes readings. Files, topics and the directory are not there: a rehearsal has nobody who asks
 //! for them.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use proto::Instant;
-use proto::coap::{Delivery, Node, NodeEvent, NodeOutput};
+use proto::coap::{Delivery, Node, NodeEvent, NodeOutput, StreamNode, StreamNodeConfig};
+use proto::{Instant, Rng};
 
 use super::resources::{Resources, Sender, Way, accepted, busy};
 use super::serving::{Fetch, Serving};
-use super::{Latest, Rates, Stored, node_config};
+use super::stream::{Connection, Step};
+use super::{Latest, Rates, Stored, connection_config, node_config};
 use crate::clock;
 use crate::config::CoapLink;
-use crate::source::{Context, SourceStatus};
+use crate::source::Context;
+use crate::source::stepped::{Signal, Told};
 use crate::store::{Origin, Spool, StoreError};
 
 /// A server.
@@ -25,7 +28,17 @@ pub(crate) struct SteppedCoap {
     node: Node<SocketAddr>,
     serving: Serving<SocketAddr>,
     wait: Option<Instant>,
-    outgoing: Vec<(SocketAddr, Vec<u8>)>,
+    outgoing: Vec<Told>,
+    clients: BTreeMap<SocketAddr, Client>,
+    config: StreamNodeConfig,
+    seeds: Rng,
+}
+
+/// One that is connected.
+struct Client {
+    connection: Connection,
+    /// What it has sent and the node does not want yet.
+    unread: VecDeque<Vec<u8>>,
 }
 
 impl SteppedCoap {
@@ -53,28 +66,46 @@ impl SteppedCoap {
             }
         }
         let serving = Serving::new(Arc::clone(&resources));
-        Ok(Self { resources, node, serving, wait: None, outgoing: Vec::new() })
+        let (outgoing, clients) = (Vec::new(), BTreeMap::new());
+        let (config, seeds) = (connection_config(), Rng::new(seed));
+        Ok(Self { resources, node, serving, wait: None, outgoing, clients, config, seeds })
     }
 
-    pub(in crate::source) fn status(&self) -> &SourceStatus {
-        &self.resources.context.status
+    pub(in crate::source) fn context(&self) -> &Context {
+        &self.resources.context
     }
 
-    pub(in crate::source) fn handle_datagram(&mut self, from: SocketAddr, datagram: &[u8]) {
-        if self.resources.context.allows(from) {
-            self.node.handle_datagram(clock::now(), from, datagram, Delivery::Unicast);
-            self.drain();
+    pub(in crate::source) fn handle_signal(&mut self, peer: SocketAddr, signal: &Signal) {
+        match (signal, self.clients.get_mut(&peer)) {
+            (Signal::Connected, _) => {
+                let seed = self.seeds.next_u64();
+                let node = StreamNode::new(clock::now(), self.config.clone(), seed);
+                let connection = Connection::new(Arc::clone(&self.resources), peer, node);
+                self.clients.insert(peer, Client { connection, unread: VecDeque::new() });
+            }
+            (Signal::Bytes(bytes), Some(client)) => client.unread.push_back(bytes.clone()),
+            (Signal::Bytes(datagram), None) if self.resources.context.allows(peer) => {
+                self.node.handle_datagram(clock::now(), peer, datagram, Delivery::Unicast);
+                self.drain();
+            }
+            (Signal::Closed, Some(client)) => {
+                client.connection.handle_lost();
+                client.connection.step();
+                self.clients.remove(&peer);
+            }
+            (Signal::Bytes(_) | Signal::Closed, None) => {}
         }
     }
 
     pub(in crate::source) fn poll_timeout(&self) -> Instant {
-        self.wait.unwrap_or(Instant::FAR_FUTURE)
+        let clients = self.clients.values().filter_map(|client| client.connection.wait());
+        self.wait.into_iter().chain(clients).min().unwrap_or(Instant::FAR_FUTURE)
     }
 
     /// Does what is due, and answers what is on disk by now; whether there was something.
     pub(in crate::source) fn step(&mut self) -> bool {
         let mut has_moved = false;
-        if self.poll_timeout() <= clock::now() {
+        if self.wait.is_some_and(|wait| wait <= clock::now()) {
             self.node.handle_timeout(clock::now());
             self.drain();
             has_moved = true;
@@ -84,10 +115,22 @@ impl SteppedCoap {
             self.drain();
             has_moved = true;
         }
+        let outgoing = &mut self.outgoing;
+        self.clients.retain(|peer, client| {
+            let step = client.step();
+            has_moved |= step.has_moved;
+            if !step.bytes.is_empty() {
+                outgoing.push((*peer, Signal::Bytes(step.bytes)));
+            }
+            if step.is_over {
+                outgoing.push((*peer, Signal::Closed));
+            }
+            !step.is_over
+        });
         has_moved
     }
 
-    pub(in crate::source) fn poll_datagrams(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    pub(in crate::source) fn poll_answers(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.outgoing)
     }
 
@@ -95,7 +138,7 @@ impl SteppedCoap {
         loop {
             match self.node.poll_output() {
                 NodeOutput::Transmit { to, datagram } => {
-                    self.outgoing.push((to, datagram.to_vec()));
+                    self.outgoing.push((to, Signal::Bytes(datagram.to_vec())));
                 }
                 NodeOutput::Event(event) => self.handle_event(event),
                 NodeOutput::Wait(until) => {
@@ -124,6 +167,24 @@ impl SteppedCoap {
             }
             // It asks nobody.
             NodeEvent::Call(_) => {}
+        }
+    }
+}
+
+impl Client {
+    fn step(&mut self) -> Step {
+        let mut all = Step::default();
+        loop {
+            let Step { bytes, is_over, has_moved } = self.connection.step();
+            all.bytes.extend_from_slice(&bytes);
+            all.has_moved |= has_moved;
+            all.is_over = is_over;
+            let more = if self.connection.wants_bytes() { self.unread.pop_front() } else { None };
+            match more {
+                Some(bytes) if !is_over => self.connection.handle_bytes(&bytes),
+                Some(_) | None => return all,
+            }
+            all.has_moved = true;
         }
     }
 }

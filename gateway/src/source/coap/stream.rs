@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
+use futures_util::FutureExt as _;
 use proto::Instant;
 use proto::coap::{
     CloseReason, Release, StreamFault, StreamNode, StreamNodeEvent, StreamNodeOutput,
@@ -37,6 +38,19 @@ pub(super) struct Connection {
     serving: Serving<()>,
     /// What the node wants written.
     outgoing: Bytes,
+    /// Until when nothing is due, as of the last [`step`](Self::step).
+    wait: Option<Instant>,
+}
+
+/// What came of a step.
+#[derive(Default)]
+pub(super) struct Step {
+    /// To be written.
+    pub(super) bytes: Vec<u8>,
+    /// Whether the connection is to be closed.
+    pub(super) is_over: bool,
+    /// Whether there was something to do.
+    pub(super) has_moved: bool,
 }
 
 impl Connection {
@@ -44,6 +58,7 @@ impl Connection {
         Self {
             serving: Serving::new(Arc::clone(&resources)),
             outgoing: Bytes::new(),
+            wait: None,
             node,
             resources,
             peer,
@@ -100,6 +115,55 @@ impl Connection {
                     if wait.is_some() => self.node.handle_timeout(clock::now()),
             }
         }
+    }
+
+    /// Bytes arrive, for who plays it by the step.
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8]) {
+        self.node.handle_bytes(clock::now(), bytes);
+    }
+
+    /// The client is gone.
+    pub(super) fn handle_lost(&mut self) {
+        self.node.handle_lost(clock::now());
+    }
+
+    /// Does what there is to do, where it takes no time to write.
+    pub(super) fn step(&mut self) -> Step {
+        let mut step = Step::default();
+        if self.wait.is_some_and(|wait| wait <= clock::now()) {
+            self.node.handle_timeout(clock::now());
+            step.has_moved = true;
+        }
+        loop {
+            match self.drain() {
+                Ok(wait) => self.wait = wait,
+                Err(reason) => {
+                    self.count(&reason);
+                    step.is_over = true;
+                }
+            }
+            if !self.outgoing.is_empty() {
+                step.bytes.extend_from_slice(&std::mem::take(&mut self.outgoing));
+                self.node.handle_transmitted(clock::now());
+            } else if !step.is_over
+                && let Some(news) = self.serving.next().now_or_never()
+            {
+                self.serving.tell(&mut self.node, news);
+            } else {
+                return step;
+            }
+            step.has_moved = true;
+        }
+    }
+
+    /// Whether it takes more bytes.
+    pub(super) fn wants_bytes(&self) -> bool {
+        self.node.wants_bytes()
+    }
+
+    /// When the next step is due.
+    pub(super) const fn wait(&self) -> Option<Instant> {
+        self.wait
     }
 
     /// Takes what the node has to write and handles its events; the time until which it waits, or

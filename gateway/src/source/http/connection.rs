@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper::rt::Timer;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep, timeout};
 use tracing::debug;
 
@@ -30,7 +30,13 @@ const LINGER: Duration = Duration::from_secs(2);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs until the connection is closed, or until the gateway stops and what is under way is answered.
-pub(super) async fn serve(resources: Arc<Resources>, stream: TcpStream, peer: SocketAddr) {
+/// `timer` ends what takes too long before there is a request.
+pub(super) async fn serve(
+    resources: Arc<Resources>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    peer: SocketAddr,
+    timer: impl Timer + Send + Sync + 'static,
+) {
     let name = &resources.context.name;
     debug!(source = %name, %peer, "connected");
     let service = service_fn(|request| {
@@ -39,7 +45,7 @@ pub(super) async fn serve(resources: Arc<Resources>, stream: TcpStream, peer: So
     });
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(timer)
         .header_read_timeout(resources.timeout)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_LINES);
@@ -70,8 +76,8 @@ fn is_stalled(error: &hyper::Error) -> bool {
 
 /// A stream whose writes fail when the client takes nothing for a while, and whose end waits a moment
 /// for the client's.
-struct Patient {
-    stream: TcpStream,
+struct Patient<S> {
+    stream: S,
     patience: Duration,
     /// Set while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
@@ -79,8 +85,8 @@ struct Patient {
     lingers: Option<Pin<Box<Sleep>>>,
 }
 
-impl Patient {
-    const fn new(stream: TcpStream, patience: Duration) -> Self {
+impl<S> Patient<S> {
+    const fn new(stream: S, patience: Duration) -> Self {
         Self { stream, patience, stalled: None, lingers: None }
     }
 
@@ -99,7 +105,7 @@ impl Patient {
     }
 }
 
-impl AsyncRead for Patient {
+impl<S: AsyncRead + Unpin> AsyncRead for Patient<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,
@@ -109,7 +115,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         task: &mut Context<'_>,

@@ -45,6 +45,8 @@ pub(super) struct Hub {
     ports: BTreeMap<u64, mpsc::Sender<Outgoing>>,
     pending: FuturesUnordered<Pending>,
     save_at: Instant,
+    /// Until when nothing is due, as of the last [`step`](Self::step).
+    wait: Instant,
 }
 
 /// A report on its way to the disk.
@@ -81,6 +83,7 @@ impl Hub {
             ports: BTreeMap::new(),
             pending: FuturesUnordered::new(),
             save_at: clock::now() + SAVE_EVERY,
+            wait: Instant::FAR_FUTURE,
         }
     }
 
@@ -108,23 +111,49 @@ impl Hub {
         self.save().await;
     }
 
+    /// Does what is due, for who plays it by the step; whether there was something.
+    pub(super) fn step(&mut self) -> bool {
+        let settled = self.pending.next().now_or_never().flatten();
+        let is_due = self.wait <= clock::now();
+        let has_moved = settled.is_some() || is_due;
+        self.settle(settled);
+        if is_due {
+            self.gateway.handle_timeout(clock::now());
+        }
+        self.wait = self.drain().unwrap_or(Instant::FAR_FUTURE);
+        has_moved
+    }
+
+    /// When the next step is due.
+    pub(super) const fn wait(&self) -> Instant {
+        self.wait
+    }
+
     fn take_turn(&mut self, mut arrival: Option<Arrival>) {
         for _ in 0..TURN {
-            match arrival {
-                Some(Arrival::Opened { port, outgoing }) => drop(self.ports.insert(port, outgoing)),
-                Some(Arrival::Closed { port }) => {
-                    self.ports.remove(&port);
-                    self.gateway.handle_gone(|peer| peer.port == port);
-                }
-                Some(Arrival::Frame { peer, bytes }) => {
-                    self.context.status.received(bytes.len());
-                    self.gateway.handle_frame(clock::now(), clock::wall(), peer, &bytes);
-                    // Reports are handed in one by one, so that a full queue is noticed at once.
-                    self.drain_events();
-                }
-                None => return,
-            }
+            let Some(next) = arrival else { return };
+            self.take(next);
             arrival = self.arrivals.try_recv().ok();
+        }
+        if let Some(next) = arrival {
+            self.take(next);
+        }
+    }
+
+    /// Takes what a port tells.
+    pub(super) fn take(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Opened { port, outgoing } => drop(self.ports.insert(port, outgoing)),
+            Arrival::Closed { port } => {
+                self.ports.remove(&port);
+                self.gateway.handle_gone(|peer| peer.port == port);
+            }
+            Arrival::Frame { peer, bytes } => {
+                self.context.status.received(bytes.len());
+                self.gateway.handle_frame(clock::now(), clock::wall(), peer, &bytes);
+                // Reports are handed in one by one, so that a full queue is noticed at once.
+                self.drain_events();
+            }
         }
     }
 
@@ -216,7 +245,7 @@ impl Hub {
         sample::name(device, &self.names, &self.context.reader)
     }
 
-    async fn save(&mut self) {
+    pub(super) async fn save(&mut self) {
         let caught_up = self.memory.catch_up(&self.spool).await;
         if let Err(error) = caught_up {
             warn!(source = %self.context.name, %error, "cannot see what was stored of the nodes");

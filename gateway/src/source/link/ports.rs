@@ -25,7 +25,7 @@ use crate::source::serial::{handle_gone, open_when_there};
 const READ_BYTES: usize = 4096;
 /// Frames that wait to be written to a port; more are dropped, and sent again when they are asked
 /// for.
-const OUTGOING: usize = 256;
+pub(super) const OUTGOING: usize = 256;
 /// Who takes no bytes for this long is disconnected.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -6,6 +6,7 @@ mod causes;
 mod cli;
 mod clock;
 mod clock_watch;
+mod commands;
 mod config;
 mod control;
 mod decode;

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) registered: Instant,
     /// When the registration ends.
     pub(crate) expires: Instant,
+    /// Attributes of its registration, such as its type (`et`).
+    pub(crate) attributes: Vec<(String, String)>,
     /// Its resources, as absolute URIs.
     pub(crate) links: Vec<Link>,
 }
@@ -104,6 +106,10 @@ impl Node {
             location: registration.location().to_owned(),
             registered: registration.registered(),
             expires: registration.expires(),
+            attributes: registration
+                .attributes()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             links: registration.links().to_vec(),
         }
     }

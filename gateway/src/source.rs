@@ -44,6 +44,7 @@ use self::modbus::{BusReport, BusStatus};
 pub(crate) use self::stepped::{LINE, SteppedSource};
 use crate::broker::Board;
 use crate::clock;
+use crate::commands::Orders;
 use crate::config::{self, Decode, Id, Link, Network};
 use crate::decode::{DecodeError, Draft, Reader};
 use crate::frame::{Cutting, Unframed};
@@ -118,6 +119,7 @@ impl Source {
         config: &config::Source,
         inlet: &Inlet,
         surroundings: &Surroundings,
+        orders: Option<Orders>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {

@@ -1,0 +1,563 @@
+//! Commands: what may be done with devices, by whom, and how.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use proto::{Number, Value};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::values::{self, Decimal, Id, Interval, ResourcePath, UnitAddress};
+use super::{RegisterOrder, RegisterType};
+use crate::pipeline::Pattern;
+
+/// Longest value of a command that says nothing else.
+const DEFAULT_MAX_VALUE: u32 = 1024;
+
+/// How commands are taken.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Commands {
+    /// Brokers whose command topics are subscribed, by name: who may publish to those there may command.
+    pub(crate) from: Vec<Id>,
+    /// How long a command may take that says nothing else, 1s to 8760h: then it has expired.
+    #[serde(default = "default_deadline", deserialize_with = "values::span::<_, 1, 31_536_000>")]
+    pub(crate) deadline: Interval,
+    /// The longest deadline that a request may ask for, 1s to 8760h; more is refused.
+    #[serde(
+        default = "default_max_deadline",
+        deserialize_with = "values::span::<_, 1, 31_536_000>"
+    )]
+    pub(crate) max_deadline: Interval,
+    /// Most commands that wait for a device, 1 to 1000: a further one fails at once.
+    #[serde(default = "default_queue", deserialize_with = "values::whole::<_, _, 1, 1000>")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) queue: u16,
+    /// How long outcomes are remembered, 1h to 8760h: a request that comes again is answered with the
+    /// outcome, and not carried out again.
+    #[serde(default = "default_keep", deserialize_with = "values::span::<_, 3600, 31_536_000>")]
+    pub(crate) keep: Interval,
+}
+
+/// Devices that one command can go to.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Group {
+    /// Devices, by name; `*` and `?` stand for any characters and any one. Without it those of
+    /// `registered` alone decide.
+    #[serde(default)]
+    pub(crate) devices: Vec<Pattern>,
+    /// Attributes of the registration in a resource directory that a device must have, such as
+    /// `{ et = "valve" }` for its endpoint type: a pattern for each.
+    #[serde(default)]
+    pub(crate) registered: BTreeMap<String, Pattern>,
+}
+
+/// Something that may be done with devices. What no operation allows is refused.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Operation {
+    /// The source at which the devices are.
+    pub(crate) source: Id,
+    /// Devices with which it may be done, by name; `*` and `?` stand for any characters and any one.
+    pub(crate) devices: Vec<Pattern>,
+    /// Brokers that may ask for it, by name; all of `commands.from` where none is named.
+    #[serde(default)]
+    pub(crate) from: Option<Vec<Id>>,
+    /// What a value must be. A request whose value is anything else is refused with the reason, and
+    /// nothing is sent. Without it there is no value.
+    #[serde(default)]
+    pub(crate) value: ValueRule,
+    /// Whether the topic `{topic_prefix}/{gateway}/{device}/{operation}/set` takes the plain value.
+    #[serde(default)]
+    pub(crate) writable: bool,
+    /// How the device is told.
+    pub(crate) via: Via,
+    /// How long a command may take that says nothing else, where that is not `commands.deadline`.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
+    pub(crate) deadline: Option<Interval>,
+    /// Most attempts to reach the device, 1 to 100. What was sent without an answer is only sent again
+    /// where it is `repeatable`.
+    #[serde(default = "default_attempts", deserialize_with = "values::whole::<_, _, 1, 100>")]
+    #[schemars(range(min = 1, max = 100))]
+    pub(crate) attempts: u32,
+    /// Whether it does no harm to do it twice: then it is sent again when its outcome is not known, also
+    /// after the gateway was killed. Otherwise it fails with `unknown_outcome`. Without this key it is
+    /// what the way to the device says: see docs/commands.md.
+    #[serde(default)]
+    pub(crate) repeatable: Option<bool>,
+    /// Shortest time between this command and the next to the same device, up to 1h.
+    #[serde(default, deserialize_with = "values::span_ms::<_, 0, 3_600_000>")]
+    pub(crate) min_interval: Interval,
+}
+
+/// What the value of a command must be.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum ValueRule {
+    /// There is none.
+    #[default]
+    None,
+    /// A number.
+    Number(NumberRule),
+    /// `true` or `false`; as plain text also `on`, `off`, `1` and `0`.
+    Boolean,
+    /// Text in UTF-8.
+    Text(TextRule),
+    /// A JSON text.
+    Json(SizeRule),
+    /// Bytes; in JSON as base64.
+    Bytes(SizeRule),
+}
+
+/// Which numbers.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct NumberRule {
+    /// The lowest.
+    pub(crate) min: Option<Decimal>,
+    /// The highest.
+    pub(crate) max: Option<Decimal>,
+    /// Whether only whole numbers are.
+    pub(crate) integer: bool,
+    /// Its unit, for people and for `gateway devices`.
+    #[serde(deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) unit: Option<String>,
+}
+
+/// Which texts.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct TextRule {
+    /// The only ones, such as `["open", "shut"]`.
+    pub(crate) values: Vec<String>,
+    /// Most bytes, 1 to 65536.
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65_536>")]
+    #[schemars(range(min = 1, max = 65_536))]
+    pub(crate) max: u32,
+}
+
+/// How large.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default)]
+pub(crate) struct SizeRule {
+    /// Most bytes, 1 to 65536.
+    #[serde(deserialize_with = "values::whole::<_, _, 1, 65_536>")]
+    #[schemars(range(min = 1, max = 65_536))]
+    pub(crate) max: u32,
+}
+
+/// How a device is told.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub(crate) enum Via {
+    /// A CoAP request to the node: it is done when the node answers with success.
+    Coap(CoapVia),
+    /// The device asks for its commands, because it sleeps or cannot be reached: at `/cmd/{device}` of a
+    /// `coap` or `http` source.
+    Fetch,
+    /// A CMD of the link protocol, done with the node's RSP.
+    Link(LinkVia),
+    /// Bytes on a serial port, a TCP connection or in a datagram.
+    Send(SendVia),
+    /// A coil or registers of a Modbus unit.
+    Modbus(ModbusVia),
+}
+
+/// A CoAP request.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct CoapVia {
+    /// Its method.
+    #[serde(default)]
+    pub(crate) method: CoapMethod,
+    /// The resource, with its query.
+    pub(crate) path: ResourcePath,
+    /// Where the node is, as `coap://host:port` with `{device}` for its name. Without it the node must
+    /// be registered in a resource directory of the gateway under this name.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) address: Option<String>,
+    /// Content-Format of the payload, 0 to 65535: 0 is text, 50 JSON, 60 CBOR.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) content_format: Option<u16>,
+    /// The payload, with `{value}` for the value; without it the value as its Content-Format has it.
+    #[serde(default)]
+    pub(crate) payload: Option<String>,
+}
+
+/// A method of CoAP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum CoapMethod {
+    /// Reads; the result is the representation.
+    Get,
+    /// Replaces.
+    #[default]
+    Put,
+    /// Acts.
+    Post,
+    /// Removes.
+    Delete,
+    /// Reads a part (RFC 8132).
+    Fetch,
+    /// Changes a part (RFC 8132).
+    Patch,
+    /// Changes a part, with the same effect when repeated (RFC 8132).
+    Ipatch,
+    /// Begins to observe (RFC 7641) with the value `true`, and ends with `false`: what the node tells
+    /// becomes readings.
+    Observe,
+}
+
+/// A CMD of the link protocol.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct LinkVia {
+    /// The number of the operation, which is agreed with the firmware: 0 to 65535.
+    #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) code: u16,
+}
+
+/// Bytes.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct SendVia {
+    /// What is sent: text with `{value}` and `{device}`, and with `\r`, `\n`, `\xNN` as TOML has them.
+    /// Braces are doubled where they stand for themselves.
+    #[serde(default)]
+    pub(crate) text: Option<String>,
+    /// What is sent, in hexadecimal digits, with the value as `{u8}`, `{u16be}`, `{u16le}`, `{i16be}`,
+    /// `{i16le}`, `{u32be}`, `{u32le}`, `{f32be}`, `{f32le}`, and `{sum8}` or `{crc16modbus}` of all
+    /// before it.
+    #[serde(default)]
+    pub(crate) hex: Option<String>,
+    /// The answer that says that it is done: a pattern for a whole frame of the source as text, or in
+    /// hexadecimal digits where `hex` is sent. Without it the command is done when it is sent.
+    #[serde(default)]
+    pub(crate) expect: Option<Pattern>,
+    /// The answer that says that it is refused.
+    #[serde(default)]
+    pub(crate) refuse: Option<Pattern>,
+    /// How long the answer may take, 10ms to 600000ms.
+    #[serde(default = "default_answer", deserialize_with = "values::span_ms::<_, 10, 600_000>")]
+    pub(crate) timeout: Interval,
+    /// Where a datagram goes, as `host:port`; without it where the device was heard of last.
+    #[serde(default, deserialize_with = "values::filled_option")]
+    #[schemars(length(min = 1))]
+    pub(crate) to: Option<String>,
+}
+
+/// A coil or registers.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct ModbusVia {
+    /// The unit's address; without it the one whose device this is.
+    #[serde(default)]
+    pub(crate) unit: Option<UnitAddress>,
+    /// Its first address as it is sent, 0 to 65535.
+    #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) at: u16,
+    /// Whether it is a coil; else it is a holding register.
+    #[serde(default)]
+    pub(crate) coil: bool,
+    /// What it holds; without it `u16`.
+    #[serde(default, rename = "type")]
+    pub(crate) kind: Option<RegisterType>,
+    /// The order of its bytes, where it is not that of the unit.
+    #[serde(default)]
+    pub(crate) order: Option<RegisterOrder>,
+    /// What the register's number is multiplied with to be the value.
+    #[serde(default)]
+    pub(crate) scale: Option<Decimal>,
+    /// What is added then.
+    #[serde(default)]
+    pub(crate) offset: Option<Decimal>,
+    /// Whether what was written is read, and must be what was written.
+    #[serde(default = "default_read_back")]
+    pub(crate) read_back: bool,
+}
+
+impl Operation {
+    /// Whether it may be done with this device.
+    pub(crate) fn is_for(&self, device: &str) -> bool {
+        self.devices.iter().any(|pattern| pattern.matches(device))
+    }
+
+    /// Whether this broker may ask for it.
+    pub(crate) fn is_open_to(&self, broker: &Id) -> bool {
+        self.from.as_ref().is_none_or(|from| from.contains(broker))
+    }
+
+    /// Whether it is sent again when nobody knows whether it was done.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.repeatable.unwrap_or_else(|| self.via.is_repeatable())
+    }
+}
+
+impl Via {
+    /// What is right where nothing else is said: what sets a state can be repeated, what may act cannot.
+    const fn is_repeatable(&self) -> bool {
+        match self {
+            // RFC 7252 §5.8: PUT and DELETE are idempotent, POST is not; RFC 8132 §2.1 and §3.1.
+            Self::Coap(coap) => !matches!(coap.method, CoapMethod::Post | CoapMethod::Patch),
+            // Who asks is told the command's identifier, and can know it again.
+            Self::Fetch => true,
+            // A node carries out a CMD once for each number, which does not outlive the gateway.
+            Self::Link(_) | Self::Send(_) => false,
+            Self::Modbus(_) => true,
+        }
+    }
+
+    /// As it is written.
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Coap(_) => "coap",
+            Self::Fetch => "fetch",
+            Self::Link(_) => "link",
+            Self::Send(_) => "send",
+            Self::Modbus(_) => "modbus",
+        }
+    }
+}
+
+/// A value is not what the operation takes: what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ValueError(String);
+
+impl ValueRule {
+    /// The value of a payload that is nothing but the value.
+    pub(crate) fn parse_plain(&self, payload: &[u8]) -> Result<Option<Value>, ValueError> {
+        let text =
+            || std::str::from_utf8(payload).map_err(|_| self.refuse("bytes that are no UTF-8"));
+        let trimmed = || text().map(str::trim);
+        let value = match self {
+            Self::None if payload.is_empty() => return Ok(None),
+            Self::None => return Err(self.refuse("a value")),
+            Self::Number(_) => {
+                let text = trimmed()?;
+                Value::Number(text.parse().map_err(|_| self.refuse(&shown(text)))?)
+            }
+            Self::Boolean => {
+                let text = trimmed()?;
+                Value::Boolean(match text.to_ascii_lowercase().as_str() {
+                    "true" | "on" | "1" => true,
+                    "false" | "off" | "0" => false,
+                    _ => return Err(self.refuse(&shown(text))),
+                })
+            }
+            Self::Text(_) | Self::Json(_) => Value::Text(text()?.to_owned()),
+            Self::Bytes(_) => Value::Bytes(payload.to_vec()),
+        };
+        self.check(value).map(Some)
+    }
+
+    /// The value as JSON has it.
+    pub(crate) fn parse_json(
+        &self,
+        value: Option<&serde_json::Value>,
+    ) -> Result<Option<Value>, ValueError> {
+        use serde_json::Value as Json;
+        let Some(json) = value else {
+            return match self {
+                Self::None => Ok(None),
+                Self::Number(_)
+                | Self::Boolean
+                | Self::Text(_)
+                | Self::Json(_)
+                | Self::Bytes(_) => Err(self.refuse("no value")),
+            };
+        };
+        let refused = || self.refuse(&shown(&json.to_string()));
+        let value = match (self, json) {
+            (Self::None, Json::Null) => return Ok(None),
+            (Self::Number(_), Json::Number(number)) => {
+                Value::Number(number.to_string().parse().map_err(|_| refused())?)
+            }
+            (Self::Boolean, Json::Bool(value)) => Value::Boolean(*value),
+            (Self::Text(_), Json::String(text)) => Value::Text(text.clone()),
+            (Self::Json(_), any) => Value::Text(any.to_string()),
+            (Self::Bytes(_), Json::String(text)) => {
+                Value::Bytes(proto::base64::decode(text).ok_or_else(refused)?)
+            }
+            _ => return Err(refused()),
+        };
+        self.check(value).map(Some)
+    }
+
+    fn check(&self, value: Value) -> Result<Value, ValueError> {
+        let size = match &value {
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::Number(_) | Value::Boolean(_) => 0,
+        };
+        let too_large = |max: u32| u32::try_from(size).map_or(true, |size| size > max);
+        let is_right = match (self, &value) {
+            (Self::Number(rule), Value::Number(number)) => rule.takes(*number),
+            (Self::Text(rule), Value::Text(text)) => {
+                !too_large(rule.max) && (rule.values.is_empty() || rule.values.contains(text))
+            }
+            (Self::Json(rule), Value::Text(text)) => {
+                !too_large(rule.max) && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+            }
+            (Self::Bytes(rule), Value::Bytes(_)) => !too_large(rule.max),
+            (Self::Boolean, Value::Boolean(_)) => true,
+            _ => false,
+        };
+        if is_right {
+            return Ok(value);
+        }
+        Err(self.refuse(&match &value {
+            Value::Number(number) => number.to_string(),
+            Value::Boolean(value) => value.to_string(),
+            Value::Text(text) => shown(text),
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+        }))
+    }
+
+    fn refuse(&self, found: &str) -> ValueError {
+        ValueError(format!("expected {self}, found {found}"))
+    }
+}
+
+/// In words, behind "expected".
+impl fmt::Display for ValueRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("no value"),
+            Self::Number(rule) => {
+                f.write_str(if rule.integer { "a whole number" } else { "a number" })?;
+                match (rule.min, rule.max) {
+                    (Some(min), Some(max)) => {
+                        write!(f, " from {} to {}", min.number(), max.number())?
+                    }
+                    (Some(min), None) => write!(f, " of {} or more", min.number())?,
+                    (None, Some(max)) => write!(f, " of at most {}", max.number())?,
+                    (None, None) => {}
+                }
+                rule.unit.as_ref().map_or(Ok(()), |unit| write!(f, " {unit}"))
+            }
+            Self::Boolean => f.write_str("true or false"),
+            Self::Text(rule) if rule.values.is_empty() => {
+                write!(f, "text of at most {} bytes", rule.max)
+            }
+            Self::Text(rule) => f.write_str(&rule.values.join(" or ")),
+            Self::Json(rule) => write!(f, "JSON of at most {} bytes", rule.max),
+            Self::Bytes(rule) => write!(f, "at most {} bytes", rule.max),
+        }
+    }
+}
+
+impl NumberRule {
+    fn takes(&self, number: Number) -> bool {
+        let is_below = self.min.is_some_and(|min| number.compare(min.number()).is_lt());
+        let is_above = self.max.is_some_and(|max| number.compare(max.number()).is_gt());
+        !is_below && !is_above && (!self.integer || number.as_integer().is_some())
+    }
+}
+
+/// A start of a text, in quotes.
+fn shown(text: &str) -> String {
+    const MAX_SHOWN: usize = 40;
+    let start: String = text.chars().take(MAX_SHOWN).collect();
+    let more = if start.len() < text.len() { "…" } else { "" };
+    format!("`{start}{more}`")
+}
+
+impl Default for TextRule {
+    fn default() -> Self {
+        Self { values: Vec::new(), max: DEFAULT_MAX_VALUE }
+    }
+}
+
+impl Default for SizeRule {
+    fn default() -> Self {
+        Self { max: DEFAULT_MAX_VALUE }
+    }
+}
+
+const fn default_deadline() -> Interval {
+    Interval::seconds(60)
+}
+
+const fn default_max_deadline() -> Interval {
+    Interval::seconds(7 * 24 * 3600)
+}
+
+const fn default_queue() -> u16 {
+    100
+}
+
+const fn default_keep() -> Interval {
+    Interval::seconds(7 * 24 * 3600)
+}
+
+const fn default_attempts() -> u32 {
+    5
+}
+
+const fn default_answer() -> Interval {
+    Interval::seconds(2)
+}
+
+const fn default_read_back() -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(min: &str, max: &str) -> ValueRule {
+        let text = format!("type = \"number\"\nmin = {min}\nmax = {max}\nunit = \"Cel\"");
+        toml::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_refused_with_the_range() {
+        let rule = number("5", "30.5");
+        for good in ["5", "30.5", " 21.50\n", "3.05e1"] {
+            assert!(rule.parse_plain(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in ["4.99", "30.51", "31", "warm", "", "NaN"] {
+            let error = rule.parse_plain(bad.as_bytes()).unwrap_err().to_string();
+            assert!(error.starts_with("expected a number from 5 to 30.5 Cel, found"), "{error}");
+        }
+        assert!(rule.parse_json(Some(&serde_json::json!(30.5))).is_ok());
+        assert!(rule.parse_json(Some(&serde_json::json!("21"))).is_err());
+        assert!(rule.parse_json(None).is_err());
+    }
+
+    #[test]
+    fn plain_booleans_are_those_that_people_send() {
+        for (text, expected) in [("on", true), ("OFF", false), ("1", true), ("false", false)] {
+            let value = ValueRule::Boolean.parse_plain(text.as_bytes()).unwrap();
+            assert_eq!(value, Some(Value::Boolean(expected)), "{text}");
+        }
+        assert!(ValueRule::Boolean.parse_plain(b"yes").is_err());
+        assert!(ValueRule::Boolean.parse_json(Some(&serde_json::json!(1))).is_err());
+    }
+
+    #[test]
+    fn texts_json_and_bytes_have_a_size() {
+        let rule: ValueRule =
+            toml::from_str("type = \"text\"\nvalues = [\"open\", \"shut\"]").unwrap();
+        assert!(rule.parse_plain(b"open").is_ok());
+        let error = rule.parse_plain(b"ajar").unwrap_err().to_string();
+        assert_eq!(error, "expected open or shut, found `ajar`");
+        let rule: ValueRule = toml::from_str("type = \"bytes\"\nmax = 3").unwrap();
+        assert_eq!(
+            rule.parse_json(Some(&serde_json::json!("AAEC"))).unwrap(),
+            Some(Value::Bytes(vec![0, 1, 2]))
+        );
+        assert!(rule.parse_plain(&[0; 4]).is_err());
+        let rule: ValueRule = toml::from_str("type = \"json\"").unwrap();
+        assert!(rule.parse_plain(b"{\"a\":[1]}").is_ok());
+        assert!(rule.parse_plain(b"{\"a\":").is_err());
+    }
+
+    #[test]
+    fn an_operation_without_a_value_takes_none() {
+        assert_eq!(ValueRule::None.parse_plain(b""), Ok(None));
+        assert!(ValueRule::None.parse_plain(b"1").is_err());
+        assert_eq!(ValueRule::None.parse_json(None), Ok(None));
+    }
+}

@@ -100,7 +100,7 @@ impl Order {
             deadline,
             reports,
             withdrawn,
-            is_settled: false,
+            is_settled: AtomicBool::new(false),
         }
     }
 

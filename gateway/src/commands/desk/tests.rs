@@ -1,5 +1,7 @@
 //! Commands in virtual time.
 
+mod fleet;
+
 use super::super::command::Priority;
 use super::*;
 

@@ -145,7 +145,7 @@ impl Site {
         let payload = format!("{} {}", draft.key.device, draft.key.id).into_bytes();
         let deadline = self.now + Duration::from_secs(60);
         let sent = self.link.command(self.now, number, payload, deadline).unwrap();
-        self.under_way.insert((number, sent), (draft.key.clone(), draft.attempt));
+        self.under_way.insert((number, sent.number), (draft.key.clone(), draft.attempt));
         self.drain_link();
     }
 

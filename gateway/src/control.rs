@@ -10,10 +10,12 @@
 
 mod brokers;
 mod client;
+mod commands;
 mod devices;
 mod request;
 
 pub(crate) use client::{AskError, ask};
+pub(crate) use commands::SendRequest;
 pub(crate) use request::{Forgotten, LetterChoice, Request};
 
 use std::io;
@@ -40,8 +42,8 @@ use crate::supervisor::Supervisor;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control.sock";
-/// The longest request.
-const MAX_REQUEST: u64 = 4096;
+/// The longest request: that of a command with the longest value.
+const MAX_REQUEST: u64 = 512 * 1024;
 /// Most clients at a time; others wait to be accepted.
 const MAX_CLIENTS: usize = 16;
 /// Most of them that read the store; others are told to come again.
@@ -129,6 +131,16 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
         Ok(Request::StoreExport(selection)) => {
             streamed(streams, export(&mut answer, status, &selection)).await?
         }
+        Ok(request @ (Request::Send(_) | Request::Cancel { .. } | Request::Commands { .. })) => {
+            tokio::select! {
+                end = command(&mut answer, status, &request) => match end {
+                    Ok(end) => end,
+                    Err(AnswerError::Store(error)) => End::Failed(chain(&error)),
+                    Err(AnswerError::Client(error)) => return Err(error),
+                },
+                () = brokers::until_gone(&mut reader) => return Ok(()),
+            }
+        }
         Ok(request) => tokio::select! {
             end = streamed(streams, ask_brokers(&mut answer, status, &request)) => end?,
             () = brokers::until_gone(&mut reader) => return Ok(()),
@@ -137,6 +149,21 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
     };
     answer.line(&Last { end })?;
     answer.send().await
+}
+
+async fn command(
+    answer: &mut Answer,
+    status: &Status,
+    request: &Request,
+) -> Result<End, AnswerError> {
+    match request {
+        Request::Send(request) => commands::send(answer, status, request).await,
+        Request::Cancel { device, id } => commands::cancel(answer, status, device, id).await,
+        Request::Commands { device, limit } => {
+            commands::list(answer, status, device.as_deref(), *limit).await
+        }
+        _ => Ok(End::Complete),
+    }
 }
 
 /// Does what takes as long as a broker takes, and ends with the client.
@@ -155,6 +182,9 @@ async fn ask_brokers(
         Request::Wire { broker } => brokers::wire(answer, status, broker).await,
         Request::Status
         | Request::Devices
+        | Request::Send(_)
+        | Request::Cancel { .. }
+        | Request::Commands { .. }
         | Request::Forget { .. }
         | Request::StoreVerify
         | Request::StoreExport(_) => Ok(End::Complete),

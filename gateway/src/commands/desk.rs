@@ -555,8 +555,7 @@ impl Desk {
         let roster = roster();
         let known = roster.devices.get(&operation.source).into_iter().flatten();
         // Those that the operation names are known before they were heard of.
-        let named = operation.devices.iter().map(ToString::to_string);
-        let named: Vec<String> = named.filter(|name| !name.contains(['*', '?'])).collect();
+        let named: Vec<String> = operation.named_devices().collect();
         let all: BTreeSet<&str> = known.chain(&named).map(String::as_str).collect();
         let group =
             self.rules.groups.iter().find(|(id, _)| id.as_str() == device).map(|(_, group)| group);

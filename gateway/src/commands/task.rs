@@ -28,7 +28,7 @@ use super::response::response;
 use crate::broker::{HeardCommand, HeardReceipt};
 use crate::causes::chain;
 use crate::clock;
-use crate::config::Id;
+use crate::config::{Id, Operation};
 use crate::pipeline::{Inlet, Receipt};
 use crate::store::Message;
 use crate::tally::{Count, Tally};
@@ -57,7 +57,7 @@ const LAST_STORES: Duration = Duration::from_secs(2);
 pub(crate) struct CommandsHandle {
     asked: mpsc::Sender<Asked>,
     status: Arc<CommandsStatus>,
-    topics: CommandTopics,
+    rules: Arc<DeskRules>,
 }
 
 /// What somebody on this machine asks.
@@ -163,8 +163,26 @@ impl CommandsHandle {
     }
 
     /// The topics.
-    pub(crate) const fn topics(&self) -> &CommandTopics {
-        &self.topics
+    pub(crate) fn topics(&self) -> &CommandTopics {
+        &self.rules.topics
+    }
+
+    /// What may be done with a device of a source.
+    pub(crate) fn operations<'a>(
+        &'a self,
+        source: &'a str,
+        device: &'a str,
+    ) -> impl Iterator<Item = (&'a Id, &'a Operation)> {
+        let all = self.rules.operations.iter().map(|(name, operation)| (name, &**operation));
+        all.filter(move |(_, it)| it.source.as_str() == source && it.is_for(device))
+    }
+
+    /// Devices that operations name, with their sources.
+    pub(crate) fn named_devices(&self) -> impl Iterator<Item = (String, String)> {
+        self.rules.operations.values().flat_map(|operation| {
+            let names = operation.named_devices();
+            names.map(|name| (operation.source.to_string(), name)).collect::<Vec<_>>()
+        })
     }
 
     /// What has become of commands.
@@ -202,8 +220,9 @@ impl CommandTask {
         let (asked_sender, asked) = mpsc::channel(ASKED);
         let (reporter, reports) = mpsc::channel(REPORTS);
         let status = Arc::<CommandsStatus>::default();
-        let topics = rules.topics.clone();
-        let handle = CommandsHandle { asked: asked_sender, status: Arc::clone(&status), topics };
+        let of_handle = Arc::new(rules.clone());
+        let handle =
+            CommandsHandle { asked: asked_sender, status: Arc::clone(&status), rules: of_handle };
         let task = Self {
             desk,
             rules,

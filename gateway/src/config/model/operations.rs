@@ -296,6 +296,12 @@ impl Operation {
         self.devices.iter().any(|pattern| pattern.matches(device))
     }
 
+    /// The devices that are named, not by a pattern.
+    pub(crate) fn named_devices(&self) -> impl Iterator<Item = String> {
+        let names = self.devices.iter().map(ToString::to_string);
+        names.filter(|name| !name.contains(['*', '?']))
+    }
+
     /// Whether this broker may ask for it.
     pub(crate) fn is_open_to(&self, broker: &Id) -> bool {
         self.from.as_ref().is_none_or(|from| from.contains(broker))
@@ -318,17 +324,6 @@ impl Via {
             // A node carries out a CMD once for each number, which does not outlive the gateway.
             Self::Link(_) | Self::Send(_) => false,
             Self::Modbus(_) => true,
-        }
-    }
-
-    /// As it is written.
-    pub(crate) const fn name(&self) -> &'static str {
-        match self {
-            Self::Coap(_) => "coap",
-            Self::Fetch => "fetch",
-            Self::Link(_) => "link",
-            Self::Send(_) => "send",
-            Self::Modbus(_) => "modbus",
         }
     }
 }

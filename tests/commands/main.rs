@@ -1,0 +1,8 @@
+//! Commands: from a broker to a device, and the outcome back.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+
+mod asked;
+#[path = "../harness.rs"]
+mod harness;
+mod requests;

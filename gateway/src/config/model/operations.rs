@@ -1,5 +1,7 @@
 //! Commands: what may be done with devices, by whom, and how.
 
+mod modbus;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

@@ -98,6 +98,8 @@ pub(crate) struct Draft {
     pub(crate) operation: Arc<Operation>,
     pub(crate) value: Option<Value>,
     pub(crate) deadline: Instant,
+    /// What it was begun as before.
+    pub(crate) mark: Option<String>,
 }
 
 impl PartialEq for Draft {
@@ -332,6 +334,11 @@ impl Desk {
                 active.command.is_begun = true;
                 self.change(key, true);
             }
+            Report::BeginAs(mark) => {
+                active.command.is_begun = true;
+                active.command.mark = Some(mark);
+                self.change(key, true);
+            }
             Report::Delivered => self.step(key, Step::of(CommandState::Delivered, wall)),
             Report::Progress(progress) => self.tell_progress(wall, key, progress),
             Report::Done(result) => {
@@ -472,6 +479,7 @@ impl Desk {
             deadline: wall,
             attempts: 0,
             is_begun: false,
+            mark: None,
             group: None,
             members: Vec::new(),
             steps: Vec::new(),
@@ -702,6 +710,7 @@ impl Desk {
                     operation: Arc::clone(operation),
                     value: active.command.value.clone(),
                     deadline: active.deadline,
+                    mark: active.command.mark.clone(),
                 };
                 self.effects.push_back(Effect::Order(draft));
                 self.arm(&key);

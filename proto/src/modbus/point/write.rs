@@ -67,47 +67,40 @@ impl Point {
     }
 
     fn words(&self, value: &Value) -> Result<Vec<u16>, WriteError> {
-        let number = || match value {
-            Value::Number(number) => Ok(*number),
-            Value::Boolean(value) => Ok(Number::from(u64::from(*value))),
-            Value::Text(_) | Value::Bytes(_) => Err(WriteError::NotANumber),
-        };
-        let integer = |min: i128, max: i128| {
-            let whole = number()?.as_whole().filter(|whole| (min..=max).contains(whole));
-            whole.ok_or(WriteError::OutOfRange { min, max })
-        };
-        let bits = 16 * u32::from(self.format.count());
-        let raw: u64 = match self.format {
-            Format::Text(registers) => return self.text_words(value, registers),
-            Format::Bool | Format::Bit(_) => return Err(WriteError::ReadOnly),
-            Format::U16 | Format::U32 | Format::U64 => {
-                let whole = integer(0, (1 << bits) - 1)?;
-                u64::try_from(whole).unwrap_or_default()
-            }
-            Format::I16 | Format::I32 | Format::I64 => {
-                let whole = integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)?;
-                i64::try_from(whole).unwrap_or_default().cast_unsigned()
-            }
-            Format::F32 => {
-                let float = single(number()?).ok_or(WriteError::TooLarge)?;
-                u64::from(float.to_bits())
-            }
-            Format::F64 => {
-                let float = number()?.as_f64();
-                if !float.is_finite() {
-                    return Err(WriteError::TooLarge);
-                }
-                float.to_bits()
-            }
-        };
-        let bytes = raw.to_be_bytes();
-        let unused = 4 - usize::from(self.format.count()).min(4);
-        let words = bytes.as_chunks::<2>().0.iter().skip(unused);
-        let mut words: Vec<u16> = words.map(|word| self.word(*word)).collect();
-        if self.order.has_low_word_first() {
-            words.reverse();
+        if let Format::Text(registers) = self.format {
+            return self.text_words(value, registers);
         }
-        Ok(words)
+        let number = match value {
+            Value::Number(number) => *number,
+            Value::Boolean(value) => Number::from(u64::from(*value)),
+            Value::Text(_) | Value::Bytes(_) => return Err(WriteError::NotANumber),
+        };
+        self.check(number)?;
+        // Bits of a register are all that has no numbers.
+        let data = self.encode(number).ok_or(WriteError::ReadOnly)?;
+        Ok(data.as_chunks::<2>().0.iter().copied().map(u16::from_be_bytes).collect())
+    }
+
+    /// Whether there is room for a number as it is.
+    fn check(&self, number: Number) -> Result<(), WriteError> {
+        let bits = 16 * u32::from(self.format.count());
+        let integer = |min: i128, max: i128| {
+            let is_inside = number.as_whole().is_some_and(|whole| (min..=max).contains(&whole));
+            if is_inside { Ok(()) } else { Err(WriteError::OutOfRange { min, max }) }
+        };
+        let float = |max: f64| {
+            let is_inside = number.as_f64().abs() <= max;
+            if is_inside { Ok(()) } else { Err(WriteError::TooLarge) }
+        };
+        match self.format {
+            Format::U16 | Format::U32 | Format::U64 => integer(0, (1 << bits) - 1),
+            Format::I16 | Format::I32 | Format::I64 => {
+                integer(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+            }
+            Format::F32 => float(f32::MAX.into()),
+            Format::F64 => float(f64::MAX),
+            Format::Bool | Format::Bit(_) | Format::Text(_) => Ok(()),
+        }
     }
 
     /// Words of a text stay in their order; what it does not fill is zero.
@@ -121,12 +114,6 @@ impl Point {
         bytes.resize(max, 0);
         Ok(bytes.as_chunks::<2>().0.iter().map(|word| self.word(*word)).collect())
     }
-}
-
-/// The nearest float of single precision.
-#[expect(clippy::cast_possible_truncation, reason = "what is too large becomes infinite")]
-fn single(number: Number) -> Option<f32> {
-    Some(number.as_f64() as f32).filter(|float| float.is_finite())
 }
 
 #[cfg(test)]

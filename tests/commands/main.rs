@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod asked;
+mod device;
 #[path = "../harness.rs"]
 mod harness;
 mod requests;
+mod sent;

@@ -1,16 +1,11 @@
 //! The devices of a source that were heard of last.
-//!
-//! They are in two generations: who is heard moves into the younger one, and when that is full, it
-//! becomes the older one, whose devices are forgotten. So it costs the same however many there are.
 
-use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use proto::{Reading, Timestamp};
 
-/// Devices of a generation: at least as many are known, at most twice as many.
-const GENERATION: usize = 2048;
+use super::generations::Generations;
 
 /// What is known of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,13 +20,7 @@ pub(crate) struct Heard {
 
 /// The devices.
 #[derive(Debug, Default)]
-pub(super) struct HeardOf(Mutex<Generations>);
-
-#[derive(Debug, Default)]
-struct Generations {
-    younger: HashMap<String, Heard>,
-    older: HashMap<String, Heard>,
-}
+pub(super) struct HeardOf(Mutex<Generations<Heard>>);
 
 impl HeardOf {
     /// Takes the readings of a message from `peer`.
@@ -39,7 +28,7 @@ impl HeardOf {
         let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for of_one in readings.chunk_by(|one, next| one.device == next.device) {
             let Some(reading) = of_one.first() else { continue };
-            let Some(heard) = generations.device(&reading.device) else { continue };
+            let Some(heard) = generations.hear(&reading.device, Heard::nothing) else { continue };
             heard.address.clear();
             // Writing to a string cannot fail.
             let _ = write!(heard.address, "{peer}");
@@ -51,7 +40,7 @@ impl HeardOf {
     /// All that are known, by name.
     pub(super) fn devices(&self) -> Vec<(String, Heard)> {
         let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = generations.younger.iter().chain(&generations.older);
+        let all = generations.iter();
         let mut all: Vec<_> = all.map(|(name, heard)| (name.clone(), heard.clone())).collect();
         drop(generations);
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -59,20 +48,9 @@ impl HeardOf {
     }
 }
 
-impl Generations {
-    fn device(&mut self, name: &str) -> Option<&mut Heard> {
-        if !self.younger.contains_key(name) {
-            if self.younger.len() >= GENERATION {
-                self.older = std::mem::take(&mut self.younger);
-            }
-            let known = self.older.remove(name).unwrap_or_else(|| Heard {
-                address: String::new(),
-                last: Timestamp::from_nanos(0),
-                readings: 0,
-            });
-            self.younger.insert(name.to_owned(), known);
-        }
-        self.younger.get_mut(name)
+impl Heard {
+    const fn nothing() -> Self {
+        Self { address: String::new(), last: Timestamp::from_nanos(0), readings: 0 }
     }
 }
 
@@ -80,6 +58,7 @@ impl Generations {
 mod tests {
     use proto::{TimeQuality, Value};
 
+    use super::super::generations::GENERATION;
     use super::*;
 
     fn reading(device: &str) -> Reading {
@@ -117,7 +96,7 @@ mod tests {
         for i in 0..10 * GENERATION {
             hear(&i.to_string());
             hear("always");
-            assert!(heard.0.lock().unwrap().younger.len() <= GENERATION);
+            assert!(heard.0.lock().unwrap().younger() <= GENERATION);
         }
         let known = heard.devices();
         let find = |name: &str| known.iter().find(|(known, _)| known == name);

@@ -78,6 +78,7 @@ fn check_operation(checks: &mut Checks<'_>, id: &Id, operation: &Operation) {
         }
     }
     check_source(checks, &path, operation);
+    super::ways::check(checks, &path, operation);
 }
 
 fn check_source(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation) {

@@ -128,7 +128,7 @@ impl Server {
             }
             NodeEvent::Call(CallEvent::Failed { call, .. }) => self.finish_fetch(now, call, None),
             // Nothing is observed by this node.
-            NodeEvent::Call(CallEvent::Notification { .. }) => {}
+            NodeEvent::Call(CallEvent::Notification { .. } | CallEvent::Acknowledged { .. }) => {}
         }
     }
 

@@ -38,7 +38,7 @@ impl Poller {
                 let (node, why) = (from.to_string().into(), fault.to_string());
                 self.outputs.push_back(Output::Failed { node, reason: "malformed", why });
             }
-            NodeEvent::Unobserved { .. } => {}
+            NodeEvent::Call(CallEvent::Acknowledged { .. }) | NodeEvent::Unobserved { .. } => {}
         }
     }
 

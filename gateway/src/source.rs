@@ -5,6 +5,7 @@
 
 mod clients;
 mod coap;
+mod coap_orders;
 mod coap_poll;
 mod framed;
 mod heard;
@@ -13,13 +14,14 @@ mod latest;
 mod link;
 pub(crate) mod link_keys;
 mod modbus;
+mod recent;
 mod serial;
 mod stepped;
 mod tcp;
 mod tcp_client;
 mod udp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -67,6 +69,8 @@ pub(crate) struct Surroundings {
     /// The largest packet of each broker, and its topics, where any are subscribed.
     pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
     pub(crate) statuses: Arc<Statuses>,
+    /// Sources at which devices ask for their orders.
+    pub(crate) fetched: BTreeSet<Id>,
 }
 
 /// A source that is ready to run.
@@ -142,10 +146,10 @@ impl Source {
                 Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
             }
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, surroundings, orders, seed)?)
             }
             Link::CoapPoll(link) => Self::CoapPoll(
-                coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
+                coap_poll::CoapPollSource::open(context, link, surroundings, orders, seed)?.into(),
             ),
             Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
             Link::Modbus(link) => {

@@ -342,6 +342,12 @@ impl Desk {
                 self.end(now, key, step);
             }
             Report::Unreachable(failure) => self.handle_unreachable(now, wall, key, failure),
+            Report::Later(failure, pause) => {
+                active.command.is_begun = false;
+                let queued = Step::of(CommandState::Queued, wall);
+                self.step(key, Step { error: Some(failure), ..queued });
+                self.back(now, key, now + pause.max(FIRST_RETRY));
+            }
             Report::Busy => {
                 active.command.attempts = active.command.attempts.saturating_sub(1);
                 self.back(now, key, now + BUSY_RETRY);

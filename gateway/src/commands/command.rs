@@ -91,6 +91,8 @@ pub(crate) struct Command {
     pub(crate) attempts: u32,
     /// Whether the source has begun to send it, and has not said what became of that.
     pub(crate) is_begun: bool,
+    /// What its source has to know when it is handed to it again: see [`Order::begin_as`](super::Order::begin_as).
+    pub(crate) mark: Option<String>,
     /// The group that it is a part of.
     pub(crate) group: Option<Arc<str>>,
     /// The devices of a command to a group; empty for one to a device.
@@ -211,6 +213,7 @@ pub(super) mod tests {
             deadline: at(60),
             attempts: 2,
             is_begun: true,
+            mark: Some("3 17".to_owned()),
             group: Some("north".into()),
             members: vec!["a".into()],
             steps: vec![Step::of(CommandState::Accepted, at(1))],

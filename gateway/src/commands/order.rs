@@ -43,6 +43,8 @@ pub(crate) struct Order {
     pub(crate) operation: Arc<Operation>,
     /// As the operation's rule has checked it.
     pub(crate) value: Option<Value>,
+    /// What it was begun as, if it was before.
+    pub(crate) mark: Option<String>,
     /// When it expires.
     pub(crate) deadline: Instant,
     reports: mpsc::Sender<Reported>,
@@ -67,6 +69,8 @@ pub(crate) enum Report {
     Waiting(Failure),
     /// The first byte is about to go out.
     Begin,
+    /// The same, as something that the source wants to know if it is handed the order again.
+    BeginAs(String),
     /// The device has it.
     Delivered,
     /// How far the device is.
@@ -100,11 +104,18 @@ impl Order {
             name,
             operation,
             value,
+            mark: None,
             deadline,
             reports,
             withdrawn,
             is_settled: AtomicBool::new(false),
         }
+    }
+
+    /// The same order, which was begun as this before.
+    pub(super) fn marked(mut self, mark: Option<String>) -> Self {
+        self.mark = mark;
+        self
     }
 
     /// The device.
@@ -127,6 +138,14 @@ impl Order {
     pub(crate) async fn begin(&self) -> bool {
         let (answer, resolved) = oneshot::channel();
         self.report(Report::Begin, Some(answer)).await;
+        resolved.await.unwrap_or(false)
+    }
+
+    /// The same, with a mark that is on disk with it: the order has it when it is handed to the source again,
+    /// also after a restart. So a source whose device knows a message again can send the same one.
+    pub(crate) async fn begin_as(&self, mark: String) -> bool {
+        let (answer, resolved) = oneshot::channel();
+        self.report(Report::BeginAs(mark), Some(answer)).await;
         resolved.await.unwrap_or(false)
     }
 

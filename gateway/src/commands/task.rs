@@ -498,13 +498,14 @@ impl CommandTask {
     }
 
     fn order(&mut self, draft: Draft) {
-        let Draft { key, attempt, name, operation, value, deadline } = draft;
+        let Draft { key, attempt, name, operation, value, deadline, mark } = draft;
         let withdrawn = CancellationToken::new();
         self.withdrawals.insert(key.clone(), withdrawn.clone());
         let source = operation.source.clone();
         let what = (name, operation, value);
         let order =
-            Order::new(key.clone(), attempt, what, deadline, self.reporter.clone(), withdrawn);
+            Order::new(key.clone(), attempt, what, deadline, self.reporter.clone(), withdrawn)
+                .marked(mark);
         let sent = self.sources.get(&source).map(|source| source.try_send(order));
         let busy = match sent {
             Some(Ok(())) => return,

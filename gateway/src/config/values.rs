@@ -12,9 +12,9 @@
 mod authority;
 mod broker_url;
 mod broker_urls;
-mod byte_size;
 mod code;
 mod decimal;
+mod frame_size;
 mod hex_bytes;
 mod host_port;
 mod json_path;
@@ -33,10 +33,10 @@ use device_sim::settings::{Because, TextValue, TextVisitor, text_value};
 
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
-pub(crate) use byte_size::{ByteSize, FrameSize};
 pub(crate) use code::Code;
 pub(crate) use decimal::Decimal;
-pub(crate) use device_sim::settings::{Id, Interval};
+pub(crate) use device_sim::settings::{ByteSize, Id, Interval};
+pub(crate) use frame_size::FrameSize;
 pub(crate) use hex_bytes::HexBytes;
 pub(crate) use host_port::HostPort;
 pub(crate) use json_path::JsonPath;

@@ -1,5 +1,7 @@
 //! Commands in virtual time.
 
+mod fleet;
+
 use super::super::command::Priority;
 use super::*;
 
@@ -370,6 +372,19 @@ fn after_a_kill_nothing_is_done_twice_that_may_not_be() {
     bench.kill();
     bench.pass(SECOND);
     assert_eq!(bench.states("a", "1").last().unwrap(), "expired deadline");
+}
+
+#[test]
+fn what_an_order_was_begun_as_comes_with_it_again() {
+    let mut bench = Bench::new();
+    bench.submit("valve-1", "valve", "1", "1");
+    assert_eq!(bench.orders[0].mark, None);
+    assert!(bench.report("valve-1", "1", Report::BeginAs("3 17".to_owned())));
+    bench.report("valve-1", "1", unreachable());
+    bench.pass(SECOND);
+    assert_eq!(bench.orders[1].mark.as_deref(), Some("3 17"));
+    bench.kill();
+    assert_eq!(bench.orders[0].mark.as_deref(), Some("3 17"));
 }
 
 #[test]

@@ -179,6 +179,9 @@ impl Hub {
             GatewayEvent::Opened { peer, device, epoch } => {
                 info!(source = %self.context.name, %peer, device = %self.name(device), epoch, "a node has come");
             }
+            GatewayEvent::Reached { device } => {
+                debug!(source = %self.context.name, device, "a node can be told something");
+            }
             GatewayEvent::Lost { device, reports } => {
                 let name = self.name(device);
                 warn!(source = %self.context.name, device = %name, reports, "the node gave up reports");

@@ -161,6 +161,7 @@ impl App {
             nodes: Arc::clone(&nodes),
             brokers: broker_topics,
             statuses: Arc::default(),
+            fetched: config.fetched(),
         };
         let (mut orders, order_senders): (BTreeMap<_, _>, BTreeMap<_, _>) = config
             .sources

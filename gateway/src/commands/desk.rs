@@ -26,12 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{Instant, Timestamp, Value};
-use serde_json::json;
 
 use self::lane::{Lane, Next};
 use super::command::{Command, CommandState, Failure, Key, ReplyTo, Step};
 use super::order::Report;
-use super::request::{CommandTopics, Given, Submitted};
+use super::request::CommandTopics;
 use super::response::Members;
 use crate::config::{Commands, Config, Group, Id, Operation};
 use crate::store::Message;
@@ -281,6 +280,12 @@ impl Desk {
                 self.end(now, key, step);
             }
             Report::Unreachable(failure) => self.handle_unreachable(now, wall, key, failure),
+            Report::Later(failure, pause) => {
+                active.command.is_begun = false;
+                let queued = Step::of(CommandState::Queued, wall);
+                self.step(key, Step { error: Some(failure), ..queued });
+                self.back(now, key, now + pause.max(FIRST_RETRY));
+            }
             Report::Busy => {
                 active.command.attempts = active.command.attempts.saturating_sub(1);
                 self.back(now, key, now + BUSY_RETRY);

@@ -65,7 +65,7 @@ pub(super) trait Audience {
 }
 
 /// One broker's task that subscribes.
-pub(crate) struct SubscriberTask<A> {
+pub(super) struct SubscriberTask<A> {
     name: Id,
     transport: Transport,
     /// Longest wait for a write.

@@ -212,7 +212,7 @@ fn without_an_answer_only_what_is_repeatable_is_sent_again() {
     };
     let site = Site::start(&format!(
         "[sources.nodes]\nlink = {{ type = \"coap\", bind = [\"127.0.0.1:0\"] }}\n{}{}",
-        operation("set", "put"),
+        operation("write", "put"),
         operation("act", "post"),
     ));
     site.ask("a", "act", "1", "");
@@ -220,7 +220,7 @@ fn without_an_answer_only_what_is_repeatable_is_sent_again() {
     let mut got = requests(&silent);
     got.dedup();
     assert_eq!(got.len(), 1);
-    site.ask_json("b", "set", &json!({"id": "2", "deadline": "6s"}));
+    site.ask_json("b", "write", &json!({"id": "2", "deadline": "6s"}));
     site.wait_for("b", "2", "expired");
     let mut got = requests(&silent);
     got.dedup();
@@ -239,11 +239,11 @@ fn a_kill_between_request_and_answer_repeats_what_may_be_and_nothing_else() {
     };
     let mut site = Site::start(&format!(
         "[sources.nodes]\nlink = {{ type = \"coap\", bind = [\"127.0.0.1:0\"] }}\n{}{}",
-        operation("set", "put"),
+        operation("write", "put"),
         operation("act", "post"),
     ));
     let node = Node::start(at, "-", "-", "wait");
-    site.ask("a", "set", "1", "");
+    site.ask("a", "write", "1", "");
     site.ask("b", "act", "2", "");
     site.wait_for("a", "1", "delivered");
     site.wait_for("b", "2", "delivered");

@@ -4,7 +4,10 @@
 
 mod asked;
 mod device;
+mod fetched;
 #[path = "../harness.rs"]
 mod harness;
 mod requests;
 mod sent;
+mod slave;
+mod written;

@@ -11,7 +11,7 @@ use crate::harness::clock::{PATIENCE, wait_until};
 
 /// Operations of devices `v-*` at the source `line`.
 const OPERATIONS: &str = r#"
-[operations.set]
+[operations.turn]
 source = "line"
 devices = ["v-*"]
 value = { type = "number" }
@@ -69,16 +69,16 @@ fn a_device_on_a_serial_port_does_it_or_refuses_and_its_readings_go_on() {
     let mut device = SerialDevice::new(device);
     let site = Site::start(&serial(&device));
     device.say("\n");
-    site.ask("v-1", "set", "1", "21.50");
+    site.ask("v-1", "turn", "1", "21.50");
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK 21.50");
-    site.ask("v-1", "set", "2", "99");
+    site.ask("v-1", "turn", "2", "99");
     let refused = site.wait_for("v-1", "2", "failed");
     assert_eq!(
         refused["error"],
         json!({"code": "refused", "detail": "the device answers `ERR 5`"})
     );
     // Readings before and behind the answer.
-    site.ask("v-1", "set", "3", "7");
+    site.ask("v-1", "turn", "3", "7");
     assert_eq!(site.wait_for("v-1", "3", "done")["result"], "OK 7");
     wait_until("both readings", || site.at("gw/v-1/t").len() == 2);
     site.ask("v-1", "blind", "4", "on");
@@ -98,7 +98,7 @@ fn no_answer_is_tried_again_only_where_it_does_no_harm() {
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK");
     assert_eq!(device.told().count("AGAIN 5"), 2);
     assert!(site.states("v-1", "1").contains(&"queued no_answer".to_owned()));
-    site.ask("v-1", "set", "2", "50");
+    site.ask("v-1", "turn", "2", "50");
     let unknown = site.wait_for("v-1", "2", "failed");
     assert_eq!(unknown["error"]["code"], "unknown_outcome");
     assert_eq!(device.told().count("SET v-1 50"), 1);
@@ -112,7 +112,7 @@ fn a_value_that_would_be_two_messages_is_refused_and_nothing_is_sent() {
     site.ask_json("v-1", "blind", &json!({"id": "1", "value": "on\nSET v-1 1"}));
     let refused = site.wait_for("v-1", "1", "failed");
     assert_eq!(refused["error"]["code"], "value");
-    site.ask("v-1", "set", "2", "1");
+    site.ask("v-1", "turn", "2", "1");
     site.wait_for("v-1", "2", "done");
     assert_eq!(device.told().lines(), ["SET v-1 1"]);
 }
@@ -125,9 +125,9 @@ fn what_waits_for_the_port_can_be_cancelled_and_expires_and_the_rest_is_sent() {
     wait_until("the loss to be noticed", || {
         site.gateway.status()["sources"]["line"]["up"] == false
     });
-    site.ask("v-1", "set", "1", "1");
-    site.ask_json("v-2", "set", &json!({"id": "2", "value": 2, "deadline": "1s"}));
-    site.ask("v-3", "set", "3", "3");
+    site.ask("v-1", "turn", "1", "1");
+    site.ask_json("v-2", "turn", &json!({"id": "2", "value": 2, "deadline": "1s"}));
+    site.ask("v-3", "turn", "3", "3");
     for (device, id) in [("v-1", "1"), ("v-3", "3")] {
         assert_eq!(site.wait_for(device, id, "queued")["error"]["code"], "not_connected");
     }
@@ -160,7 +160,7 @@ fn kill_9_between_begin_and_outcome_repeats_only_what_is_repeatable() {
     site.gateway.launch();
     site.gateway.wait_until_up();
     assert_eq!(site.wait_for("v-1", "2", "failed")["error"]["code"], "unknown_outcome");
-    site.ask("v-1", "set", "3", "1");
+    site.ask("v-1", "turn", "3", "1");
     site.wait_for("v-1", "3", "done");
     assert_eq!(device.told().count("HOLD"), 1);
 }
@@ -186,14 +186,14 @@ fn devices_that_connect_are_told_on_their_connections_at_the_same_time() {
     // It holds its answer, and another device is told meanwhile.
     let second = Caller::connect(gateway, "id=v-2 t=1\n", client);
     second.told().wait_for("ok");
-    site.ask("v-2", "set", "2", "5");
+    site.ask("v-2", "turn", "2", "5");
     assert_eq!(site.wait_for("v-2", "2", "done")["result"], "OK 5");
     first.say("OK at last\n");
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK at last");
     // The device has come back on another connection.
     let third = Caller::connect(gateway, "id=v-1 t=2\n", client);
     third.told().wait_for("ok");
-    site.ask("v-1", "set", "3", "6");
+    site.ask("v-1", "turn", "3", "6");
     site.wait_for("v-1", "3", "done");
     assert_eq!((first.told().count("SET v-1 6"), third.told().count("SET v-1 6")), (0, 1));
     // And is gone before it has answered.
@@ -223,7 +223,7 @@ fn a_command_is_not_sent_into_the_answer_to_a_poll() {
     server.told().wait_for("POLL");
     for number in 0..5 {
         let id = number.to_string();
-        site.ask("v-1", "set", &id, &id);
+        site.ask("v-1", "turn", &id, &id);
         assert_eq!(site.wait_for("v-1", &id, "done")["result"], format!("OK {id}"));
     }
     let readings = site.at("gw/v-1/t").len();

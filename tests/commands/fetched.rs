@@ -55,7 +55,6 @@ fn a_device_that_waits_gets_its_command_at_once_and_answers() {
             .is_some_and(|left| left.as_u64() > Some(0))
     );
     assert_eq!(given, json!({"id": "1", "operation": "turn", "value": 21.5}));
-    assert!(first.body.contains("21.50"), "{}", first.body);
     assert_eq!(second.json()["id"], "2");
     // What a device has is given again until it answers.
     site.wait_for("v-1", "1", "delivered");

@@ -1,6 +1,10 @@
 //! Text and bytes to devices on a serial port, on TCP connections of either direction, and in datagrams.
 
-use std::net::UdpSocket;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -143,9 +147,13 @@ fn what_waits_for_the_port_can_be_cancelled_and_expires_and_the_rest_is_sent() {
 
 #[test]
 fn kill_9_between_begin_and_outcome_repeats_only_what_is_repeatable() {
-    let mut device = SerialDevice::new(device);
-    let mut site = Site::start(&serial(&device));
-    device.say("\n");
+    // A pseudo-terminal stays locked when its program was killed, so it is no serial port here.
+    let device = Server::start(device);
+    let mut site = Site::start(&format!(
+        "{OPERATIONS}\n[sources.line]\nlink = {{ type = \"tcp-client\", connect = \"{}\" }}\n\
+         decode = {{ type = \"keyvalue\", device = \"id\" }}\n",
+        device.address()
+    ));
     site.ask("v-1", "hold-again", "1", "");
     device.told().wait_for("HOLD-AGAIN");
     site.gateway.kill();
@@ -203,32 +211,58 @@ fn devices_that_connect_are_told_on_their_connections_at_the_same_time() {
     assert_eq!(site.wait_for("v-1", "4", "queued")["error"]["code"], "disconnected");
 }
 
+/// Answers polls after a while, in which it understands nothing: what comes then is counted.
+fn busy_after_polls(stream: &TcpStream, polls: &AtomicUsize, disturbed: &AtomicUsize) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 0) {
+        let answer = match line.trim_end() {
+            "POLL" => {
+                polls.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(400));
+                stream.set_nonblocking(true).unwrap();
+                let is_silent = reader.buffer().is_empty() && stream.peek(&mut [0]).is_err();
+                stream.set_nonblocking(false).unwrap();
+                disturbed.fetch_add(usize::from(!is_silent), Ordering::SeqCst);
+                "id=v-1 t=20\n".to_owned()
+            }
+            told => device(0, told).unwrap_or_default(),
+        };
+        if { stream }.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
 #[test]
 fn a_command_is_not_sent_into_the_answer_to_a_poll() {
-    // Its answer to a poll takes a while, and meanwhile it understands nothing.
-    fn slow(_: usize, line: &str) -> Option<String> {
-        if line == "POLL" {
-            std::thread::sleep(Duration::from_millis(80));
-            return Some("id=v-1 t=20\n".to_owned());
-        }
-        device(0, line)
-    }
-    let server = Server::start(slow);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (polls, disturbed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let seen = (Arc::clone(&polls), Arc::clone(&disturbed));
+    let serving = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        busy_after_polls(&stream, &seen.0, &seen.1);
+    });
     let site = Site::start(&format!(
         "{OPERATIONS}\n[sources.line]\n\
-         link = {{ type = \"tcp-client\", connect = \"{}\", poll = {{ send = \"50 4f 4c 4c 0a\", every = \"100ms\" }} }}\n\
-         decode = {{ type = \"keyvalue\", device = \"id\" }}\n",
-        server.address()
+         link = {{ type = \"tcp-client\", connect = \"{address}\", mid_stream = false, poll = {{ send = \"50 4f 4c 4c 0a\", every = \"1s\" }} }}\n\
+         decode = {{ type = \"keyvalue\", device = \"id\" }}\n"
     ));
-    server.told().wait_for("POLL");
-    for number in 0..5 {
+    for number in 0..3 {
+        let before = polls.load(Ordering::SeqCst);
+        wait_until("a poll", || polls.load(Ordering::SeqCst) > before);
         let id = number.to_string();
         site.ask("v-1", "turn", &id, &id);
         assert_eq!(site.wait_for("v-1", &id, "done")["result"], format!("OK {id}"));
     }
     let readings = site.at("gw/v-1/t").len();
-    wait_until("polls to go on", || site.at("gw/v-1/t").len() > readings + 3);
+    wait_until("polls to go on", || site.at("gw/v-1/t").len() > readings);
+    assert_eq!(disturbed.load(Ordering::SeqCst), 0);
     assert_eq!(site.gateway.sum("/sources/line/refused"), 0, "{}", site.gateway.status());
+    drop(site);
+    serving.join().unwrap();
 }
 
 #[test]

@@ -5,12 +5,12 @@
 
 mod clients;
 mod coap;
+mod coap_orders;
 mod coap_poll;
 mod conversation;
 mod ear;
 mod exchange;
 mod framed;
-mod generations;
 mod heard;
 mod http;
 mod inbox;
@@ -18,6 +18,7 @@ mod latest;
 mod link;
 pub(crate) mod link_keys;
 mod modbus;
+mod recent;
 mod serial;
 mod speaker;
 mod stepped;
@@ -25,7 +26,7 @@ mod tcp;
 mod tcp_client;
 mod udp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -73,6 +74,8 @@ pub(crate) struct Surroundings {
     /// The largest packet of each broker, and its topics, where any are subscribed.
     pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
     pub(crate) statuses: Arc<Statuses>,
+    /// Sources at which devices ask for their orders.
+    pub(crate) fetched: BTreeSet<Id>,
 }
 
 /// A source that is ready to run.
@@ -148,10 +151,10 @@ impl Source {
                 Self::TcpClient(tcp_client::TcpClientSource::new(context, link, orders, seed))
             }
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, surroundings, orders, seed)?)
             }
             Link::CoapPoll(link) => Self::CoapPoll(
-                coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
+                coap_poll::CoapPollSource::open(context, link, surroundings, orders, seed)?.into(),
             ),
             Link::Http(link) => {
                 Self::Http(http::HttpSource::open(context, link, surroundings, orders)?)

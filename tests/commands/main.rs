@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod asked;
+mod coap;
 mod device;
 mod fetched;
 #[path = "../harness.rs"]

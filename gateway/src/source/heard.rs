@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use proto::{Reading, Timestamp};
 
-use super::generations::Generations;
+use super::recent::Recent;
 
 /// What is known of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,15 +20,16 @@ pub(crate) struct Heard {
 
 /// The devices.
 #[derive(Debug, Default)]
-pub(super) struct HeardOf(Mutex<Generations<Heard>>);
+pub(super) struct HeardOf(Mutex<Recent<Heard>>);
 
 impl HeardOf {
     /// Takes the readings of a message from `peer`.
     pub(super) fn note(&self, readings: &[Reading], peer: &dyn Display, now: Timestamp) {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Heard { address: String::new(), last: Timestamp::from_nanos(0), readings: 0 };
         for of_one in readings.chunk_by(|one, next| one.device == next.device) {
             let Some(reading) = of_one.first() else { continue };
-            let Some(heard) = generations.hear(&reading.device, Heard::nothing) else { continue };
+            let Some(heard) = devices.hear(&reading.device, new) else { continue };
             heard.address.clear();
             // Writing to a string cannot fail.
             let _ = write!(heard.address, "{peer}");
@@ -39,18 +40,12 @@ impl HeardOf {
 
     /// All that are known, by name.
     pub(super) fn devices(&self) -> Vec<(String, Heard)> {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = generations.iter();
-        let mut all: Vec<_> = all.map(|(name, heard)| (name.clone(), heard.clone())).collect();
-        drop(generations);
+        let devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = devices.all().map(|(name, heard)| (name.clone(), heard.clone()));
+        let mut all: Vec<_> = all.collect();
+        drop(devices);
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         all
-    }
-}
-
-impl Heard {
-    const fn nothing() -> Self {
-        Self { address: String::new(), last: Timestamp::from_nanos(0), readings: 0 }
     }
 }
 
@@ -58,7 +53,6 @@ impl Heard {
 mod tests {
     use proto::{TimeQuality, Value};
 
-    use super::super::generations::GENERATION;
     use super::*;
 
     fn reading(device: &str) -> Reading {
@@ -86,22 +80,5 @@ mod tests {
         ];
         let known: Vec<_> = heard.devices().into_iter().map(|(_, heard)| heard).collect();
         assert_eq!(known, expected);
-    }
-
-    #[test]
-    fn those_that_were_not_heard_for_longest_are_forgotten() {
-        let heard = HeardOf::default();
-        let hear = |name: &str| heard.note(&[reading(name)], &"x", Timestamp::from_nanos(1));
-        hear("first");
-        for i in 0..10 * GENERATION {
-            hear(&i.to_string());
-            hear("always");
-            assert!(heard.0.lock().unwrap().younger() <= GENERATION);
-        }
-        let known = heard.devices();
-        let find = |name: &str| known.iter().find(|(known, _)| known == name);
-        assert_eq!(find("first"), None);
-        assert_eq!(find("always").unwrap().1.readings, 10 * GENERATION as u64);
-        assert!((GENERATION..=2 * GENERATION).contains(&known.len()));
     }
 }

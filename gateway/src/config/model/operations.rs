@@ -2,7 +2,7 @@
 
 mod modbus;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use proto::{Number, Value};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::values::{
     self, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate,
 };
-use super::{RegisterOrder, RegisterType};
+use super::{Config, RegisterOrder, RegisterType};
 use crate::pipeline::Pattern;
 
 /// Longest value of a command that says nothing else.
@@ -174,18 +174,25 @@ pub(crate) struct CoapVia {
     pub(crate) method: CoapMethod,
     /// The resource, with its query.
     pub(crate) path: ResourcePath,
-    /// Where the node is, as `coap://host:port` with `{device}` for its name. Without it the node must
-    /// be registered in a resource directory of the gateway under this name.
+    /// Where the node is, as `coap://host:port` with `{device}` for its name. Without it a `coap-poll`
+    /// source sends to the node with this name, and a `coap` source to the one that is registered under it
+    /// in a resource directory of the gateway, or else to where the device has sent from last.
     #[serde(default, deserialize_with = "values::filled_option")]
     #[schemars(length(min = 1))]
     pub(crate) address: Option<String>,
-    /// Content-Format of the payload, 0 to 65535: 0 is text, 50 JSON, 60 CBOR.
+    /// Content-Format of the payload, 0 to 65535: 0 is text, 42 bytes, 50 JSON, 60 CBOR. Without it that of
+    /// the value: JSON, bytes, or else text.
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 65_535>")]
     #[schemars(range(max = 65_535))]
     pub(crate) content_format: Option<u16>,
-    /// The payload, with `{value}` for the value; without it the value as its Content-Format has it.
+    /// The payload, with `{value}` for the value, which is as the Content-Format has it, and `{device}`;
+    /// without it the value alone.
     #[serde(default)]
     pub(crate) payload: Option<String>,
+    /// How long the answer may take, 1s to 1h. Without it CoAP decides: a minute and a half, or as long
+    /// again after the node has said that it has the request.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 3600>")]
+    pub(crate) timeout: Option<Interval>,
 }
 
 /// A method of CoAP.
@@ -291,6 +298,14 @@ pub(crate) struct ModbusVia {
     /// Whether what was written is read, and must be what was written.
     #[serde(default = "default_read_back")]
     pub(crate) read_back: bool,
+}
+
+impl Config {
+    /// Sources at which devices ask for their orders.
+    pub(crate) fn fetched(&self) -> BTreeSet<Id> {
+        let fetched = self.operations.values().filter(|it| matches!(it.via, Via::Fetch));
+        fetched.map(|operation| operation.source.clone()).collect()
+    }
 }
 
 impl Operation {

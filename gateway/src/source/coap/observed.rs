@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proto::Reading;
 use proto::coap::{ETag, ResourceId, Response};
 
+use super::fetched::OrderView;
 use super::registered::Look;
 use super::resources::Subject;
 
@@ -12,7 +13,7 @@ use super::resources::Subject;
 /// one is answered without Observe.
 const MAX_LOOKUPS: usize = 64;
 
-/// What is observed: subjects, as many as there are observers, and lookups.
+/// What is observed: subjects and orders, as many as there are observers, and lookups.
 #[derive(Default)]
 pub(super) struct Observed {
     subjects: HashMap<ResourceId, Subject>,
@@ -20,6 +21,9 @@ pub(super) struct Observed {
     by_topic: HashMap<String, Vec<ResourceId>>,
     /// With what their observers know.
     lookups: BTreeMap<ResourceId, (Look, ETag)>,
+    /// With the identifiers of the orders that their observers know.
+    orders: BTreeMap<ResourceId, (OrderView, Option<String>)>,
+    by_order: HashMap<OrderView, ResourceId>,
     last_id: u64,
 }
 
@@ -63,6 +67,41 @@ impl Observed {
         changed
     }
 
+    /// Whether any order is.
+    pub(super) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// The number of an order, of which the observer is told this one now.
+    pub(super) fn order_id(&mut self, view: &OrderView, told: Option<&str>) -> ResourceId {
+        let last = &mut self.last_id;
+        let id = *self.by_order.entry(view.clone()).or_insert_with(|| {
+            *last += 1;
+            ResourceId(*last)
+        });
+        self.orders.insert(id, (view.clone(), told.map(str::to_owned)));
+        id
+    }
+
+    /// The orders of which others are there than observers know, by their identifiers.
+    pub(super) fn changed_orders(
+        &self,
+        id_of: impl Fn(&str) -> Option<String>,
+    ) -> Vec<(ResourceId, OrderView)> {
+        let is_changed = |(view, told): &&(OrderView, Option<String>)| id_of(&view.device) != *told;
+        let all = self.orders.iter().map(|(id, order)| (*id, order));
+        all.filter(|(_, order)| is_changed(order))
+            .map(|(id, (view, _))| (id, view.clone()))
+            .collect()
+    }
+
+    /// Observers are told another order.
+    pub(super) fn set_told(&mut self, id: ResourceId, told: Option<&str>) {
+        if let Some((_, known)) = self.orders.get_mut(&id) {
+            *known = told.map(str::to_owned);
+        }
+    }
+
     /// The number of a subject, which it has from now on until it is [forgotten](Self::forget).
     pub(super) fn id(&mut self, subject: &Subject) -> ResourceId {
         let subjects = &self.subjects;
@@ -85,6 +124,9 @@ impl Observed {
     /// Nobody observes it.
     pub(super) fn forget(&mut self, id: ResourceId) {
         self.lookups.remove(&id);
+        if let Some((view, _)) = self.orders.remove(&id) {
+            self.by_order.remove(&view);
+        }
         let Some(subject) = self.subjects.remove(&id) else { return };
         let (index, place) = match &subject {
             Subject::Readings(view) => (&mut self.by_device, view.device.as_str()),

@@ -10,8 +10,8 @@ use proto::Reading;
 use tokio::sync::{Notify, mpsc};
 
 use crate::commands::{Order, OrderSender, Orders};
-use crate::source::generations::Generations;
 use crate::source::inbox::Inbox;
+use crate::source::recent::Recent;
 
 /// Orders that wait for one client; a further one waits with the others.
 const MAX_QUEUED: usize = 64;
@@ -21,7 +21,7 @@ const MAX_RETURNED: usize = 1024;
 /// The clients that lead to devices.
 #[derive(Debug)]
 pub(super) struct Roads {
-    devices: Mutex<Generations<Road>>,
+    devices: Mutex<Recent<Road>>,
     changed: Notify,
     returns: mpsc::Sender<Order>,
     /// Whether any order can come.
@@ -94,7 +94,7 @@ impl Roads {
         self.lock().get(device).filter(|road| !road.orders.is_closed()).cloned()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Generations<Road>> {
+    fn lock(&self) -> MutexGuard<'_, Recent<Road>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

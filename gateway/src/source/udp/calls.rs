@@ -20,8 +20,8 @@ use crate::commands::{Order, Orders};
 use crate::config::{HostPort, Via};
 use crate::source::ear::{Ear, Offered};
 use crate::source::exchange::{begin, conclude};
-use crate::source::generations::Generations;
 use crate::source::inbox::Inbox;
+use crate::source::recent::Recent;
 
 /// Orders under way at a time; the next ones wait.
 const MAX_CALLS: usize = 256;
@@ -33,7 +33,7 @@ pub(super) struct Calls {
     socket: Arc<UdpSocket>,
     inbox: Inbox,
     /// Where devices were heard of.
-    places: Generations<SocketAddr>,
+    places: Recent<SocketAddr>,
     /// Who is being talked to.
     ears: HashMap<SocketAddr, Arc<Ear>>,
     /// Who was asked by `poll`, and until when the answer may come.
@@ -58,7 +58,7 @@ impl Calls {
         Self {
             socket,
             inbox: Inbox::new(orders),
-            places: Generations::default(),
+            places: Recent::default(),
             ears: HashMap::new(),
             polled: HashMap::new(),
             steps: FuturesUnordered::new(),

@@ -5,7 +5,10 @@
 mod asked;
 mod coap;
 mod device;
+mod fetched;
 #[path = "../harness.rs"]
 mod harness;
 mod requests;
 mod sent;
+mod slave;
+mod written;

@@ -1,6 +1,10 @@
 //! Text and bytes to devices on a serial port, on TCP connections of either direction, and in datagrams.
 
-use std::net::UdpSocket;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,7 +15,7 @@ use crate::harness::clock::{PATIENCE, wait_until};
 
 /// Operations of devices `v-*` at the source `line`.
 const OPERATIONS: &str = r#"
-[operations.set]
+[operations.turn]
 source = "line"
 devices = ["v-*"]
 value = { type = "number" }
@@ -69,16 +73,16 @@ fn a_device_on_a_serial_port_does_it_or_refuses_and_its_readings_go_on() {
     let mut device = SerialDevice::new(device);
     let site = Site::start(&serial(&device));
     device.say("\n");
-    site.ask("v-1", "set", "1", "21.50");
+    site.ask("v-1", "turn", "1", "21.50");
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK 21.50");
-    site.ask("v-1", "set", "2", "99");
+    site.ask("v-1", "turn", "2", "99");
     let refused = site.wait_for("v-1", "2", "failed");
     assert_eq!(
         refused["error"],
         json!({"code": "refused", "detail": "the device answers `ERR 5`"})
     );
     // Readings before and behind the answer.
-    site.ask("v-1", "set", "3", "7");
+    site.ask("v-1", "turn", "3", "7");
     assert_eq!(site.wait_for("v-1", "3", "done")["result"], "OK 7");
     wait_until("both readings", || site.at("gw/v-1/t").len() == 2);
     site.ask("v-1", "blind", "4", "on");
@@ -98,7 +102,7 @@ fn no_answer_is_tried_again_only_where_it_does_no_harm() {
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK");
     assert_eq!(device.told().count("AGAIN 5"), 2);
     assert!(site.states("v-1", "1").contains(&"queued no_answer".to_owned()));
-    site.ask("v-1", "set", "2", "50");
+    site.ask("v-1", "turn", "2", "50");
     let unknown = site.wait_for("v-1", "2", "failed");
     assert_eq!(unknown["error"]["code"], "unknown_outcome");
     assert_eq!(device.told().count("SET v-1 50"), 1);
@@ -112,7 +116,7 @@ fn a_value_that_would_be_two_messages_is_refused_and_nothing_is_sent() {
     site.ask_json("v-1", "blind", &json!({"id": "1", "value": "on\nSET v-1 1"}));
     let refused = site.wait_for("v-1", "1", "failed");
     assert_eq!(refused["error"]["code"], "value");
-    site.ask("v-1", "set", "2", "1");
+    site.ask("v-1", "turn", "2", "1");
     site.wait_for("v-1", "2", "done");
     assert_eq!(device.told().lines(), ["SET v-1 1"]);
 }
@@ -125,9 +129,9 @@ fn what_waits_for_the_port_can_be_cancelled_and_expires_and_the_rest_is_sent() {
     wait_until("the loss to be noticed", || {
         site.gateway.status()["sources"]["line"]["up"] == false
     });
-    site.ask("v-1", "set", "1", "1");
-    site.ask_json("v-2", "set", &json!({"id": "2", "value": 2, "deadline": "1s"}));
-    site.ask("v-3", "set", "3", "3");
+    site.ask("v-1", "turn", "1", "1");
+    site.ask_json("v-2", "turn", &json!({"id": "2", "value": 2, "deadline": "1s"}));
+    site.ask("v-3", "turn", "3", "3");
     for (device, id) in [("v-1", "1"), ("v-3", "3")] {
         assert_eq!(site.wait_for(device, id, "queued")["error"]["code"], "not_connected");
     }
@@ -143,9 +147,13 @@ fn what_waits_for_the_port_can_be_cancelled_and_expires_and_the_rest_is_sent() {
 
 #[test]
 fn kill_9_between_begin_and_outcome_repeats_only_what_is_repeatable() {
-    let mut device = SerialDevice::new(device);
-    let mut site = Site::start(&serial(&device));
-    device.say("\n");
+    // A pseudo-terminal stays locked when its program was killed, so it is no serial port here.
+    let device = Server::start(device);
+    let mut site = Site::start(&format!(
+        "{OPERATIONS}\n[sources.line]\nlink = {{ type = \"tcp-client\", connect = \"{}\" }}\n\
+         decode = {{ type = \"keyvalue\", device = \"id\" }}\n",
+        device.address()
+    ));
     site.ask("v-1", "hold-again", "1", "");
     device.told().wait_for("HOLD-AGAIN");
     site.gateway.kill();
@@ -160,7 +168,7 @@ fn kill_9_between_begin_and_outcome_repeats_only_what_is_repeatable() {
     site.gateway.launch();
     site.gateway.wait_until_up();
     assert_eq!(site.wait_for("v-1", "2", "failed")["error"]["code"], "unknown_outcome");
-    site.ask("v-1", "set", "3", "1");
+    site.ask("v-1", "turn", "3", "1");
     site.wait_for("v-1", "3", "done");
     assert_eq!(device.told().count("HOLD"), 1);
 }
@@ -186,14 +194,14 @@ fn devices_that_connect_are_told_on_their_connections_at_the_same_time() {
     // It holds its answer, and another device is told meanwhile.
     let second = Caller::connect(gateway, "id=v-2 t=1\n", client);
     second.told().wait_for("ok");
-    site.ask("v-2", "set", "2", "5");
+    site.ask("v-2", "turn", "2", "5");
     assert_eq!(site.wait_for("v-2", "2", "done")["result"], "OK 5");
     first.say("OK at last\n");
     assert_eq!(site.wait_for("v-1", "1", "done")["result"], "OK at last");
     // The device has come back on another connection.
     let third = Caller::connect(gateway, "id=v-1 t=2\n", client);
     third.told().wait_for("ok");
-    site.ask("v-1", "set", "3", "6");
+    site.ask("v-1", "turn", "3", "6");
     site.wait_for("v-1", "3", "done");
     assert_eq!((first.told().count("SET v-1 6"), third.told().count("SET v-1 6")), (0, 1));
     // And is gone before it has answered.
@@ -203,32 +211,58 @@ fn devices_that_connect_are_told_on_their_connections_at_the_same_time() {
     assert_eq!(site.wait_for("v-1", "4", "queued")["error"]["code"], "disconnected");
 }
 
+/// Answers polls after a while, in which it understands nothing: what comes then is counted.
+fn busy_after_polls(stream: &TcpStream, polls: &AtomicUsize, disturbed: &AtomicUsize) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line).is_ok_and(|count| count > 0) {
+        let answer = match line.trim_end() {
+            "POLL" => {
+                polls.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_millis(400));
+                stream.set_nonblocking(true).unwrap();
+                let is_silent = reader.buffer().is_empty() && stream.peek(&mut [0]).is_err();
+                stream.set_nonblocking(false).unwrap();
+                disturbed.fetch_add(usize::from(!is_silent), Ordering::SeqCst);
+                "id=v-1 t=20\n".to_owned()
+            }
+            told => device(0, told).unwrap_or_default(),
+        };
+        if { stream }.write_all(answer.as_bytes()).is_err() {
+            return;
+        }
+        line.clear();
+    }
+}
+
 #[test]
 fn a_command_is_not_sent_into_the_answer_to_a_poll() {
-    // Its answer to a poll takes a while, and meanwhile it understands nothing.
-    fn slow(_: usize, line: &str) -> Option<String> {
-        if line == "POLL" {
-            std::thread::sleep(Duration::from_millis(80));
-            return Some("id=v-1 t=20\n".to_owned());
-        }
-        device(0, line)
-    }
-    let server = Server::start(slow);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (polls, disturbed) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+    let seen = (Arc::clone(&polls), Arc::clone(&disturbed));
+    let serving = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        busy_after_polls(&stream, &seen.0, &seen.1);
+    });
     let site = Site::start(&format!(
         "{OPERATIONS}\n[sources.line]\n\
-         link = {{ type = \"tcp-client\", connect = \"{}\", poll = {{ send = \"50 4f 4c 4c 0a\", every = \"100ms\" }} }}\n\
-         decode = {{ type = \"keyvalue\", device = \"id\" }}\n",
-        server.address()
+         link = {{ type = \"tcp-client\", connect = \"{address}\", mid_stream = false, poll = {{ send = \"50 4f 4c 4c 0a\", every = \"1s\" }} }}\n\
+         decode = {{ type = \"keyvalue\", device = \"id\" }}\n"
     ));
-    server.told().wait_for("POLL");
-    for number in 0..5 {
+    for number in 0..3 {
+        let before = polls.load(Ordering::SeqCst);
+        wait_until("a poll", || polls.load(Ordering::SeqCst) > before);
         let id = number.to_string();
-        site.ask("v-1", "set", &id, &id);
+        site.ask("v-1", "turn", &id, &id);
         assert_eq!(site.wait_for("v-1", &id, "done")["result"], format!("OK {id}"));
     }
     let readings = site.at("gw/v-1/t").len();
-    wait_until("polls to go on", || site.at("gw/v-1/t").len() > readings + 3);
+    wait_until("polls to go on", || site.at("gw/v-1/t").len() > readings);
+    assert_eq!(disturbed.load(Ordering::SeqCst), 0);
     assert_eq!(site.gateway.sum("/sources/line/refused"), 0, "{}", site.gateway.status());
+    drop(site);
+    serving.join().unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 use std::io;
+use std::time::Duration;
 
 use proto::frame::Framer;
 use tokio::io::{AsyncRead, AsyncWrite, split};
@@ -12,6 +13,11 @@ use super::Context;
 use super::ear::{Ear, Offered};
 use super::framed::Framed;
 use super::speaker::Speaker;
+use crate::clock;
+
+/// How long a stream may go on with what began earlier before an order is sent all the same: its answer
+/// would be taken for the rest of that.
+const LONGEST_OPENING: Duration = Duration::from_secs(3);
 
 /// Who is at the other end.
 pub(super) struct Partner<'a> {
@@ -31,6 +37,9 @@ impl Partner<'_> {
     ) -> io::Error {
         let mut framed = Framed::new(framer, &self.context.cutting);
         let ear = Ear::default();
+        if framed.is_opening() {
+            ear.expect(clock::now() + LONGEST_OPENING);
+        }
         let (mut reader, writer) = split(stream);
         let writer = Mutex::new(writer);
         let end = tokio::select! {
@@ -50,9 +59,16 @@ impl Partner<'_> {
         framed: &mut Framed,
         ear: &Ear,
     ) -> io::Error {
+        let mut is_opening = framed.is_opening();
         loop {
             match framed.fill(reader).await {
-                Ok(true) => self.take_frames(framed, ear).await,
+                Ok(true) => {
+                    if is_opening && !framed.is_opening() {
+                        is_opening = false;
+                        ear.settle();
+                    }
+                    self.take_frames(framed, ear).await;
+                }
                 Ok(false) => return io::Error::new(io::ErrorKind::UnexpectedEof, self.gone),
                 Err(error) => return error,
             }

@@ -1,8 +1,8 @@
 //! What a link hears, while somebody waits for an answer on it.
 //!
 //! A source tells its ear of each frame; a frame that answers a command goes to who waits for it. The ear
-//! also knows whether the answer to a request of `poll` may still come, so that a command is not sent
-//! into it.
+//! also knows whether the answer to a request of `poll` may still come, or the rest of a frame that began
+//! earlier, so that a command is not sent into it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -23,8 +23,8 @@ pub(super) struct Ear {
 #[derive(Debug, Default)]
 struct Listening {
     answer: Option<(Answer, oneshot::Sender<Verdict>)>,
-    /// Until when the answer to a poll may come.
-    polled_until: Option<Instant>,
+    /// Until when something else may come that is not to be disturbed.
+    busy_until: Option<Instant>,
 }
 
 /// Whether a frame goes on as a reading.
@@ -58,22 +58,27 @@ impl Ear {
             let is_taken = sender.send(verdict).is_ok() && !answer.is_decoded();
             return if is_taken { Offered::IsTaken } else { Offered::GoesOn };
         }
-        if heard.polled_until.take().is_some() {
-            drop(heard);
-            self.quiet.notify_one();
-        }
+        drop(heard);
+        self.settle();
         Offered::GoesOn
     }
 
-    /// A request of `poll` was sent, whose answer may come until then.
-    pub(super) fn expect_poll(&self, until: Instant) {
-        self.lock().polled_until = Some(until);
+    /// The answer to a request of `poll`, or the rest of something, may come until then.
+    pub(super) fn expect(&self, until: Instant) {
+        self.lock().busy_until = Some(until);
     }
 
-    /// Waits until no answer to a request of `poll` is to come.
+    /// It is there.
+    pub(super) fn settle(&self) {
+        if self.lock().busy_until.take().is_some() {
+            self.quiet.notify_one();
+        }
+    }
+
+    /// Waits until nothing of that kind is to come.
     pub(super) async fn silence(&self) {
         loop {
-            let until = self.lock().polled_until.filter(|until| *until > clock::now());
+            let until = self.lock().busy_until.filter(|until| *until > clock::now());
             let Some(until) = until else { return };
             tokio::select! {
                 () = self.quiet.notified() => {}

@@ -67,6 +67,11 @@ impl Framed {
         Ok(count > 0)
     }
 
+    /// Whether what comes may be the rest of a frame that began earlier.
+    pub(super) fn is_opening(&self) -> bool {
+        self.framer.is_opening()
+    }
+
     /// The stream has ended.
     pub(super) fn end(&mut self) {
         self.framer.handle_pause(Pause::Silence);

@@ -58,7 +58,7 @@ impl Speaker {
                 () = due(&mut polling) => match &polling {
                     Some(Polling { poll, .. }) => {
                         let sent = write(writer, poll.send.bytes()).await;
-                        ear.expect_poll(clock::now() + POLL_PATIENCE.min(poll.every.duration()));
+                        ear.expect(clock::now() + POLL_PATIENCE.min(poll.every.duration()));
                         sent
                     }
                     None => Ok(()),

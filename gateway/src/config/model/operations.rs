@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::{
-    self, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate, UnitAddress,
+    self, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate,
 };
 use super::{Config, RegisterOrder, RegisterType};
 use crate::pipeline::Pattern;
@@ -265,9 +265,10 @@ pub(crate) struct SendVia {
 /// A coil or registers.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct ModbusVia {
-    /// The unit's address; without it the one whose device this is.
-    #[serde(default)]
-    pub(crate) unit: Option<UnitAddress>,
+    /// The unit's address, 0 to 255; without it the unit whose device this is.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 255>")]
+    #[schemars(range(max = 255))]
+    pub(crate) unit: Option<u8>,
     /// Its first address as it is sent, 0 to 65535.
     #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
     #[schemars(range(max = 65_535))]
@@ -275,8 +276,8 @@ pub(crate) struct ModbusVia {
     /// Whether it is a coil; else it is a holding register.
     #[serde(default)]
     pub(crate) coil: bool,
-    /// What it holds; without it `u16`.
-    #[serde(default, rename = "type")]
+    /// What it holds, as the `type` of a register; without it `u16`.
+    #[serde(default, rename = "holds")]
     pub(crate) kind: Option<RegisterType>,
     /// Registers of a `string`, 1 to 123.
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 123>")]

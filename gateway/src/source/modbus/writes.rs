@@ -181,7 +181,7 @@ impl Writes {
     fn unit(&self, order: &Order) -> Option<usize> {
         let Via::Modbus(via) = &order.operation.via else { return None };
         self.units.iter().position(|unit| match via.unit {
-            Some(address) => unit.address == address.get(),
+            Some(address) => unit.address == address,
             None => unit.device == order.device(),
         })
     }

@@ -160,7 +160,7 @@ impl Calls {
         let ear = Arc::new(Ear::default());
         self.ears.insert(address, Arc::clone(&ear));
         if let Some(until) = self.polled.remove(&address) {
-            ear.expect_poll(until);
+            ear.expect(until);
         }
         let socket = Arc::clone(&self.socket);
         self.steps.push(Box::pin(async move {

@@ -12,7 +12,7 @@ use super::ModbusVia;
 /// Why a value cannot be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Unwritable {
-    #[error("there is no such register or coil: see `at`, `coil`, `type` and `length`")]
+    #[error("there is no such register or coil: see `at`, `coil`, `holds` and `length`")]
     Place,
     #[error("without `scale` and `offset` it is no number")]
     Scale,
@@ -112,11 +112,11 @@ mod tests {
         assert_eq!(on, Request::WriteCoil { address: 1, on: true });
         assert!(coil.request(&point, &number("2")).is_err());
         assert_eq!(coil.value(&point, &[1]).unwrap(), Value::Boolean(true));
-        let (float, point) = via("at = 1\ntype = \"f32\"\norder = \"cdab\"");
+        let (float, point) = via("at = 1\nholds = \"f32\"\norder = \"cdab\"");
         let request = float.request(&point, &number("123.456")).unwrap();
         let values = vec![0xe979, 0x42f6];
         assert_eq!(request, Request::WriteRegisters { address: 1, values });
-        let (text, point) = via("at = 1\ntype = \"string\"\nlength = 2");
+        let (text, point) = via("at = 1\nholds = \"string\"\nlength = 2");
         let request = text.request(&point, &Value::Text("abc".into())).unwrap();
         let values = vec![0x6162, 0x6300];
         assert_eq!(request, Request::WriteRegisters { address: 1, values });
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_no_place() {
         for text in [
-            "at = 1\ncoil = true\ntype = \"u16\"",
-            "at = 1\ntype = \"bool\"",
-            "at = 1\ntype = \"string\"",
+            "at = 1\ncoil = true\nholds = \"u16\"",
+            "at = 1\nholds = \"bool\"",
+            "at = 1\nholds = \"string\"",
             "at = 1\nlength = 2",
-            "at = 65535\ntype = \"f32\"",
+            "at = 65535\nholds = \"f32\"",
         ] {
             let via: ModbusVia = toml::from_str(text).unwrap();
             assert!(via.point(RegisterOrder::Abcd).is_none(), "{text}");

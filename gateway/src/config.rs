@@ -46,10 +46,10 @@ pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Aggregate, BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Broker,
     BusPlace, Checksum, Clock, CoapLink, CoapMethod, CoapPollLink, CoapVia, Commands, Config,
-    Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, Frame, Gateway, Group, HttpLink,
-    JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode, LinkVia,
-    ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload, Poll,
-    PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SendVia, SerialLink, Source,
+    Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, FileVia, Frame, Gateway, Group,
+    HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
+    LinkVia, ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload,
+    Poll, PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SendVia, SerialLink, Source,
     Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
     UdpLink, UdpPoll, Uploads, ValueDecode, ValueError, ValueRule, Via, default_idle,
 };

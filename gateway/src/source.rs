@@ -6,6 +6,7 @@
 mod clients;
 mod coap;
 mod coap_poll;
+mod folder;
 mod framed;
 mod heard;
 mod http;
@@ -131,7 +132,8 @@ impl Source {
             status: Arc::default(),
         };
         if let Some(Decode::Link(decode)) = &config.decode {
-            let source = link::LinkSource::open(context, &config.link, decode, surroundings);
+            let source =
+                link::LinkSource::open(context, &config.link, decode, surroundings, orders);
             return source.await.map(Self::Link);
         }
         Ok(match &config.link {

@@ -5,4 +5,5 @@
 mod asked;
 #[path = "../harness.rs"]
 mod harness;
+mod link;
 mod requests;

@@ -9,9 +9,12 @@
     reason = "a test may panic"
 )]
 
+#[path = "../commands/asked.rs"]
+mod asked;
 #[path = "../harness.rs"]
 mod harness;
 
 mod board;
 mod c_node;
 mod nodes;
+mod told;

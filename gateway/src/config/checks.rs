@@ -10,7 +10,6 @@ mod operations;
 mod routes;
 mod sources;
 mod transforms;
-mod ways;
 
 use super::findings::Findings;
 use super::layer::{Aim, Layers};

@@ -2,6 +2,7 @@
 //! has.
 
 mod coap;
+mod ways;
 
 use std::collections::BTreeSet;
 
@@ -64,6 +65,12 @@ fn check_operation(checks: &mut Checks<'_>, id: &Id, operation: &Operation) {
             .help("say what its value is, such as `value = { type = \"boolean\" }`");
         checks.findings.add(problem);
     }
+    if matches!(operation.via, Via::File(_)) && !matches!(operation.value, ValueRule::Text(_)) {
+        let problem = checks
+            .at(&path.key("via"), "the value of this operation is the name of a file")
+            .help("add `value = { type = \"text\" }`");
+        checks.findings.add(problem);
+    }
     if let Some(from) = &operation.from {
         check_brokers(checks, &path.key("from"), from);
         let taken = checks.config.commands.as_ref().map(|commands| &commands.from);
@@ -80,7 +87,7 @@ fn check_operation(checks: &mut Checks<'_>, id: &Id, operation: &Operation) {
         }
     }
     check_source(checks, &path, operation);
-    super::ways::check(checks, &path, operation);
+    ways::check(checks, &path, operation);
     if let Via::Coap(via) = &operation.via {
         coap::check(checks, &path, operation, via);
     }
@@ -124,7 +131,7 @@ fn check_source(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation) 
 /// How a device of a source can be told.
 fn ways(source: &Source) -> Vec<&'static str> {
     if matches!(source.decode, Some(Decode::Link(_))) {
-        return vec!["link"];
+        return vec!["link", "file"];
     }
     match source.link {
         Link::Coap(_) => vec!["coap", "fetch"],
@@ -175,6 +182,7 @@ impl Via {
             Self::Coap(_) => "coap",
             Self::Fetch => "fetch",
             Self::Link(_) => "link",
+            Self::File(_) => "file",
             Self::Send(_) => "send",
             Self::Modbus(_) => "modbus",
         }

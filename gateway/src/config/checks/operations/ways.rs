@@ -3,10 +3,12 @@
 
 use proto::Value;
 
-use super::super::model::{Link, ModbusVia, Operation, RegisterOrder, SendVia, ValueRule, Via};
-use super::super::tree::KeyPath;
-use super::super::values::Filling;
-use super::Checks;
+use super::super::super::model::{
+    Link, ModbusVia, Operation, RegisterOrder, SendVia, ValueRule, Via,
+};
+use super::super::super::tree::KeyPath;
+use super::super::super::values::Filling;
+use super::super::Checks;
 
 /// What is wrong with how the operation at `path` is carried out.
 pub(super) fn check(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation) {

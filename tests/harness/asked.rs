@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::harness::clock::{PATIENCE, wait_for};
-use crate::harness::gateway::Gateway;
-use crate::harness::mosquitto::{Mosquitto, Subscriber};
+use super::clock::{PATIENCE, wait_for};
+use super::gateway::Gateway;
+use super::mosquitto::{Mosquitto, Subscriber};
 
 /// A broker, a gateway and whoever asks.
 pub(crate) struct Site {

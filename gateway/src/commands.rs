@@ -35,7 +35,7 @@ mod request;
 mod response;
 mod task;
 
-pub(crate) use command::{Command, CommandState, Priority};
+pub(crate) use command::Priority;
 pub(crate) use desk::{DeskRules, Roster};
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use mailbox::{Answered, Mailbox, Pending, Taken};

@@ -7,15 +7,20 @@ mod clients;
 mod coap;
 mod coap_orders;
 mod coap_poll;
+mod conversation;
+mod ear;
+mod exchange;
 mod framed;
 mod heard;
 mod http;
+mod inbox;
 mod latest;
 mod link;
 pub(crate) mod link_keys;
 mod modbus;
 mod recent;
 mod serial;
+mod speaker;
 mod stepped;
 mod tcp;
 mod tcp_client;
@@ -139,11 +144,11 @@ impl Source {
             return source.await.map(Self::Link);
         }
         Ok(match &config.link {
-            Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
-            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link)?),
-            Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
+            Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link, orders)),
+            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link, orders)?),
+            Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link, orders)?),
             Link::TcpClient(link) => {
-                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
+                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, orders, seed))
             }
             Link::Coap(link) => {
                 Self::Coap(coap::CoapSource::open(context, link, surroundings, orders, seed)?)
@@ -151,9 +156,11 @@ impl Source {
             Link::CoapPoll(link) => Self::CoapPoll(
                 coap_poll::CoapPollSource::open(context, link, surroundings, orders, seed)?.into(),
             ),
-            Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
+            Link::Http(link) => {
+                Self::Http(http::HttpSource::open(context, link, surroundings, orders)?)
+            }
             Link::Modbus(link) => {
-                Self::Modbus(modbus::ModbusSource::new(context, link, config, seed).into())
+                Self::Modbus(modbus::ModbusSource::new(context, link, config, orders, seed).into())
             }
         })
     }

@@ -4,6 +4,8 @@
 
 mod asked;
 mod coap;
+mod device;
 #[path = "../harness.rs"]
 mod harness;
 mod requests;
+mod sent;

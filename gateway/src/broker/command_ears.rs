@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proto::Instant;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::board::Board;
@@ -89,6 +90,11 @@ impl SubscriberTask<CommandEars> {
         };
         let (task, tap) = Self::prepare(name, config, gateway, seed, audience);
         (task, SubscriberHandle::new(status, tap))
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.listen(stop).await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proto::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::board::Board;
@@ -36,6 +37,11 @@ impl SubscriberTask<Watched> {
             Watched { broker: name.clone(), board: board.clone(), status: Arc::clone(&status) };
         let (task, tap) = Self::prepare(name, config, gateway, seed, audience);
         (task, SubscriberHandle::new(status, tap), board)
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.listen(stop).await;
     }
 }
 

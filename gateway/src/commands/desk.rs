@@ -26,12 +26,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{Instant, Timestamp, Value};
-use serde_json::json;
 
 use self::lane::{Lane, Next};
 use super::command::{Command, CommandState, Failure, Key, ReplyTo, Step};
 use super::order::Report;
-use super::request::{CommandTopics, Given, Submitted};
+use super::request::CommandTopics;
 use super::response::Members;
 use crate::config::{Commands, Config, Group, Id, Operation};
 use crate::store::Message;

@@ -1,7 +1,4 @@
 //! The devices of a source that were heard of last.
-//!
-//! They are in two generations: who is heard moves into the younger one, and when that is full, it
-//! becomes the older one, whose devices are forgotten. So it costs the same however many there are.
 
 use std::fmt::{Display, Write as _};
 use std::sync::{Mutex, PoisonError};

@@ -3,6 +3,9 @@
 mod fleet;
 
 use super::super::command::Priority;
+use serde_json::json;
+
+use super::super::request::{Given, Submitted};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);

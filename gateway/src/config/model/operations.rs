@@ -1,5 +1,7 @@
 //! Commands: what may be done with devices, by whom, and how.
 
+mod modbus;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -7,7 +9,9 @@ use proto::{Number, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, Decimal, Id, Interval, ResourcePath, UnitAddress};
+use super::super::values::{
+    self, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate, UnitAddress,
+};
 use super::{Config, RegisterOrder, RegisterType};
 use crate::pipeline::Pattern;
 
@@ -227,29 +231,35 @@ pub(crate) struct LinkVia {
 /// Bytes.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct SendVia {
-    /// What is sent: text with `{value}` and `{device}`, and with `\r`, `\n`, `\xNN` as TOML has them.
-    /// Braces are doubled where they stand for themselves.
+    /// What is sent: text with `{value}`, `{device}` and `{id}`, and with `\r`, `\n`, `\xNN` as TOML has
+    /// them. Braces are doubled where they stand for themselves.
     #[serde(default)]
-    pub(crate) text: Option<String>,
-    /// What is sent, in hexadecimal digits, with the value as `{u8}`, `{u16be}`, `{u16le}`, `{i16be}`,
-    /// `{i16le}`, `{u32be}`, `{u32le}`, `{f32be}`, `{f32le}`, and `{sum8}` or `{crc16modbus}` of all
-    /// before it.
+    pub(crate) text: Option<TextTemplate>,
+    /// What is sent, in hexadecimal digits, with the value as `{u8}`, `{i8}`, `{u16be}`, `{u16le}`,
+    /// `{i16be}`, `{i16le}`, `{u32be}`, `{u32le}`, `{i32be}`, `{i32le}`, `{f32be}`, `{f32le}` or
+    /// `{bytes}`, and `{sum8}`, `{xor8}` or `{crc16modbus}` of all before it.
     #[serde(default)]
-    pub(crate) hex: Option<String>,
+    pub(crate) hex: Option<HexTemplate>,
+    /// What the number in `hex` is multiplied with to be the value, such as `0.1`.
+    #[serde(default)]
+    pub(crate) scale: Option<Decimal>,
     /// The answer that says that it is done: a pattern for a whole frame of the source as text, or in
     /// hexadecimal digits where `hex` is sent. Without it the command is done when it is sent.
     #[serde(default)]
     pub(crate) expect: Option<Pattern>,
-    /// The answer that says that it is refused.
+    /// The answer that says that it is refused. Without `expect`, a command that was not refused within
+    /// `timeout` is done.
     #[serde(default)]
     pub(crate) refuse: Option<Pattern>,
+    /// Whether the answer is decoded too, because readings are in it.
+    #[serde(default)]
+    pub(crate) decode: bool,
     /// How long the answer may take, 10ms to 600000ms.
     #[serde(default = "default_answer", deserialize_with = "values::span_ms::<_, 10, 600_000>")]
     pub(crate) timeout: Interval,
-    /// Where a datagram goes, as `host:port`; without it where the device was heard of last.
-    #[serde(default, deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) to: Option<String>,
+    /// Where a datagram goes; without it where the device was heard of last.
+    #[serde(default)]
+    pub(crate) to: Option<HostPort>,
 }
 
 /// A coil or registers.
@@ -268,9 +278,16 @@ pub(crate) struct ModbusVia {
     /// What it holds; without it `u16`.
     #[serde(default, rename = "type")]
     pub(crate) kind: Option<RegisterType>,
+    /// Registers of a `string`, 1 to 123.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 123>")]
+    #[schemars(range(min = 1, max = 123))]
+    pub(crate) length: Option<u16>,
     /// The order of its bytes, where it is not that of the unit.
     #[serde(default)]
     pub(crate) order: Option<RegisterOrder>,
+    /// Whether a single register is written with function 16, for devices that lack function 6.
+    #[serde(default)]
+    pub(crate) multiple: bool,
     /// What the register's number is multiplied with to be the value.
     #[serde(default)]
     pub(crate) scale: Option<Decimal>,
@@ -421,6 +438,27 @@ impl ValueRule {
             Value::Text(text) => shown(text),
             Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
         }))
+    }
+
+    /// Values that it takes: whatever carries these out can carry out all that lie between.
+    pub(crate) fn samples(&self) -> Vec<Option<Value>> {
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        match self {
+            Self::None => vec![None],
+            Self::Number(rule) => {
+                let ends = [rule.min, rule.max].into_iter().flatten();
+                let mut all: Vec<_> = ends.map(|end| Some(Value::Number(end.number()))).collect();
+                if all.is_empty() {
+                    all.push(Some(Value::Number(0.into())));
+                }
+                all
+            }
+            Self::Boolean => [false, true].map(|value| Some(Value::Boolean(value))).into(),
+            Self::Text(rule) if rule.values.is_empty() => vec![text("x")],
+            Self::Text(rule) => rule.values.iter().map(|value| text(value)).collect(),
+            Self::Json(_) => vec![text("{}")],
+            Self::Bytes(_) => vec![Some(Value::Bytes(vec![0]))],
+        }
     }
 
     fn refuse(&self, found: &str) -> ValueError {

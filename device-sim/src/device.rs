@@ -141,9 +141,9 @@ impl Device {
         if self.is_silent() { Instant::FAR_FUTURE } else { self.slots.due() }
     }
 
-    /// Whether it has sent all that it ever sends.
+    /// Whether it has sent all that it ever sends by itself.
     const fn is_silent(&self) -> bool {
-        matches!(self.left, Some(0))
+        matches!(self.left, Some(0)) || matches!(self.config.schedule.pace, Pace::Asked)
     }
 
     /// Whether it will have been away or off before its next report: then its connection is a new
@@ -166,13 +166,29 @@ impl Device {
             }
             self.sequence += 1;
             self.left = self.left.map(|left| left.saturating_sub(1));
-            let readings = self.readings(slot.due, &values);
+            let readings = self.readings(slot.due, self.config.channels.iter().zip(&values));
             if self.config.schedule.reports_changes() {
                 self.last = Some(Last { due: slot.due, values });
             }
             return Some(Report { due: slot.due, readings });
         }
         None
+    }
+
+    /// Measures on being asked: a reading of each channel whose position is asked for, in their order.
+    pub(crate) fn measure(
+        &mut self,
+        now: Instant,
+        is_asked: impl Fn(usize) -> bool,
+    ) -> Vec<Reading> {
+        self.sequence += 1;
+        let generators = self.generators.iter_mut().enumerate();
+        let values: Vec<_> = generators
+            .map(|(index, generator)| is_asked(index).then(|| generator.sample(now)))
+            .collect();
+        let channels = self.config.channels.iter().zip(&values);
+        let measured = channels.filter_map(|(channel, value)| Some((channel, value.as_ref()?)));
+        self.readings(now, measured)
     }
 
     /// Whether a device that reports changes has one to report.
@@ -193,7 +209,11 @@ impl Device {
             || last.values.iter().zip(values).any(has_changed)
     }
 
-    fn readings(&self, due: Instant, values: &[Value]) -> Vec<Reading> {
+    fn readings<'v>(
+        &self,
+        due: Instant,
+        measured: impl Iterator<Item = (&'v Channel, &'v Value)>,
+    ) -> Vec<Reading> {
         let config = &self.config;
         let time = config.clock.read(due);
         let epoch = config.epoch.map(|first| first.saturating_add(self.boots));
@@ -207,7 +227,7 @@ impl Device {
             epoch,
             sequence: epoch.map(|_| self.sequence),
         };
-        config.channels.iter().zip(values).map(reading).collect()
+        measured.map(reading).collect()
     }
 }
 

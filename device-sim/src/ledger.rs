@@ -7,6 +7,11 @@
 //! there it is the time; a [`Device`](crate::device::Device) never measures twice in a millisecond.
 //! Both travel unchanged from the device to the far end.
 //!
+//! A device that is only [asked](Via::is_asked) numbers what it answers for this ledger alone: nothing of
+//! that travels. An arrival is the next answer of its stream with the same value, in the order in which
+//! they were given; copies of it are known by the gateway's own number. So of values that differ it is
+//! known which one is lost, of equal ones how many are. A changed value is one that nobody sent.
+//!
 //! # What is lost
 //!
 //! A reading that the gateway *accepted* and the far end never saw. Accepted is what was
@@ -43,6 +48,7 @@ mod verdict;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,6 +137,9 @@ struct Stream {
     folded_to: Option<Mark>,
     /// The highest that arrived.
     arrived_to: Option<Mark>,
+    /// The highest [`Arrival::copy`] that was seen, and that was folded, of a device that is asked.
+    seen_to: Option<Mark>,
+    seen_folded_to: Option<Mark>,
 }
 
 #[derive(Debug)]
@@ -141,6 +150,8 @@ struct Row {
     acceptance: Acceptance,
     arrivals: u64,
     wrong: u64,
+    /// What it was seen as, of a device that is asked.
+    seen_as: Option<Mark>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,6 +198,44 @@ impl Row {
     }
 }
 
+impl Stream {
+    const fn new(via: Via) -> Self {
+        Self {
+            via,
+            rows: BTreeMap::new(),
+            folded_to: None,
+            arrived_to: None,
+            seen_to: None,
+            seen_folded_to: None,
+        }
+    }
+
+    /// The reading that arrived.
+    fn mark_of(&self, arrival: &Arrival) -> Mark {
+        if !self.via.is_asked() {
+            return arrival.mark;
+        }
+        let copy = Some(arrival.copy());
+        let is_it = |(_, row): &(&Mark, &Row)| match copy <= self.seen_to {
+            true => row.seen_as == copy,
+            false => row.seen_as.is_none() && is_same(&row.value, &arrival.value),
+        };
+        // They come in order, unless what came before is missing.
+        let after = self.arrived_to.map_or(Bound::Unbounded, Bound::Excluded);
+        let next = self.rows.range((after, Bound::Unbounded)).find(is_it);
+        let found = next.or_else(|| self.rows.iter().find(is_it));
+        found.map_or(arrival.mark, |(mark, _)| *mark)
+    }
+
+    /// Whether what arrived without a row had one that was folded.
+    fn is_folded(&self, arrival: &Arrival) -> bool {
+        match self.via.is_asked() {
+            true => self.seen_folded_to.is_some_and(|folded| arrival.copy() <= folded),
+            false => self.folded_to.is_some_and(|folded| arrival.mark <= folded),
+        }
+    }
+}
+
 impl Ledger {
     /// An empty one.
     pub fn new(limits: Limits) -> Self {
@@ -217,7 +266,8 @@ impl Ledger {
                 false => Acceptance::Accepted,
             };
             let value = reading.value.clone();
-            let row = Row { value, sent: now, due, acceptance, arrivals: 0, wrong: 0 };
+            let row =
+                Row { value, sent: now, due, acceptance, arrivals: 0, wrong: 0, seen_as: None };
             self.insert(via, reading, row);
         }
     }
@@ -244,15 +294,17 @@ impl Ledger {
 
     /// A reading arrived at the far end.
     pub fn handle_arrived(&mut self, now: Instant, arrival: &Arrival) {
-        let Arrival { device, name, mark, value } = arrival;
-        let event = |due, what| Event { at: now, device, name, mark: *mark, due, what };
+        let Arrival { device, name, value, .. } = arrival;
         let stream = self.devices.get_mut(&**device).and_then(|names| names.get_mut(&**name));
         let Some(stream) = stream else {
             self.folded.unknown += 1;
-            return self.tell(&event(None, What::Unknown));
+            let (mark, what) = (arrival.mark, What::Unknown);
+            return self.tell(&Event { at: now, device, name, mark, due: None, what });
         };
-        let Some(row) = stream.rows.get_mut(mark) else {
-            let what = match stream.folded_to.is_some_and(|folded| *mark <= folded) {
+        let mark = stream.mark_of(arrival);
+        let event = |due, what| Event { at: now, device, name, mark, due, what };
+        let Some(row) = stream.rows.get_mut(&mark) else {
+            let what = match stream.is_folded(arrival) {
                 true => {
                     self.folded.add(stream.via, Tally { duplicates: 1, ..Tally::default() });
                     What::Duplicate
@@ -266,11 +318,15 @@ impl Ledger {
         };
         let was_settled = row.is_settled();
         row.arrivals += 1;
+        if stream.via.is_asked() && row.arrivals == 1 {
+            row.seen_as = Some(arrival.copy());
+            stream.seen_to = stream.seen_to.max(row.seen_as);
+        }
         let due = row.due;
         let what = match row.arrivals {
             1 => {
-                let out_of_order = stream.arrived_to > Some(*mark);
-                stream.arrived_to = stream.arrived_to.max(Some(*mark));
+                let out_of_order = stream.arrived_to > Some(mark);
+                stream.arrived_to = stream.arrived_to.max(Some(mark));
                 What::Arrived { latency: now - due, out_of_order }
             }
             _ => What::Duplicate,
@@ -332,7 +388,7 @@ impl Ledger {
         let device = shared_key(&self.devices, &reading.device);
         let names = self.devices.entry(Arc::clone(&device)).or_default();
         let name = shared_key(names, &reading.name);
-        let new = || Stream { via, rows: BTreeMap::new(), folded_to: None, arrived_to: None };
+        let new = || Stream::new(via);
         let stream = names.entry(Arc::clone(&name)).or_insert_with(new);
         let (mark, since) = (Mark::of(reading), row.sent);
         self.unsettled += usize::from(!row.is_settled());
@@ -396,6 +452,7 @@ impl Ledger {
         let Some(stream) = names.and_then(|names| names.get_mut(&age.name)) else { return };
         let Some(row) = stream.rows.remove(&age.mark) else { return };
         stream.folded_to = stream.folded_to.max(Some(age.mark));
+        stream.seen_folded_to = stream.seen_folded_to.max(row.seen_as);
         self.unsettled -= usize::from(!row.is_settled());
         let tally = row.tally(stream.via, Some(Instant::FAR_FUTURE));
         self.folded.add(stream.via, tally);

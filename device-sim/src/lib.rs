@@ -18,6 +18,7 @@ mod golden;
 pub mod histogram;
 pub mod ledger;
 pub mod live;
+pub mod modbus;
 pub mod payload;
 pub mod plugtest;
 pub mod proxy;

@@ -14,6 +14,7 @@
 //! At the end devices stop and wait for their answers; then the far end has `settle` of `verify` to see
 //! what was accepted, and a moment more in which second copies show themselves.
 
+mod disk;
 mod far_end;
 mod faults;
 mod gateway;
@@ -30,6 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::disk::Disk;
+pub use self::disk::DiskError;
 use self::far_end::FarEnd;
 pub use self::far_end::FarEndError;
 use self::faults::Faults;
@@ -40,7 +43,7 @@ use self::uplinks::Targets;
 use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::device::{Device, DeviceConfig};
-use crate::fault::{Effect, Fault};
+use crate::fault::Effect;
 use crate::ledger::{Limits, SharedLedger};
 use crate::live::{Progress, Stage};
 use crate::report::{Recorder, Report, Resources, Shard, SharedRecorder, Span, Wall, recorder};
@@ -80,6 +83,9 @@ pub enum RunError {
     /// The gateway that the run started does not start, or ended by itself.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The disk of the gateway cannot be filled.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// There is no relay for the faults.
     #[error("cannot put faults on a way")]
     Way(#[source] io::Error),
@@ -117,6 +123,7 @@ impl RunError {
         match self {
             Self::FarEnd(_) | Self::Reach(_) => true,
             Self::Gateway(error) => error.is_unreachable(),
+            Self::Disk(error) => error.is_unreachable(),
             Self::Way(_) => false,
             Self::Transport(_) | Self::Ended | Self::NoDevice(_) | Self::EmptyShard(_) => false,
             Self::Files { .. } | Self::System(_) => false,
@@ -139,8 +146,13 @@ pub async fn run(
     let url = before_broker(scenario, far_end.broker(), &mut faults).await?;
     let mut gateway = match &scenario.gateway {
         Some(config) => {
-            let steps = |fault: &Fault| matches!(fault.effect, Effect::ClockStep(_));
-            let has_clock = scenario.faults.iter().any(steps);
+            let has =
+                |what: fn(&Effect) -> bool| scenario.faults.iter().any(|fault| what(&fault.effect));
+            if has(|effect| effect.leaves().is_some()) {
+                let folder = gateway::state_dir(config, &scenario.folder).await?;
+                faults.fill(Disk::of(&folder)?);
+            }
+            let has_clock = has(|effect| matches!(effect, Effect::ClockStep(_)));
             let gateway = Gateway::start(config, &scenario.folder, url, has_clock).await?;
             faults.command(gateway.orders());
             Some(gateway)
@@ -169,11 +181,11 @@ pub async fn run(
             error = devices.failed() => Some(error),
             error = far_end.failed() => Some(error.into()),
             error = failed(&mut gateway) => Some(error.into()),
-            error = faults.run(&clock) => Some(RunError::Way(error)),
+            error = faults.run(&clock) => Some(error),
         }
     };
     let failure = window.over(Stage::Sending, sending).await;
-    faults.end().await.map_err(RunError::Way)?;
+    faults.end().await?;
     let ports = window.over(Stage::Settling, devices.stop()).await;
     if let Some(failure) = failure {
         return Err(failure);

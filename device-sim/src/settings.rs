@@ -17,6 +17,7 @@
 //!
 //! [`Display`]: std::fmt::Display
 
+mod byte_size;
 pub mod fault;
 pub mod findings;
 mod fit;
@@ -24,6 +25,7 @@ mod id;
 pub mod interpolate;
 mod interval;
 pub mod layer;
+mod register;
 pub mod report;
 pub mod shape;
 pub mod source_file;
@@ -41,9 +43,11 @@ use std::str::FromStr;
 
 use serde::de::{self, Unexpected};
 
+pub use byte_size::{ByteSize, ByteSizeVisitor};
 pub use fit::fit;
 pub use id::Id;
-pub use interval::Interval;
+pub use interval::{Interval, signed_duration};
+pub use register::{RegisterOrder, RegisterTable, RegisterType};
 pub use text::from_text;
 
 pub use crate::text_value;

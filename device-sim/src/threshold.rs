@@ -28,7 +28,7 @@
 //!
 //! `except` names faults: latencies of what was meant to be sent during them, and their recovery, are
 //! left out. What cannot be measured, because nothing was sent or nothing arrived, is a miss: a run in
-//! which nothing happens proves nothing.
+//! which nothing happens proves nothing. So is `lost` where nothing was taken (`weight`).
 //!
 //! Shares are compared exactly, without rounding; percentiles have the width of their bucket (see
 //! [`histogram`](crate::histogram)).
@@ -37,6 +37,7 @@ mod limit;
 mod measure;
 mod metric;
 mod table;
+mod weight;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -130,7 +131,17 @@ impl Thresholds {
 
     /// Each with what was measured, in the order of their names.
     pub fn evaluate(&self, report: &Report) -> Vec<Outcome> {
-        self.iter().map(|(metric, threshold)| threshold.evaluate(metric, report)).collect()
+        let hollow = self.hollow(report);
+        let outcome = |(metric, threshold): (Metric, &Threshold)| {
+            let outcome = threshold.evaluate(metric, report);
+            match &hollow {
+                Some(why) if metric == Metric::Lost && outcome.passed => {
+                    Outcome { passed: false, reason: why.clone(), ..outcome }
+                }
+                Some(_) | None => outcome,
+            }
+        };
+        self.iter().map(outcome).collect()
     }
 }
 

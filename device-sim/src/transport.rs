@@ -10,6 +10,7 @@ mod coap;
 mod coap_tcp;
 mod http;
 mod link;
+mod modbus;
 mod mqtt;
 mod reconnect;
 mod serial;
@@ -26,6 +27,7 @@ pub use coap::{CoapUplink, report as coap_report};
 pub use coap_tcp::CoapTcpUplink;
 pub use http::{HttpUplink, media_type};
 pub use link::{LinkCarrier, LinkUplink};
+pub use modbus::{ModbusBus, ModbusUplink};
 pub use mqtt::MqttUplink;
 pub use serial::{SerialPort, SerialUplink};
 pub use tcp::TcpUplink;
@@ -59,6 +61,8 @@ pub enum Uplink {
     Http(HttpUplink),
     /// Messages to a broker.
     Mqtt(MqttUplink),
+    /// Answers on a bus.
+    Modbus(ModbusUplink),
 }
 
 /// Why a device cannot go on.
@@ -98,6 +102,7 @@ impl Uplink {
             Self::Link(uplink) => uplink.via(),
             Self::Http(_) => Via::Http,
             Self::Mqtt(_) => Via::Mqtt,
+            Self::Modbus(_) => Via::Modbus,
         }
     }
 
@@ -130,6 +135,10 @@ impl Uplink {
                 Ok(None)
             }
             Self::Mqtt(uplink) => {
+                uplink.run(device, surroundings, stop).await;
+                Ok(None)
+            }
+            Self::Modbus(uplink) => {
                 uplink.run(device, surroundings, stop).await;
                 Ok(None)
             }

@@ -35,11 +35,13 @@ pub enum Via {
     Http,
     /// Messages to a broker by the device itself, each acknowledged.
     Mqtt,
+    /// Registers that a Modbus master reads over TCP, without an acknowledgement.
+    Modbus,
 }
 
 impl Via {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Coap,
         Self::CoapTcp,
         Self::Udp,
@@ -50,6 +52,7 @@ impl Via {
         Self::LinkUdp,
         Self::Http,
         Self::Mqtt,
+        Self::Modbus,
     ];
 
     /// Its name in scenarios and reports.
@@ -65,6 +68,7 @@ impl Via {
             Self::LinkUdp => "link-udp",
             Self::Http => "http",
             Self::Mqtt => "mqtt",
+            Self::Modbus => "modbus",
         }
     }
 
@@ -78,8 +82,14 @@ impl Via {
         match self {
             Self::Coap | Self::CoapTcp | Self::Tcp | Self::Http | Self::Mqtt => true,
             Self::LinkSerial | Self::LinkTcp | Self::LinkUdp => true,
-            Self::Udp | Self::Serial => false,
+            Self::Udp | Self::Serial | Self::Modbus => false,
         }
+    }
+
+    /// Whether it sends only what it is asked for. Then nothing in a reading says which one it is but its
+    /// value and its order.
+    pub const fn is_asked(self) -> bool {
+        matches!(self, Self::Modbus)
     }
 }
 

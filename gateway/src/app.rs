@@ -14,7 +14,7 @@ use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerTask, SubscriberTask, live_key, windows_key};
+use crate::broker::{BrokerTask, CommandEarsTask, WatchTask, live_key, windows_key};
 use crate::clock_watch::ClockWatch;
 use crate::commands::{
     CommandTask, CommandTopics, DeskRules, HEARD, Journal, JournalError, Roster, order_queue,
@@ -99,7 +99,7 @@ impl App {
                 None => (handle, None),
                 Some(_) => {
                     let (task, subscriber, board) =
-                        SubscriberTask::new(id, broker, &gateway.id, seed()?);
+                        WatchTask::new(id, broker, &gateway.id, seed()?);
                     let stop = drain_brokers.clone();
                     brokers.start(format!("subscriber {id}"), async move {
                         task.run(stop).await;
@@ -112,7 +112,7 @@ impl App {
                 None => handle,
                 Some(_) => {
                     let topics = CommandTopics::new(&gateway.topic_prefix, &gateway.id);
-                    let (task, ears) = SubscriberTask::for_commands(
+                    let (task, ears) = CommandEarsTask::new(
                         id,
                         broker,
                         &gateway.id,
@@ -161,6 +161,7 @@ impl App {
             nodes: Arc::clone(&nodes),
             brokers: broker_topics,
             statuses: Arc::default(),
+            fetched: config.fetched(),
         };
         let (mut orders, order_senders): (BTreeMap<_, _>, BTreeMap<_, _>) = config
             .sources

@@ -43,15 +43,15 @@ mod wire_log;
 pub(crate) use again::{Resent, What};
 pub(crate) use backoff::Backoff;
 pub(crate) use board::{Board, Watch};
-pub(crate) use command_ears::{HeardCommand, HeardReceipt};
+pub(crate) use command_ears::{CommandEarsTask, HeardCommand, HeardReceipt};
 pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::{live_key, windows_key};
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use stepped::SteppedBroker;
-pub(crate) use subscriber::SubscriberTask;
 #[cfg(test)]
 pub(crate) use topics::Refusal;
 pub(crate) use topics::{TopicMessage, TopicState};
 pub(crate) use transport::{connect_tcp, tls_files};
+pub(crate) use watched::WatchTask;
 pub(crate) use wire_log::WireEntry;

@@ -35,11 +35,11 @@ mod request;
 mod response;
 mod task;
 
-pub(crate) use command::{Command, CommandState, Priority};
+pub(crate) use command::Priority;
 pub(crate) use desk::{DeskRules, Roster};
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use mailbox::{Answered, Mailbox, Pending, Taken};
 pub(crate) use order::{Order, OrderSender, Orders, order_queue};
 pub(crate) use request::{Arrived, CommandTopics, Given, Submitted, is_id};
-pub(crate) use response::response;
+pub(crate) use response::{response, value_json};
 pub(crate) use task::{CommandTask, CommandsHandle, CommandsReport, HEARD};

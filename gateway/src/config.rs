@@ -48,10 +48,11 @@ pub(crate) use model::{
     BusPlace, Checksum, Clock, CoapLink, CoapMethod, CoapPollLink, CoapVia, Commands, Config,
     Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, FileVia, Frame, Gateway, Group,
     HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
-    LinkVia, ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload,
-    Poll, PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SendVia, SerialLink, Source,
-    Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
-    UdpLink, UdpPoll, Uploads, ValueDecode, ValueError, ValueRule, Via, default_idle,
+    ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload, Poll,
+    PollResource, Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia,
+    SerialLink, Source, Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength,
+    TimeUnit, Tls, UdpLink, UdpPoll, Uploads, ValueDecode, ValueError, ValueRule, Via,
+    default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
@@ -59,8 +60,9 @@ pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECT
 #[cfg(test)]
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
-    BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
-    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
+    BrokerUrl, BrokerUrls, Filling, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath,
+    LinkFilter, NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
+    Unsendable,
 };
 
 /// Where a configuration comes from.

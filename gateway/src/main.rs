@@ -3,6 +3,7 @@
 mod app;
 mod broker;
 mod causes;
+mod cbor;
 mod cli;
 mod clock;
 mod clock_watch;

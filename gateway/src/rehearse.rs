@@ -395,7 +395,7 @@ impl Stage<'_> {
             (Effect::Stop, begins) => self.is_frozen = begins,
             (Effect::ClockStep(skew), _) => self.metronome.step(skew.nanos()),
             // Refused before.
-            (Effect::Unplug, _) => {}
+            (Effect::Unplug | Effect::DiskFull { .. }, _) => {}
         }
         Ok(())
     }

@@ -26,6 +26,7 @@ mod block;
 mod check;
 mod client;
 mod code;
+mod compact;
 mod conditions;
 mod config;
 pub mod content_format;

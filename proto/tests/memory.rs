@@ -24,9 +24,9 @@ const MIB: usize = 1024 * KIB;
 /// More peers than any table has room for.
 const FLOOD: u32 = 36_000;
 /// With all tables full.
-const ALL: usize = 74 * MIB;
+const ALL: usize = 71 * MIB;
 /// For a peer with one remembered request.
-const PEER: usize = 900;
+const PEER: usize = 840;
 
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);

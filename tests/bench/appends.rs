@@ -46,7 +46,7 @@ pub(crate) fn spool(dir: &Path, batch: u32, duration: Duration) -> Outcome<Run> 
                 cursor.release_open(spool.status().next);
             }
             let (receipt, outcome) = oneshot::channel();
-            spool.append(filling, vec![receipt], clock::wall()).await;
+            spool.append(filling, receipt, clock::wall()).await;
             committing = Some(outcome);
             Ok(())
         })

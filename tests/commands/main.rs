@@ -3,7 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
 mod asked;
+mod coap;
+mod device;
+mod fetched;
 #[path = "../harness.rs"]
 mod harness;
 mod link;
 mod requests;
+mod sent;
+mod slave;
+mod written;

@@ -254,6 +254,12 @@ const CASES: &[Case] = &[
     nothing("link-key", LINK, "field", &["--hex", HELLO_KEY]),
     nothing("link-no-code", LINK, "field", &["--hex", DATA]),
     case("modbus", MODBUS, "mains", &["--hex", VOLTAGES, "--address", "0"]),
+    case(
+        "simulated-modbus",
+        &["configs/simulated-modbus.toml"],
+        "bus",
+        &["--hex", "0001 0000 0009 01 03 06 1170 0001 08fd"],
+    ),
     nothing("modbus-ambiguous", MODBUS, "mains", &["--hex", VOLTAGES]),
     nothing("modbus-exception", MODBUS, "mains", &["--hex", "01 84 02 c2 c1"]),
     nothing("modbus-noise", MODBUS, "mains", &["--hex", "01 84 02 c2 c2"]),

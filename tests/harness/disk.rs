@@ -5,9 +5,36 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::process::run;
+
 /// A file system in memory, unmounted with this value.
 #[derive(Debug)]
 pub(crate) struct SmallDisk(PathBuf);
+
+/// Whether this test may mount file systems that nobody else sees. Where it may not, it is run again in
+/// a namespace where it may (`unshare -rm`), and has passed there; what forbids that is said.
+pub(crate) fn is_in_namespace(test: &str) -> bool {
+    const IS_WITHIN: &str = "GATEWAY_TEST_NAMESPACE";
+    if std::env::var_os(IS_WITHIN).is_some() {
+        return true;
+    }
+    let may = Command::new("unshare").args(["-rm", "true"]).stdin(Stdio::null()).output();
+    match may {
+        Ok(output) if output.status.success() => {
+            let mut command = Command::new("unshare");
+            command.arg("-rm").arg(std::env::current_exe().unwrap());
+            command.args(["--exact", test, "--nocapture"]).env(IS_WITHIN, "1");
+            let text = String::from_utf8(run(&mut command).stdout).unwrap();
+            assert!(text.contains("1 passed"), "{text}");
+        }
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            eprintln!("skipped: there are no user namespaces here: {}", why.trim());
+        }
+        Err(error) => eprintln!("skipped: cannot run unshare of util-linux: {error}"),
+    }
+    false
+}
 
 impl SmallDisk {
     /// Mounts one of so many MiB at `path`; where that is not allowed, says so.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use device_sim::report::{Fleet, Report};
 
 use super::simulated::{play, try_play};
+use crate::harness::disk::{SmallDisk, is_in_namespace};
 use crate::harness::gateway::Gateway;
 use crate::harness::temp::port;
 
@@ -21,11 +22,17 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with("")
+    }
+
+    /// The same, with more in its configuration.
+    fn with(more: &str) -> Self {
         let ports = [port(), port(), port()];
         let [coap, udp, tcp] = ports;
         let decode = "device = \"device\", time = \"at\", time_unit = \"ms\", epoch = \"epoch\", seq = \"seq\"";
         let config = format!(
             r#"
+{more}
 [sources.nodes]
 link = {{ type = "coap", bind = ["127.0.0.1:{coap}"] }}
 [sources.weather]
@@ -100,6 +107,11 @@ fn fault(name: &str, on: &str, at: &str, what: &str) -> String {
 
 fn coap() -> String {
     fleet("bench", "coap").replace("json", "senml-cbor")
+}
+
+/// The disk that the gateway's state is on has no room for three seconds.
+fn full_disk() -> String {
+    fault("disk full", "gateway", "1500ms", "for = \"3s\"\ndisk_full = true\nfree = \"8KiB\"")
 }
 
 fn assert_nothing_lost(report: &Report) {
@@ -189,6 +201,47 @@ fn a_serial_port_comes_back_and_takes_with_it_what_nobody_has_read() {
     // How many depends on when the gateway looks for its port again.
     assert!(*injured > 0 && *arrived > 0, "{injured} of {sent}, {arrived} arrived");
     assert_eq!(*arrived, sent - injured);
+}
+
+#[test]
+fn a_full_disk_refuses_recovers_and_loses_nothing_that_was_acknowledged() {
+    if !is_in_namespace(
+        "faulty::a_full_disk_refuses_recovers_and_loses_nothing_that_was_acknowledged",
+    ) {
+        return;
+    }
+    let stage = Stage::with("[store]\nquota = \"16MiB\"\nmin_free = 0\n");
+    let state = stage.gateway.dir().join("state");
+    let Some(disk) = SmallDisk::mount(state, 16) else { return };
+    let more = [
+        coap(),
+        fleet("pumps", "tcp"),
+        full_disk(),
+        // Deliveries would make room in the store's own file.
+        fault("broker away", "target.mqtt", "1s", "for = \"3s\"\nrefuse = true\n"),
+        fault("broker cut", "target.mqtt", "1s", "cut = true"),
+        "[thresholds]\nlost = 0\nwrong_value = 0\nrefused = \"> 0\"\nunanswered = \"<= 100%\""
+            .to_owned(),
+    ];
+    let report = stage.play(&more.concat());
+    assert_nothing_lost(&report);
+    // What was refused was refused while there was no room, and afterwards all goes on.
+    let full = report.phases.iter().find(|phase| phase.name == "disk full").unwrap();
+    let total = report.total();
+    let last = report.series.windows().filter(|window| window.acknowledged > 0).count();
+    assert!(full.spans.len() == 1 && total.refused > 0 && last > 2, "{total:#?}");
+    assert!(report.recoveries.iter().all(|recovery| recovery.took().is_some()));
+    assert!(disk.free() > 1 << 20, "the room is there again: {}", disk.free());
+}
+
+#[test]
+fn a_disk_that_others_use_is_not_filled() {
+    let stage = Stage::new();
+    let scenario = stage.scenario(PROGRAM, &[coap(), full_disk()].concat());
+    let error = try_play(&scenario, Duration::from_secs(6), &[]).unwrap_err();
+    let text = error.to_string();
+    assert!(error.is_unreachable() && text.contains("mount -t tmpfs"), "{text}");
+    assert!(!stage.gateway.dir().join("state").exists(), "the gateway was not started");
 }
 
 #[test]

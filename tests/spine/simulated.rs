@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::harness::gateway::Gateway;
 use crate::harness::mosquitto::{Mosquitto, PASSWORD, USER};
+use crate::harness::temp::port;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -80,6 +81,27 @@ fn the_ready_scenario_loses_nothing() {
         ],
     );
     assert_delivered(&report);
+}
+
+#[test]
+fn every_value_that_a_modbus_unit_answered_arrives() {
+    let mosquitto = Mosquitto::start();
+    let text = fs::read_to_string(root().join("configs/simulated-modbus.toml")).unwrap();
+    let bus = format!("127.0.0.1:{}", port());
+    let (_, sources) = text.split_once("\n[sources.").expect("sources come second");
+    let (sources, rest) = sources.split_once("[brokers.local]").expect("then brokers");
+    let (_, routes) = rest.split_once("[routes.all]").expect("then routes");
+    let sources = sources.replace("127.0.0.1:5020", &bus);
+    let broker = mosquitto.table("local");
+    let gateway = Gateway::start(&format!("[sources.{sources}\n{broker}\n[routes.all]{routes}"));
+    let report = play(
+        &root().join("device-sim/scenarios/modbus.toml"),
+        Duration::from_secs(6),
+        &[("MQTT_URL", mosquitto.url()), ("MODBUS", bus)],
+    );
+    assert_delivered(&report);
+    let asked = |unit: u8| gateway.count(&format!("/sources/bus/bus/units/{unit}/answers"));
+    assert!((1..=3).all(|unit| asked(unit) > 10), "each is asked again and again");
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub enum Pace {
         /// It reports after this time all the same.
         at_least: Option<Duration>,
     },
+    /// Never by itself: it is asked.
+    Asked,
 }
 
 /// Presence and absence in turn; where in its presence a device begins is drawn from its seed.
@@ -84,6 +86,7 @@ impl Schedule {
             Pace::Every { mean, .. } => mean,
             Pace::Burst { every, count, gap } => every.max(gap.max(SHORTEST) * count.max(1)),
             Pace::OnChange { look, .. } => look,
+            Pace::Asked => SHORTEST,
         };
         step.max(SHORTEST)
     }
@@ -211,7 +214,7 @@ impl Slots {
             Pace::Burst { gap, .. } => {
                 at.saturating_add(micros(gap.max(SHORTEST)).saturating_mul(self.within.into()))
             }
-            Pace::Every { .. } | Pace::OnChange { .. } => at,
+            Pace::Every { .. } | Pace::OnChange { .. } | Pace::Asked => at,
         })
     }
 }

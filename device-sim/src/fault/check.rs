@@ -10,6 +10,7 @@ use super::values::Place;
 use crate::Via;
 use crate::report::QUIET;
 use crate::scenario::values::Share;
+use crate::settings::ByteSize;
 
 /// A mistake in an entry of `[[faults]]`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -132,6 +133,11 @@ fn effect(config: &FaultConfig) -> Result<Effect, Mistake> {
     effects.extend(config.stop.then_some(Effect::Stop));
     effects.extend(config.restart.then_some(Effect::Restart));
     effects.extend(config.clock_step.map(Effect::ClockStep));
+    let free = config.free.map_or(0, ByteSize::bytes);
+    effects.extend(config.disk_full.then_some(Effect::DiskFull { free }));
+    if config.free.is_some() && !config.disk_full {
+        return mistake("free", "it says what a full disk has left", "add disk_full = true");
+    }
     let mut effects = effects.into_iter();
     match (effects.next(), effects.next()) {
         (None, _) => mistake("name", "a fault that does nothing", "add for instance loss = \"5%\""),
@@ -166,6 +172,11 @@ fn fits(
             Some(Via::CoapTcp | Via::Tcp | Via::LinkTcp | Via::Http | Via::Mqtt) => {
                 Medium::Connections
             }
+            Some(Via::Modbus) => {
+                let title = format!("`{}` is asked by the gateway", config.on);
+                let help = "a fault on \"gateway\" or \"target.mqtt\" is possible";
+                return mistake("on", title, help);
+            }
             None => {
                 let help = "name a fleet of this scenario, \"target.mqtt\", \"gateway\" or \"serial:PATH\"";
                 return mistake(
@@ -185,19 +196,19 @@ fn fits(
         Effect::Kill | Effect::Stop | Effect::Restart | Effect::ClockStep(_) => {
             medium == Medium::Process
         }
+        Effect::DiskFull { .. } => medium == Medium::Process,
     };
     if there {
         return Ok(());
     }
     let help = match effect {
         Effect::Broker(_) => "write on = \"target.mqtt\"",
-        Effect::Kill | Effect::Stop | Effect::Restart | Effect::ClockStep(_) => {
-            "write on = \"gateway\""
-        }
+        Effect::Kill | Effect::Stop | Effect::Restart => "write on = \"gateway\"",
+        Effect::ClockStep(_) | Effect::DiskFull { .. } => "write on = \"gateway\"",
         Effect::Network(_) if medium == Medium::Line => {
             "a pseudo-terminal can be away: write unplug = true"
         }
-        Effect::Network(_) => "kill, stop, restart and clock_step are for the gateway",
+        Effect::Network(_) => "kill, stop, restart, clock_step and disk_full are for the gateway",
         Effect::Refuse | Effect::Cut | Effect::Unplug => match medium {
             Medium::Datagrams => "there is nothing but datagrams: write partition = true",
             Medium::Connections => "there are connections: write cut = true or refuse = true",
@@ -208,7 +219,8 @@ fn fits(
     let key = match effect {
         Effect::Network(_) => "on",
         Effect::Refuse | Effect::Cut | Effect::Broker(_) | Effect::Unplug => effect.key(),
-        Effect::Kill | Effect::Stop | Effect::Restart | Effect::ClockStep(_) => effect.key(),
+        Effect::Kill | Effect::Stop | Effect::Restart => effect.key(),
+        Effect::ClockStep(_) | Effect::DiskFull { .. } => effect.key(),
     };
     mistake(key, format!("`{}` has no such fault", config.on), help)
 }
@@ -249,6 +261,7 @@ mod tests {
             "bench" => Some(Via::Coap),
             "lines" => Some(Via::Tcp),
             "port" => Some(Via::Serial),
+            "bus" => Some(Via::Modbus),
             _ => None,
         })
     }
@@ -273,6 +286,7 @@ mod tests {
             "on = \"serial:run/ttyGW\"\nfor = \"1s\"\nunplug = true",
             "on = \"gateway\"\nfor = \"1s\"\nkill = true",
             "on = \"gateway\"\nclock_step = \"1h\"",
+            "on = \"gateway\"\nfor = \"5s\"\ndisk_full = true\nfree = \"256KiB\"",
         ] {
             assert_eq!(checked(text).expect(text).len(), 1);
         }
@@ -287,8 +301,11 @@ mod tests {
             ("on = \"port\"\ncut = true", "cut"),
             ("on = \"port\"\npartition = true", "on"),
             ("on = \"gateway\"\npartition = true", "on"),
+            ("on = \"bus\"\npartition = true", "on"),
             ("on = \"nobody\"\nloss = \"5%\"", "on"),
             ("on = \"bench\"\nkill = true", "kill"),
+            ("on = \"bench\"\ndisk_full = true", "disk_full"),
+            ("on = \"gateway\"\nkill = true\nfree = \"1MiB\"", "free"),
             ("on = \"lines\"\nbroker = \"stall on\"", "broker"),
             ("on = \"target.mqtt\"\nbroker = \"stal on\"", "broker"),
             ("on = \"bench\"", "name"),

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::values::{Bandwidth, Delay, Place};
 use crate::scenario::values::{Share, Skew};
-use crate::settings::Interval;
+use crate::settings::{ByteSize, Interval};
 
 /// Something that goes wrong. It does one thing; several keys of a network can be together.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -71,6 +71,13 @@ pub struct FaultConfig {
     /// The gateway is told to end (SIGTERM), and started again.
     #[serde(default)]
     pub restart: bool,
+    /// The file system of the gateway's `state_dir` has no room but for `free`, until the end. It has to
+    /// be a small one, of less than 1 GiB in all.
+    #[serde(default)]
+    pub disk_full: bool,
+    /// With `disk_full`, how many bytes are left: "256KiB"; none without it.
+    #[serde(default)]
+    pub free: Option<ByteSize>,
     /// The clock of the gateway jumps by so much: "1h", "-90s". It has to run under libfaketime.
     #[serde(default)]
     pub clock_step: Option<Skew>,

@@ -44,6 +44,11 @@ pub enum Effect {
     Restart,
     /// The gateway's clock jumps.
     ClockStep(Skew),
+    /// The file system of its state is full.
+    DiskFull {
+        /// The bytes that are left.
+        free: u64,
+    },
 }
 
 impl Effect {
@@ -59,7 +64,13 @@ impl Effect {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::ClockStep(_) => "clock_step",
+            Self::DiskFull { .. } => "disk_full",
         }
+    }
+
+    /// The bytes that it leaves on a disk, if it is about that.
+    pub const fn leaves(&self) -> Option<u64> {
+        if let Self::DiskFull { free } = self { Some(*free) } else { None }
     }
 
     /// Whether it is over as soon as it has happened.
@@ -68,6 +79,7 @@ impl Effect {
             Self::Cut | Self::Restart | Self::ClockStep(_) => true,
             Self::Broker(switch) => switch.off.is_none(),
             Self::Network(_) | Self::Refuse | Self::Unplug | Self::Kill | Self::Stop => false,
+            Self::DiskFull { .. } => false,
         }
     }
 }

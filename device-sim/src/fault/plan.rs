@@ -97,6 +97,7 @@ impl FaultPlan {
             Effect::Network(impairment) => all.and(impairment),
             Effect::Refuse | Effect::Cut | Effect::Broker(_) | Effect::Unplug => all,
             Effect::Kill | Effect::Stop | Effect::Restart | Effect::ClockStep(_) => all,
+            Effect::DiskFull { .. } => all,
         })
     }
 

@@ -20,6 +20,8 @@ pub struct Arrival {
     pub mark: Mark,
     /// The value.
     pub value: Value,
+    /// The number that the gateway gave it, where it gives one: that of every copy.
+    pub number: Option<u64>,
 }
 
 /// A payload is no reading.
@@ -48,6 +50,7 @@ struct Json<'a> {
     time: Option<&'a str>,
     epoch: Option<u32>,
     seq: Option<u64>,
+    n: Option<u64>,
 }
 
 impl Arrival {
@@ -56,13 +59,19 @@ impl Arrival {
     /// # Errors
     /// When it is no reading, or has nothing that tells it apart from others.
     pub fn from_json(payload: &[u8]) -> Result<Self, ArrivalError> {
-        let Json { device, name, value, time, epoch, seq } = serde_json::from_slice(payload)?;
+        let Json { device, name, value, time, epoch, seq, n } = serde_json::from_slice(payload)?;
         let mark = match (epoch, seq) {
             (Some(epoch), Some(sequence)) => Mark::Sequence { epoch, sequence },
             _ => Mark::Time { millis: time.and_then(millis).ok_or(ArrivalError::NoMark)? },
         };
         let value = read_value(value).ok_or_else(|| ArrivalError::Value(value.get().to_owned()))?;
-        Ok(Self { device: device.into_owned(), name: name.into_owned(), mark, value })
+        let (device, name) = (device.into_owned(), name.into_owned());
+        Ok(Self { device, name, mark, value, number: n })
+    }
+
+    /// What all copies of it have in common, and nothing else of its stream; later ones have more.
+    pub(super) fn copy(&self) -> Mark {
+        self.number.map_or(self.mark, |sequence| Mark::Sequence { epoch: 0, sequence })
     }
 }
 

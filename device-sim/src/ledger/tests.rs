@@ -34,6 +34,7 @@ fn arrival(sequence: u64) -> Arrival {
         name: "temp".to_owned(),
         mark: Mark::Sequence { epoch: 1, sequence },
         value: number("21.5"),
+        number: None,
     }
 }
 
@@ -286,4 +287,56 @@ fn a_wrong_value_is_told_with_what_was_sent() {
     let told =
         format!("1 #1 due Some(0) {:?}", What::WrongValue { expected: &expected, got: &got });
     assert_eq!(lines[2], told);
+}
+
+/// What a device that is asked answered, and what becomes of it: a value, and the number of its record.
+fn answered(ledger: &mut Ledger, sequence: u64, value: &str) {
+    let [reading] = reading(sequence);
+    let reading = Reading { value: number(value), ..reading };
+    ledger.handle_sent(at(0), at(0), Via::Modbus, &[reading]);
+}
+
+fn polled(record: u64, value: &str) -> Arrival {
+    let mark = Mark::Time { millis: 1_795_214_340_000 + i64::try_from(record).unwrap() };
+    Arrival { mark, value: number(value), number: Some(record), ..arrival(0) }
+}
+
+#[test]
+fn answers_are_known_again_by_value_and_order() {
+    let mut ledger = ledger(100);
+    for (sequence, value) in [(1, "20"), (2, "21"), (3, "20"), (4, "22")] {
+        answered(&mut ledger, sequence, value);
+    }
+    // The second is lost; the first comes twice, before and after the others.
+    for (record, value) in [(10, "20"), (10, "20"), (12, "20"), (13, "22"), (10, "20")] {
+        ledger.handle_arrived(at(1), &polled(record, value));
+    }
+    let verdict = ledger.finish(at(2));
+    let tally = verdict.total();
+    assert_eq!((tally.sent, tally.arrived, tally.lost), (4, 3, 1), "{verdict:?}");
+    assert_eq!((tally.duplicates, tally.wrong, verdict.unknown), (2, 0, 0));
+}
+
+#[test]
+fn a_value_that_nobody_answered_is_unknown_and_the_right_one_lost() {
+    let mut ledger = ledger(100);
+    answered(&mut ledger, 1, "20");
+    ledger.handle_arrived(at(1), &polled(10, "20.5"));
+    let verdict = ledger.finish(at(2));
+    assert_eq!((verdict.total().lost, verdict.unknown), (1, 1));
+}
+
+#[test]
+fn a_copy_of_an_answer_that_was_forgotten_is_a_duplicate() {
+    let mut ledger = ledger(100);
+    answered(&mut ledger, 1, "20");
+    ledger.handle_arrived(at(1), &polled(10, "20"));
+    let late = at(1) + GRACE + GRACE;
+    let [next] = reading(2);
+    ledger.handle_sent(late, late, Via::Modbus, &[Reading { value: number("20"), ..next }]);
+    assert_eq!(rows(&ledger), 1, "the first is folded");
+    ledger.handle_arrived(late, &polled(10, "20"));
+    ledger.handle_arrived(late, &polled(11, "20"));
+    let tally = ledger.finish(late).total();
+    assert_eq!((tally.arrived, tally.duplicates, tally.lost), (2, 1, 0));
 }

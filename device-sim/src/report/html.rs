@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use self::table::{Cell, table};
 use super::markup::escape;
+use super::recovery::by_fault;
 use super::text::{bytes, count, duration};
 use super::{Fleet, Report, Wall};
 use crate::histogram::Histogram;
@@ -99,7 +100,11 @@ impl Report {
                 Cell::quiet(&outcome.reason),
             ]
         });
+        let warnings = self.thresholds.warnings(self).into_iter();
+        let warnings =
+            warnings.map(|warning| format!("<p class=\"bad\">Warning: {}</p>\n", escape(&warning)));
         table(&["Name", "Outcome", "Asked", "Measured", "Why"], rows)
+            + &warnings.collect::<String>()
     }
 
     fn html_fleets(&self) -> String {
@@ -135,29 +140,44 @@ impl Report {
             Some(micros) => Cell::number(&duration(Duration::from_micros(micros))),
             None => Cell::number("-"),
         };
-        let rows = self.recoveries.iter().map(|recovery| {
-            let took = match recovery.took() {
-                Some(took) => Cell::number(&duration(took)),
-                None => Cell::html("number", "<span class=\"bad\">never</span>".to_owned()),
-            };
+        let took = |took: Option<Duration>| match took {
+            Some(took) => Cell::number(&duration(took)),
+            None => Cell::html("number", "<span class=\"bad\">never</span>".to_owned()),
+        };
+        let rows = by_fault(&self.recoveries).into_iter().map(|fault| {
             let instant = |micros| Cell::number(&duration(Duration::from_micros(micros)));
+            let [from, to] = fault.span_us.map(instant);
             vec![
-                Cell::head(&recovery.span.fault),
-                instant(recovery.span.from_us),
-                instant(recovery.span.to_us),
-                took,
-                since_end(recovery.first_us),
-                since_end(recovery.last_us),
-                Cell::number(&count(recovery.arrived)),
-                Cell::count(recovery.lost, recovery.lost > 0),
+                Cell::head(fault.name),
+                Cell::number(&count(fault.times)),
+                from,
+                to,
+                Cell::number(&duration(fault.lasted)),
+                took(fault.median),
+                took(fault.worst),
+                since_end(fault.first_us),
+                since_end(fault.last_us),
+                Cell::number(&count(fault.arrived)),
+                Cell::count(fault.lost, fault.lost > 0),
             ]
         });
-        let heads =
-            ["Fault", "From", "To", "Backlog gone", "First of it", "Last of it", "Arrived", "Lost"];
+        let heads = [
+            "Fault",
+            "Times",
+            "From",
+            "To",
+            "In all",
+            "Backlog gone, median",
+            "Worst",
+            "First of it",
+            "Last of it",
+            "Arrived",
+            "Lost",
+        ];
         let table = table(&heads, rows);
         let what = note(
-            "Since the end of the fault: until everything from before it had arrived, and the first \
-             and last reading that was meant to be sent during it.",
+            "Since the end of the fault, each time: until everything from before it had arrived, and \
+             the first and last reading that was meant to be sent during it.",
         );
         (!self.recoveries.is_empty()).then(|| what + &table)
     }

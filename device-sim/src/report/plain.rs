@@ -1,16 +1,17 @@
 //! A report for a terminal or a log.
 
-use std::fmt::Write as _;
+mod columns;
+
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use self::columns::Columns;
 use super::example::printable;
 use super::phase::Phase;
+use super::recovery::{Repeated, by_fault};
 use super::text::{count, duration, share};
 use super::{Example, Fleet, Report};
 
-/// Columns of the name of a threshold, a phase, a fleet.
-const NAME: usize = 20;
 /// Columns of the name of what was seen within the gateway.
 const REHEARSAL: usize = 32;
 
@@ -89,17 +90,22 @@ impl Report {
     }
 
     fn push_fleets(&self, text: &mut String, colour: Colour) {
-        let heading = row(
-            "fleet",
-            ["devices", "sent", "acknowledged", "arrived", "lost", "duplicates", "wrong"]
-                .map(str::to_owned),
-        );
-        push(text, colour, Ink::Pale, &heading);
-        for (name, fleet) in &self.fleets {
-            push_fleet(text, name, fleet, colour);
-        }
-        if self.fleets.len() > 1 {
-            push_fleet(text, "all", &self.total(), colour);
+        let head = ["devices", "sent", "acknowledged", "arrived", "lost", "duplicates", "wrong"]
+            .map(str::to_owned);
+        let total = self.total();
+        let all = (self.fleets.len() > 1).then_some(("all", &total));
+        let fleets = self.fleets.iter().map(|(name, fleet)| (name.as_str(), fleet)).chain(all);
+        let rows: Vec<_> = fleets.map(|(name, fleet)| (name, fleet, cells_of(fleet))).collect();
+        let cells = rows.iter().map(|(.., cells)| cells).chain([&head]);
+        let columns = Columns::holding([9, 11, 14, 11, 10, 12, 10], cells);
+        push(text, colour, Ink::Pale, &columns.row("fleet", &head));
+        for (name, fleet, cells) in &rows {
+            let is_bad = fleet.lost > 0 || fleet.wrong_value > 0;
+            let ink = if is_bad { Ink::Bad } else { Ink::Plain };
+            push(text, colour, ink, &columns.row(name, cells));
+            if *name != "all" {
+                push_asides(text, fleet, colour);
+            }
         }
         if self.unknown > 0 {
             let line = format!("{} arrivals that no device has sent", count(self.unknown));
@@ -119,28 +125,27 @@ impl Report {
     }
 
     fn push_phases(&self, text: &mut String, colour: Colour) {
-        let heading = row(
-            "latency",
-            ["count", "min", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned),
-        );
-        push(text, colour, Ink::Pale, &heading);
-        for Phase { name, latency, .. } in &self.phases {
+        let head = ["count", "min", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned);
+        let cells = |Phase { latency, .. }: &Phase| {
             let micros = |micros: u64| match latency.count {
                 0 => "-".to_owned(),
                 _ => duration(Duration::from_micros(micros)),
             };
-            let cells = [
-                latency.min_us,
-                latency.p50_us,
-                latency.p90_us,
-                latency.p99_us,
-                latency.p999_us,
-                latency.max_us,
+            [
+                count(latency.count),
+                micros(latency.min_us),
+                micros(latency.p50_us),
+                micros(latency.p90_us),
+                micros(latency.p99_us),
+                micros(latency.p999_us),
+                micros(latency.max_us),
             ]
-            .map(micros);
-            let [min, p50, p90, p99, p999, max] = cells;
-            let line = row(name, [count(latency.count), min, p50, p90, p99, p999, max]);
-            push(text, colour, Ink::Plain, &line);
+        };
+        let rows: Vec<_> = self.phases.iter().map(cells).collect();
+        let columns = Columns::holding([9, 11, 11, 11, 11, 11, 11], rows.iter().chain([&head]));
+        push(text, colour, Ink::Pale, &columns.row("latency", &head));
+        for (phase, cells) in self.phases.iter().zip(&rows) {
+            push(text, colour, Ink::Plain, &columns.row(&phase.name, cells));
         }
         text.push('\n');
     }
@@ -149,11 +154,19 @@ impl Report {
         if self.recoveries.is_empty() {
             return;
         }
-        let heading = line("recovery", "until the backlog was gone, after the end of the fault");
-        push(text, colour, Ink::Pale, &heading);
-        for recovery in &self.recoveries {
-            let took = recovery.took().map_or_else(|| "never".to_owned(), duration);
-            push(text, colour, Ink::Plain, &line(&recovery.span.fault, &took));
+        let head = ["times", "in all", "median", "worst"].map(str::to_owned);
+        let faults = by_fault(&self.recoveries);
+        let cells = |fault: &Repeated<'_>| {
+            let took = |took: Option<Duration>| took.map_or_else(|| "never".to_owned(), duration);
+            [count(fault.times), duration(fault.lasted), took(fault.median), took(fault.worst)]
+        };
+        let rows: Vec<_> = faults.iter().map(cells).collect();
+        let columns = Columns::holding([9, 11, 11, 11], rows.iter().chain([&head]));
+        let what = "from its end until the backlog was gone";
+        let head = format!("{}  {what}", columns.row("recovery", &head));
+        push(text, colour, Ink::Pale, &head);
+        for (fault, cells) in faults.iter().zip(&rows) {
+            push(text, colour, Ink::Plain, &columns.row(fault.name, cells));
         }
         text.push('\n');
     }
@@ -169,6 +182,9 @@ impl Report {
             let rest = format!("{name:<14}{limit:<width$}  {reason}");
             text.push_str(&word);
             push(text, colour, Ink::Plain, &rest);
+        }
+        for warning in self.thresholds.warnings(self) {
+            push(text, colour, Ink::Bad, &format!("warning: {warning}"));
         }
         text.push('\n');
     }
@@ -197,12 +213,12 @@ impl Report {
     }
 }
 
-fn push_fleet(text: &mut String, name: &str, fleet: &Fleet, colour: Colour) {
+fn cells_of(fleet: &Fleet) -> [String; 7] {
     let acknowledged = match fleet.acknowledges() {
         true => count(fleet.acknowledged),
         false => "-".to_owned(),
     };
-    let cells = [
+    [
         count(fleet.devices),
         count(fleet.sent),
         acknowledged,
@@ -210,10 +226,11 @@ fn push_fleet(text: &mut String, name: &str, fleet: &Fleet, colour: Colour) {
         count(fleet.lost),
         count(fleet.duplicates),
         count(fleet.wrong_value),
-    ];
-    let line = row(name, cells);
-    let is_bad = fleet.lost > 0 || fleet.wrong_value > 0;
-    push(text, colour, if is_bad { Ink::Bad } else { Ink::Plain }, &line);
+    ]
+}
+
+/// What else there is to say of a fleet.
+fn push_asides(text: &mut String, fleet: &Fleet, colour: Colour) {
     let asides: Vec<_> = [
         (fleet.generated.saturating_sub(fleet.sent), "not sent"),
         (fleet.refused, "refused"),
@@ -226,29 +243,8 @@ fn push_fleet(text: &mut String, name: &str, fleet: &Fleet, colour: Colour) {
     .filter(|(amount, _)| *amount > 0)
     .map(|(amount, what)| format!("{} {what} ({})", count(amount), share(amount, fleet.generated)))
     .collect();
-    if !asides.is_empty() && name != "all" {
+    if !asides.is_empty() {
         push(text, colour, Ink::Pale, &format!("  {}", asides.join(", ")));
-    }
-}
-
-fn row(name: &str, cells: [String; 7]) -> String {
-    let mut line = fitted(name);
-    for (cell, width) in cells.iter().zip([9, 11, 14, 11, 10, 12, 10]) {
-        // Writing to a string cannot fail.
-        let _ = write!(line, "{cell:>width$}");
-    }
-    line
-}
-
-fn line(name: &str, rest: &str) -> String {
-    format!("{}  {rest}", fitted(name))
-}
-
-/// A name in its column; one that is too long loses its end.
-fn fitted(name: &str) -> String {
-    match name.chars().count() {
-        0..=NAME => format!("{name:<NAME$}"),
-        _ => name.chars().take(NAME - 1).chain(['…']).collect(),
     }
 }
 

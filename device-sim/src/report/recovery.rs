@@ -91,6 +91,62 @@ impl AddAssign<&Self> for Recovery {
     }
 }
 
+/// All times that one fault was there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Repeated<'a> {
+    /// Its name.
+    pub(super) name: &'a str,
+    /// How often; the others are not followed.
+    pub(super) times: u64,
+    /// From when on it was there first, and until when last.
+    pub(super) span_us: [u64; 2],
+    /// How long it was there in all.
+    pub(super) lasted: Duration,
+    /// Half of its recoveries took no longer; `None` for those that never ended.
+    pub(super) median: Option<Duration>,
+    /// The longest of them.
+    pub(super) worst: Option<Duration>,
+    /// See [`Recovery`], the earliest, the latest and the sums of all.
+    pub(super) first_us: Option<u64>,
+    pub(super) last_us: Option<u64>,
+    pub(super) arrived: u64,
+    pub(super) lost: u64,
+}
+
+/// One for each fault, in the order in which they began first.
+pub(super) fn by_fault(recoveries: &[Recovery]) -> Vec<Repeated<'_>> {
+    let mut names: Vec<&str> = Vec::new();
+    for recovery in recoveries {
+        if !names.contains(&&*recovery.span.fault) {
+            names.push(&recovery.span.fault);
+        }
+    }
+    names.into_iter().map(|name| repeated(name, recoveries)).collect()
+}
+
+fn repeated<'a>(name: &'a str, recoveries: &'a [Recovery]) -> Repeated<'a> {
+    let of_it = || recoveries.iter().filter(|recovery| recovery.span.fault == name);
+    let mut took: Vec<_> = of_it().map(Recovery::took).collect();
+    // What never ended took longest.
+    took.sort_by_key(|took| took.unwrap_or(Duration::MAX));
+    let lasted = of_it().map(|recovery| recovery.span.to_us.saturating_sub(recovery.span.from_us));
+    Repeated {
+        name,
+        times: u64::try_from(took.len()).unwrap_or(u64::MAX),
+        span_us: [
+            of_it().map(|recovery| recovery.span.from_us).min().unwrap_or_default(),
+            of_it().map(|recovery| recovery.span.to_us).max().unwrap_or_default(),
+        ],
+        lasted: Duration::from_micros(lasted.fold(0, u64::saturating_add)),
+        median: took.get(took.len().saturating_sub(1) / 2).copied().flatten(),
+        worst: took.last().copied().flatten(),
+        first_us: of_it().filter_map(|recovery| recovery.first_us).min(),
+        last_us: of_it().filter_map(|recovery| recovery.last_us).max(),
+        arrived: of_it().map(|recovery| recovery.arrived).fold(0, u64::saturating_add),
+        lost: of_it().map(|recovery| recovery.lost).fold(0, u64::saturating_add),
+    }
+}
+
 fn earliest(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     a.into_iter().chain(b).min()
 }
@@ -125,6 +181,35 @@ mod tests {
         arrive(&mut recovery, 150, 160);
         arrive(&mut recovery, 300, 310);
         assert_eq!((recovery.took(), recovery.last_us), (Some(Duration::ZERO), Some(0)));
+    }
+
+    #[test]
+    fn a_fault_that_comes_again_is_told_once() {
+        let fault = |fault: &str, from_us, backlog_us, lost| Recovery {
+            lost,
+            backlog_us,
+            arrived: 10,
+            first_us: Some(from_us),
+            last_us: Some(from_us + 1),
+            ..Recovery::new(Span { fault: fault.to_owned(), from_us, to_us: from_us + 200 })
+        };
+        let recoveries = [
+            fault("kill", 1000, Some(30), 0),
+            fault("cut", 1500, None, 1),
+            fault("kill", 2000, Some(90), 0),
+            fault("kill", 3000, None, 0),
+        ];
+        let faults = by_fault(&recoveries);
+        let micros = |micros| Some(Duration::from_micros(micros));
+        let [kill, cut] = &faults[..] else { panic!("{faults:?}") };
+        assert_eq!((kill.name, kill.times, kill.lasted), ("kill", 3, Duration::from_micros(600)));
+        assert_eq!((kill.median, kill.worst), (micros(30), micros(90)));
+        assert_eq!((kill.span_us, kill.arrived), ([1000, 3200], 30));
+        assert_eq!((kill.first_us, kill.last_us), (Some(1000), Some(3001)));
+        assert_eq!((cut.times, cut.worst, cut.lost), (1, None, 1));
+        // One that never ended is the worst.
+        let more = [fault("kill", 1, None, 1), fault("kill", 2, Some(5), 0)];
+        assert_eq!((by_fault(&more)[0].median, by_fault(&more)[0].worst), (micros(5), None));
     }
 
     #[test]

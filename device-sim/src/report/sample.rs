@@ -157,6 +157,7 @@ impl Device {
             name: reading.name.clone(),
             mark: Mark::of(reading),
             value: Value::Number(value.parse().unwrap()),
+            number: None,
         };
         match happening {
             Happening::Sent => ledger.handle_sent(at, due, self.via, readings),

@@ -135,6 +135,41 @@ fn golden_forms_of_a_report() {
 }
 
 #[test]
+fn equal_faults_have_one_row_and_each_is_in_the_json() {
+    let span = |index| Span { fault: "kill".to_owned(), from_us: index, to_us: index + 200_000 };
+    let spans = (1..=100).map(|index| span(index * 2_000_000)).collect();
+    let plan = Plan { spans, duration: Duration::from_secs(300), ..sample::plan(None) };
+    let report = Recorder::new(plan).report(None);
+    let text = report.to_text(Colour::Never);
+    let rows: Vec<_> = text.lines().filter(|line| line.starts_with("kill")).collect();
+    let [latency, recovery] = rows[..] else { panic!("{text}") };
+    assert_eq!(
+        latency.split_whitespace().collect::<Vec<_>>(),
+        ["kill", "0", "-", "-", "-", "-", "-", "-"]
+    );
+    assert_eq!(
+        recovery.split_whitespace().collect::<Vec<_>>(),
+        ["kill", "100", "20.0", "s", "0", "0"]
+    );
+    assert_eq!(report.to_html().matches("<th scope=\"row\">kill</th>").count(), 2);
+    assert_eq!(report.recoveries.len(), 100);
+}
+
+#[test]
+fn columns_stay_apart_whatever_is_in_them() {
+    let mut report = sample::report(None);
+    for phase in &mut report.phases {
+        let long = 754_000_000_000;
+        (phase.latency.count, phase.latency.min_us) = (u64::MAX, long);
+        (phase.latency.p50_us, phase.latency.p90_us) = (long, long);
+        (phase.latency.p99_us, phase.latency.p999_us, phase.latency.max_us) = (long, long, long);
+    }
+    let text = report.to_text(Colour::Never);
+    let row = text.lines().find(|line| line.starts_with("quiet")).unwrap();
+    assert_eq!(row.matches("  209 h 26 min").count(), 6, "{row}");
+}
+
+#[test]
 fn colours_change_nothing_but_colours() {
     let report = sample::report(None);
     let text = report.to_text(Colour::Always);
@@ -201,7 +236,7 @@ fn no_name_becomes_markup_or_an_order_for_a_terminal() {
 fn a_report_of_nothing_is_readable() {
     let plan = Plan { scenario: "empty".to_owned(), ..Plan::default() };
     let report = Recorder::new(plan).report(None);
-    assert!(report.passed, "nothing was lost");
+    assert!(!report.passed, "that nothing was lost proves nothing");
     for text in [report.to_html(), report.to_junit(), report.to_text(Colour::Never)] {
         assert!(text.contains("empty") && !text.contains("NaN") && !text.contains("inf"), "{text}");
     }

@@ -11,6 +11,8 @@ use std::path::Path;
 use proto::Instant;
 use tokio::sync::{mpsc, watch};
 
+use super::RunError;
+use super::disk::Disk;
 use super::gateway::Order;
 use crate::Via;
 use crate::broker;
@@ -29,6 +31,8 @@ pub(super) struct Faults {
     ways: Vec<Way>,
     broker: Option<broker::Faults>,
     gateway: Option<mpsc::Sender<Order>>,
+    /// Where the gateway keeps its state, where that is to be full.
+    disk: Option<Disk>,
 }
 
 /// A way with faults on it.
@@ -70,7 +74,7 @@ const fn is_on_the_way(effect: &Effect) -> bool {
     match effect {
         Effect::Network(_) | Effect::Refuse | Effect::Cut | Effect::Unplug => true,
         Effect::Broker(_) | Effect::Kill | Effect::Stop | Effect::Restart => false,
-        Effect::ClockStep(_) => false,
+        Effect::ClockStep(_) | Effect::DiskFull { .. } => false,
     }
 }
 
@@ -78,7 +82,7 @@ impl Faults {
     /// Those of `scenario`, in a broker of this run if there is one.
     pub(super) fn new(scenario: &Scenario, broker: Option<broker::Faults>) -> Self {
         let plan = FaultPlan::new(scenario.faults.clone(), scenario.seed, scenario.duration);
-        Self { plan, ways: Vec::new(), broker, gateway: None }
+        Self { plan, ways: Vec::new(), broker, gateway: None, disk: None }
     }
 
     /// When which fault is there.
@@ -89,6 +93,11 @@ impl Faults {
     /// From now on the gateway is told of its faults.
     pub(super) fn command(&mut self, gateway: mpsc::Sender<Order>) {
         self.gateway = Some(gateway);
+    }
+
+    /// From now on this is the disk that can be full.
+    pub(super) fn fill(&mut self, disk: Disk) {
+        self.disk = Some(disk);
     }
 
     /// Stands in front of the broker; where the gateway has to connect to.
@@ -135,7 +144,8 @@ impl Faults {
                 self.ways.push(Way { places, shell: Shell::Port(sender) });
                 Ok(Detour { plug: Some(plug), ..Detour::default() })
             }
-            (_, None) => Ok(Detour::default()),
+            // No fault is on the way of who is asked.
+            (Via::Modbus, _) | (_, None) => Ok(Detour::default()),
         }
     }
 
@@ -160,7 +170,7 @@ impl Faults {
     }
 
     /// Lets faults begin and end; it ends only when that fails.
-    pub(super) async fn run(&mut self, clock: &Clock) -> io::Error {
+    pub(super) async fn run(&mut self, clock: &Clock) -> RunError {
         loop {
             clock.sleep_until(self.plan.poll_timeout()).await;
             let change = self.plan.poll_change(clock.now());
@@ -178,9 +188,12 @@ impl Faults {
     }
 
     /// Makes everything well again.
-    pub(super) async fn end(&self) -> io::Result<()> {
+    pub(super) async fn end(&mut self) -> Result<(), RunError> {
         for way in &self.ways {
-            way.set(Impairment::default(), false, true).await?;
+            way.set(Impairment::default(), false, true).await.map_err(RunError::Way)?;
+        }
+        if let Some(disk) = &mut self.disk {
+            disk.leave(None).await?;
         }
         if let Some(broker) = &self.broker {
             broker.clear();
@@ -190,7 +203,7 @@ impl Faults {
         Ok(())
     }
 
-    async fn change(&self, at: Instant, begins: bool, fault: &Fault) -> io::Result<()> {
+    async fn change(&mut self, at: Instant, begins: bool, fault: &Fault) -> Result<(), RunError> {
         let others = |same: fn(&Effect) -> bool| {
             self.plan.active(at).any(|other| other.on == fault.on && same(&other.effect))
         };
@@ -204,7 +217,7 @@ impl Faults {
                     let impairment = self.plan.impairment(at, &fault.on);
                     let refuses = there(|effect| matches!(effect, Effect::Refuse));
                     let is_out = there(|effect| matches!(effect, Effect::Unplug));
-                    way.set(impairment, refuses, !is_out).await?;
+                    way.set(impairment, refuses, !is_out).await.map_err(RunError::Way)?;
                 }
             }
             Effect::Cut => {
@@ -228,6 +241,12 @@ impl Faults {
             Effect::Stop => self.order(Order::Continue).await,
             Effect::Restart => self.order(Order::Restart).await,
             Effect::ClockStep(by) => self.order(Order::StepClock(by.nanos())).await,
+            Effect::DiskFull { .. } => {
+                let free = self.plan.active(at).filter_map(|fault| fault.effect.leaves()).min();
+                if let Some(disk) = &mut self.disk {
+                    disk.leave(free).await?;
+                }
+            }
         }
         Ok(())
     }

@@ -67,6 +67,9 @@ pub enum GatewayError {
         /// The end of its log.
         log: String,
     },
+    /// It does not say where it keeps its state.
+    #[error("`gateway config show --json` does not say where `gateway.state_dir` is")]
+    State,
     /// Its clock cannot be made to jump.
     #[error("cannot set the clock of the gateway")]
     Clock(#[source] io::Error),
@@ -79,7 +82,7 @@ impl GatewayError {
     /// Whether it never was there.
     pub(super) const fn is_unreachable(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::Silent { .. } | Self::Clock(_) => true,
+            Self::Start { .. } | Self::Silent { .. } | Self::State | Self::Clock(_) => true,
             Self::Crashed { .. } | Self::Stuck { .. } | Self::Signal(_) => false,
         }
     }
@@ -118,13 +121,9 @@ impl Gateway {
         url: Option<String>,
         has_clock: bool,
     ) -> Result<Self, GatewayError> {
-        let program = match &config.program {
-            Some(program) => folder.join(program),
-            None => beside_this_program(),
-        };
         let (resources, usage) = watch::channel(Resources::default());
         let mut keeper = Keeper {
-            program,
+            program: program(config, folder),
             config: folder.join(&config.config),
             url: config.broker.as_ref().zip(url).map(|(name, url)| (variable(name), url)),
             clock: has_clock.then(FakeClock::new).transpose().map_err(GatewayError::Clock)?,
@@ -168,8 +167,36 @@ impl Gateway {
     }
 }
 
-/// `gateway` in the folder of this program, or what the system finds under this name.
-fn beside_this_program() -> PathBuf {
+/// Where the gateway of this configuration keeps its state, as it says itself.
+pub(super) async fn state_dir(
+    config: &GatewayConfig,
+    folder: &Path,
+) -> Result<PathBuf, GatewayError> {
+    let program = program(config, folder);
+    let mut command = Command::new(&program);
+    command.args(["config", "show", "--json", "-c"]).arg(folder.join(&config.config));
+    let asked = timeout(START, command.stdin(Stdio::null()).kill_on_drop(true).output()).await;
+    let asked = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+    let output = asked.map_err(|source| {
+        let program = program.display().to_string();
+        GatewayError::Start { program, source }
+    })?;
+    if !output.status.success() {
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(GatewayError::Crashed { status: output.status, log });
+    }
+    let shown: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|_| GatewayError::State)?;
+    let state_dir = shown.pointer("/gateway/state_dir").and_then(serde_json::Value::as_str);
+    state_dir.map(PathBuf::from).ok_or(GatewayError::State)
+}
+
+/// The program that the scenario names, else `gateway` in the folder of this program, else what the
+/// system finds under this name.
+fn program(config: &GatewayConfig, folder: &Path) -> PathBuf {
+    if let Some(program) = &config.program {
+        return folder.join(program);
+    }
     let beside = std::env::current_exe().ok().map(|path| path.with_file_name("gateway"));
     beside.filter(|path| path.exists()).unwrap_or_else(|| "gateway".into())
 }

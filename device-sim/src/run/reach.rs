@@ -31,6 +31,16 @@ pub enum ReachError {
         /// Why.
         source: io::Error,
     },
+    /// The gateway could not connect to us.
+    #[error("`target.{key}`: cannot listen at {address}, where the gateway is to connect")]
+    Listen {
+        /// The key of the target.
+        key: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// There is no connection.
     #[error("`target.{key}`: nobody takes connections at {address}: start the gateway first")]
     Connect {

@@ -13,8 +13,8 @@ use crate::device::DeviceConfig;
 use crate::scenario::values::{Address, BrokerAddress, PortName};
 use crate::scenario::{Planned, Scenario};
 use crate::transport::{
-    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkUplink, MqttUplink, SerialPort,
-    SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
+    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkUplink, ModbusBus, MqttUplink,
+    SerialPort, SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
 };
 
 /// The resource that takes reports where the target has no path.
@@ -25,6 +25,8 @@ pub(super) struct Targets {
     addresses: BTreeMap<Via, Target>,
     serial: Option<PortName>,
     link_serial: Option<PortName>,
+    /// Where the gateway asks units.
+    modbus: Option<ModbusBus>,
     /// The user name and password at the broker.
     login: Option<(String, String)>,
 }
@@ -59,9 +61,19 @@ impl Targets {
             };
             addresses.insert(via, target);
         }
+        let modbus = match addresses.get(&Via::Modbus) {
+            Some(Target { key, address, .. }) => {
+                Some(ModbusBus::listen(*address).await.map_err(|source| ReachError::Listen {
+                    key,
+                    address: *address,
+                    source,
+                })?)
+            }
+            None => None,
+        };
         let (serial, link_serial) =
             (scenario.target.serial.clone(), scenario.target.link_serial.clone());
-        Ok(Self { addresses, serial, link_serial, login: scenario.target.login() })
+        Ok(Self { addresses, serial, link_serial, modbus, login: scenario.target.login() })
     }
 
     /// Whether somebody listens there, as far as that can be seen.
@@ -73,7 +85,7 @@ impl Targets {
                     reach::connect(key, *address).await?;
                 }
                 // Nobody answers, or what is there connects to us.
-                Via::Udp | Via::LinkUdp | Via::Serial | Via::LinkSerial => {}
+                Via::Udp | Via::LinkUdp | Via::Serial | Via::LinkSerial | Via::Modbus => {}
             }
         }
         tracing::debug!(scenario = scenario.name, "everything is there");
@@ -91,7 +103,7 @@ impl Targets {
             Via::Serial => self.serial.as_ref(),
             Via::LinkSerial => self.link_serial.as_ref(),
             Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => None,
-            Via::LinkTcp | Via::LinkUdp => None,
+            Via::LinkTcp | Via::LinkUdp | Via::Modbus => None,
         };
         name.map(|name| name.path(folder, planned.number))
     }
@@ -147,6 +159,11 @@ impl Targets {
             Via::Mqtt => {
                 let (broker, login) = (target()?.address, self.login.clone());
                 Uplink::Mqtt(MqttUplink { broker, login, topic, payload })
+            }
+            Via::Modbus => {
+                let bus = self.modbus.as_ref().ok_or_else(missing)?;
+                let address = u8::try_from(node.0).map_err(|_| missing())?;
+                Uplink::Modbus(bus.uplink(address, planned.registers))
             }
             Via::Serial => Uplink::Serial(SerialUplink { port: port()?, payload, baud }),
             Via::LinkSerial => link(LinkCarrier::Serial { port: port()?, baud }),

@@ -2,6 +2,7 @@
 
 mod fault;
 mod payload;
+mod registers;
 mod signal;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,7 +71,7 @@ pub(super) fn check(
         let expected = "expected a topic such as \"site/+/+\": + is a whole level, # the last one";
         check.refuse(["verify", "topic"], "not a topic", expected);
     }
-    if config.verify.is_some() && config.target.mqtt.is_none() {
+    if config.verify.is_some() && check.lacks("mqtt", config.target.mqtt.is_some()) {
         let title = "`verify` without a broker to look at";
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
@@ -144,6 +145,11 @@ impl Check<'_> {
         }
     }
 
+    /// Whether a key of `target` is not there, rather than wrong, which is told already.
+    fn lacks(&self, key: &str, is_there: bool) -> bool {
+        !is_there && !self.findings.failed(&KeyPath::of(["target", key]))
+    }
+
     /// Schemes say what a key says; another one is a mistake.
     fn target(&mut self, target: &TargetConfig) {
         if target.password.is_some() && target.username.is_none() {
@@ -175,11 +181,15 @@ impl Check<'_> {
             let expected = format!("expected 1 to {MAX_DEVICES} devices");
             self.refuse(["fleets", name, "count"], "no such number of devices", expected);
         }
-        let pace = self.pace(name, config);
+        let pace = match config.via.is_asked() {
+            true => self.asked(name, config),
+            false => self.pace(name, config),
+        };
         self.listener(name, config, &whole.target);
         let format = config.payload.format.unwrap_or_else(|| payload::usual(config.via));
         self.format(name, config.via, format);
         let channels = self.channels(name, &config.payload, format);
+        let registers = self.registers(name, &config.payload, format);
         let payload = self.payload(name, &config.payload, format);
         let clock = config.clock.unwrap_or_default();
         if clock.none && clock.skew.is_some() {
@@ -202,7 +212,7 @@ impl Check<'_> {
         let node = config.node.clone().unwrap_or_default();
         let keys = self.keys(name, config, &node);
         let (payload, pace) = (payload?, pace?);
-        let is_numbered = payload.is_numbered() || config.via.is_link();
+        let is_numbered = payload.is_numbered() || config.via.is_link() || config.via.is_asked();
         if whole.verify.is_some() && !is_numbered && (clock.none || !payload.has_time()) {
             let title = format!("readings of `{name}` cannot be told apart at the far end");
             let help = "let them carry a time, or `{epoch}` and `{seq}` in a pattern";
@@ -233,6 +243,7 @@ impl Check<'_> {
             baud: config.baud.unwrap_or(DEFAULT_BAUD),
             first_node: node.first.unwrap_or(1),
             keys,
+            registers: registers.into(),
         })
     }
 
@@ -307,7 +318,7 @@ impl Check<'_> {
             Via::Serial => Some(("serial", &target.serial)),
             Via::LinkSerial => Some(("link-serial", &target.link_serial)),
             Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => None,
-            Via::LinkTcp | Via::LinkUdp => None,
+            Via::LinkTcp | Via::LinkUdp | Via::Modbus => None,
         };
         let (key, is_there) = match port {
             Some((key, port)) => (key, port.is_some()),
@@ -319,7 +330,7 @@ impl Check<'_> {
                 (key, address.is_some())
             }
         };
-        if !is_there {
+        if self.lacks(key, is_there) {
             let title = format!("`{name}` has nobody to talk to: there is no `target.{key}`");
             let help = match port {
                 Some(_) => format!("add `{key} = \"pty:run/ttyGW{{n}}\"` to [target]"),
@@ -344,7 +355,8 @@ impl Check<'_> {
     }
 
     fn keys(&mut self, name: &str, config: &FleetConfig, node: &NodeConfig) -> Vec<(u32, Key)> {
-        if config.node.is_some() && !config.via.is_link() {
+        let has_nodes = config.via.is_link() || (config.via.is_asked() && node.keys_file.is_none());
+        if config.node.is_some() && !has_nodes {
             let help = "leave it out: only nodes of the link protocol have numbers and keys";
             self.tell(["fleets", name, "node"], format!("`{}` has no nodes", config.via), help);
         }
@@ -389,6 +401,7 @@ impl Check<'_> {
             self.tell(["fleets"], format!("{total} devices"), help);
             return;
         }
+        self.units(fleets);
         let mut names = BTreeSet::new();
         for fleet in fleets {
             let doubled = (1..=fleet.count()).map(|number| fleet.id(number));

@@ -1,5 +1,6 @@
 //! A fleet whose mistakes are out: which device has which name, seed, schedule and payload.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::link::Key;
@@ -8,6 +9,7 @@ use proto::{Instant, Rng, Timestamp};
 use super::values::Numbered;
 use crate::Via;
 use crate::device::{Channel, Cycle, DeviceClock, DeviceConfig, Pace, Schedule};
+use crate::modbus::Register;
 use crate::payload::Payload;
 
 /// Devices of one kind.
@@ -34,6 +36,8 @@ pub struct Fleet {
     pub(super) topic: String,
     pub(super) baud: u32,
     pub(super) first_node: u32,
+    /// Where its channels are, in their order, over Modbus.
+    pub(super) registers: Arc<[Register]>,
     /// Keys of the link protocol by the number of the node.
     pub(super) keys: Vec<(u32, Key)>,
 }
@@ -57,8 +61,10 @@ pub struct Planned {
     pub topic: String,
     /// The speed of its line.
     pub baud: u32,
-    /// Its number and key, over the link protocol.
+    /// Its number and key, over the link protocol; its address, over Modbus.
     pub node: (u32, Option<Key>),
+    /// Where its channels are, in their order, over Modbus.
+    pub registers: Arc<[Register]>,
     /// How often it starts again, over the link protocol, which counts boots itself.
     pub restart_every: Option<Duration>,
 }
@@ -130,6 +136,7 @@ impl Fleet {
             seed: seeds.next_u64(),
             baud: self.baud,
             node: (node, key),
+            registers: Arc::clone(&self.registers),
             restart_every: self.reboot.filter(|_| is_link).map(|cycle| cycle.up + cycle.down),
         }
     }
@@ -140,6 +147,7 @@ impl Fleet {
             Pace::Every { mean, .. } => mean,
             Pace::Burst { every, .. } => every,
             Pace::OnChange { look, .. } => look,
+            Pace::Asked => Duration::ZERO,
         }
     }
 }

@@ -121,6 +121,9 @@ pub struct TargetConfig {
     /// The same for the link protocol.
     #[serde(default, rename = "link-serial")]
     pub link_serial: Option<PortName>,
+    /// Modbus TCP: where the run listens, and the gateway asks its units.
+    #[serde(default)]
+    pub modbus: Option<Address>,
     /// The link protocol over TCP.
     #[serde(default, rename = "link-tcp")]
     pub link_tcp: Option<Address>,
@@ -147,6 +150,7 @@ impl TargetConfig {
             Via::Http => ("http", self.http.as_ref()),
             Via::LinkTcp => ("link-tcp", self.link_tcp.as_ref()),
             Via::LinkUdp => ("link-udp", self.link_udp.as_ref()),
+            Via::Modbus => ("modbus", self.modbus.as_ref()),
             Via::Serial => ("serial", None),
             Via::LinkSerial => ("link-serial", None),
             Via::Mqtt => ("mqtt-devices", self.mqtt_devices.as_ref()),

@@ -122,7 +122,7 @@ fn report_of_virtual_run(scenario: &Scenario) -> String {
             let mark = Mark::Time { millis: reading.time.as_millis() };
             ledger.handle_arrived(
                 seen,
-                &Arrival { device, name, mark, value: reading.value.clone() },
+                &Arrival { device, name, mark, value: reading.value.clone(), number: None },
             );
         }
     }

@@ -12,7 +12,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Unexpected};
 use serde::{Deserialize, Deserializer};
 
-use crate::settings::{Because, text_value};
+use crate::settings::{Because, signed_duration, text_value};
 
 /// A part of a whole: `"20%"`, or a number from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
@@ -91,10 +91,10 @@ impl FromStr for Skew {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let most = SignedDuration::from_hours(24 * 365 * 50);
-        match text.parse::<SignedDuration>() {
-            Ok(skew) if skew.abs() <= most => Ok(Self(skew)),
-            Ok(_) => Err("expected fifty years at most"),
-            Err(_) => Err("expected a duration such as \"90s\", or \"-90s\" for a clock behind"),
+        match signed_duration(text) {
+            Some(skew) if skew.abs() <= most => Ok(Self(skew)),
+            Some(_) => Err("expected fifty years at most"),
+            None => Err("expected a duration such as \"90s\", or \"-90s\" for a clock behind"),
         }
     }
 }

@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 
 use super::measure::Measured;
 use crate::report::text;
+use crate::settings::signed_duration;
 
 /// A whole, in the unit of [`Value::Share`]: a millionth of a percent.
 const WHOLE: u64 = 100_000_000;
@@ -169,10 +170,7 @@ impl FromStr for Value {
     fn from_str(text: &str) -> Result<Self, LimitError> {
         let count = || text.parse().ok().map(Self::Count);
         let share = || share(text.strip_suffix('%')?.trim_end()).map(Self::Share);
-        let duration = || {
-            let duration = text.parse::<SignedDuration>().ok()?;
-            Duration::try_from(duration).ok().map(Self::Duration)
-        };
+        let duration = || Duration::try_from(signed_duration(text)?).ok().map(Self::Duration);
         let value = count().or_else(share).or_else(duration);
         value.ok_or_else(|| LimitError::Syntax(text.to_owned()))
     }

@@ -155,6 +155,72 @@ fn a_run_in_which_nothing_happens_proves_nothing() {
     }
 }
 
+/// A run of a fleet over CoAP and one over UDP, with these counts of the former.
+fn of_bench(acknowledged: u64, refused: u64, unanswered: u64) -> Report {
+    let mut report = sample::report(None);
+    for (name, fleet) in &mut report.fleets {
+        (fleet.lost, fleet.wrong_value) = (0, 0);
+        if name == "bench" {
+            fleet.arrived = acknowledged;
+            (fleet.acknowledged, fleet.refused) = (acknowledged, refused);
+            fleet.unanswered = unanswered;
+        }
+    }
+    report
+}
+
+/// Whether `lost` was kept, and why not.
+fn lost(toml: &str, report: &Report) -> (bool, String) {
+    let outcomes = read(toml).unwrap().evaluate(report);
+    let lost = outcomes.into_iter().find(|outcome| outcome.name == "lost").unwrap();
+    (lost.passed, lost.reason)
+}
+
+#[test]
+fn nothing_lost_of_what_nobody_took_is_no_proof() {
+    let missed = (false, "nothing was acknowledged, so `lost <= 0` says nothing".to_owned());
+    for (toml, report) in [
+        ("lost = 0", of_bench(0, 0, 480)),
+        ("lost = 0", of_bench(0, 480, 0)),
+        // The threshold is not about what happened.
+        ("lost = 0\nrefused = 0", of_bench(0, 0, 480)),
+    ] {
+        assert_eq!(lost(toml, &report), missed, "{toml}");
+    }
+    assert!(lost("lost = 0", &of_bench(1, 0, 479)).0);
+    for toml in ["unanswered = \"<= 100%\"", "acknowledged = 0"] {
+        assert!(lost(&format!("lost = 0\n{toml}"), &of_bench(0, 0, 480)).0, "{toml}");
+    }
+    let mut two = of_bench(0, 0, 480);
+    two.fleets.insert("others".to_owned(), of_bench(480, 0, 0).fleets["bench"].clone());
+    let reason =
+        "nothing of `bench` was acknowledged (480 were sent), so `lost <= 0` says nothing of it";
+    assert_eq!(lost("lost = 0", &two), (false, reason.to_owned()));
+}
+
+#[test]
+fn nothing_lost_where_nothing_arrives_is_no_proof() {
+    let mut report = of_bench(480, 0, 0);
+    report.fleets.retain(|name, _| name == "meters");
+    assert!(lost("lost = 0", &report).0);
+    report.fleets.values_mut().for_each(|fleet| fleet.arrived = 0);
+    let missed = (false, "nothing arrived, so `lost <= 0` says nothing".to_owned());
+    assert_eq!(lost("lost = 0", &report), missed);
+    assert!(lost("lost = 0\narrived = 0", &report).0);
+}
+
+#[test]
+fn what_no_threshold_is_about_is_warned_of() {
+    let warnings = |toml, report: &Report| read(toml).unwrap().warnings(report);
+    let some = of_bench(400, 0, 80);
+    let [warning] = &warnings("lost = 0", &some)[..] else { panic!() };
+    let expected = "80 readings were unanswered (8.33 %), which `lost` does not count: say in";
+    assert!(warning.starts_with(expected), "{warning}");
+    assert!(warnings("lost = 0\nunanswered = 0", &some).is_empty());
+    assert!(warnings("lost = 0", &of_bench(480, 0, 0)).is_empty());
+    assert_eq!(warnings("lost = 0", &of_bench(400, 1, 79)).len(), 2);
+}
+
 #[test]
 fn a_scenario_without_thresholds_loses_and_falsifies_nothing() {
     let shown: Vec<_> = Thresholds::default()

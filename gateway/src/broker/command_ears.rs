@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proto::Instant;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::board::Board;
@@ -49,7 +50,7 @@ impl HeardReceipt {
 }
 
 /// Who takes commands of a broker.
-pub(crate) struct CommandEars {
+struct CommandEars {
     broker: Id,
     filters: Vec<Arc<str>>,
     /// Still to be subscribed.
@@ -64,9 +65,12 @@ pub(crate) struct CommandEars {
     status: Arc<SubscriberStatus>,
 }
 
-impl SubscriberTask<CommandEars> {
+/// The task that listens for commands.
+pub(crate) struct CommandEarsTask(SubscriberTask<CommandEars>);
+
+impl CommandEarsTask {
     /// Prepares the task and what is seen of it; requests go to `heard`.
-    pub(crate) fn for_commands(
+    pub(crate) fn new(
         name: &Id,
         config: &Broker,
         gateway: &Id,
@@ -87,8 +91,13 @@ impl SubscriberTask<CommandEars> {
             settled: Vec::new(),
             status: Arc::clone(&status),
         };
-        let (task, tap) = Self::prepare(name, config, gateway, seed, audience);
-        (task, SubscriberHandle::new(status, tap))
+        let (task, tap) = SubscriberTask::prepare(name, config, gateway, seed, audience);
+        (Self(task), SubscriberHandle::new(status, tap))
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.0.listen(stop).await;
     }
 }
 

@@ -183,8 +183,8 @@ mod tests {
     use crate::store::tests::{Folder, record};
     use crate::store::{Batch, Lane, Limits, Policy, WhenFull};
 
-    /// More than the store holds in memory, in commits of ten records.
-    const RECORDS: u64 = 3000;
+    /// More than twice what the store holds in memory, in commits of ten records.
+    const RECORDS: u64 = 6000;
 
     async fn filled() -> (Folder, Spool, Feed) {
         let config: Config =
@@ -199,7 +199,7 @@ mod tests {
             let mut batch = Batch::default();
             (0..10).for_each(|value| batch.push(record(&device, value)));
             let (receipt, stored) = oneshot::channel();
-            spool.append(batch, vec![receipt], Timestamp::from_nanos(0)).await;
+            spool.append(batch, receipt, Timestamp::from_nanos(0)).await;
             stored.await.unwrap().unwrap();
         }
         let recipient = Recipient {

@@ -65,7 +65,7 @@ pub(super) trait Audience {
 }
 
 /// One broker's task that subscribes.
-pub(crate) struct SubscriberTask<A> {
+pub(super) struct SubscriberTask<A> {
     name: Id,
     transport: Transport,
     /// Longest wait for a write.
@@ -111,8 +111,8 @@ impl<A: Audience> SubscriberTask<A> {
         (task, tap)
     }
 
-    /// Runs until `stop` is cancelled.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Listens until `stop` is cancelled.
+    pub(super) async fn listen(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let end = self.connect_and_serve(&stop).await;
             self.audience.status().handle_end();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use proto::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::board::Board;
@@ -16,13 +17,16 @@ use super::wire::{Reason, Received, code};
 use crate::config::{Broker, Id};
 
 /// Those who watch topics of a broker.
-pub(crate) struct Watched {
+struct Watched {
     broker: Id,
     board: Board,
     status: Arc<SubscriberStatus>,
 }
 
-impl SubscriberTask<Watched> {
+/// The task that listens for them.
+pub(crate) struct WatchTask(SubscriberTask<Watched>);
+
+impl WatchTask {
     /// Prepares the task, what is seen of it, and the topics that it brings.
     pub(crate) fn new(
         name: &Id,
@@ -34,8 +38,13 @@ impl SubscriberTask<Watched> {
         let status = Arc::new(SubscriberStatus::new(board.clone()));
         let audience =
             Watched { broker: name.clone(), board: board.clone(), status: Arc::clone(&status) };
-        let (task, tap) = Self::prepare(name, config, gateway, seed, audience);
-        (task, SubscriberHandle::new(status, tap), board)
+        let (task, tap) = SubscriberTask::prepare(name, config, gateway, seed, audience);
+        (Self(task), SubscriberHandle::new(status, tap), board)
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        self.0.listen(stop).await;
     }
 }
 

@@ -4,6 +4,7 @@
 //! again as often as the device asks: its identifier tells the device that it has it already.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
@@ -15,6 +16,9 @@ use super::order::Order;
 use super::response::value_json;
 use crate::clock;
 
+/// Orders that are kept before it is looked which of them stand.
+const PURGE_ABOVE: usize = 256;
+
 /// Orders for the devices of a source.
 #[derive(Clone, Debug)]
 pub(crate) struct Mailbox(Arc<Shared>);
@@ -24,6 +28,8 @@ struct Shared {
     orders: Mutex<HashMap<String, Arc<Order>>>,
     /// Counts up with everything that somebody may wait for.
     changes: watch::Sender<u64>,
+    /// With more orders than this, those are removed that do not stand any more.
+    purge_above: AtomicUsize,
 }
 
 /// What a device is told of its order.
@@ -73,18 +79,33 @@ pub(crate) enum Taken {
 
 impl Mailbox {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { orders: Mutex::default(), changes: watch::Sender::new(0) }))
+        Self(Arc::new(Shared {
+            orders: Mutex::default(),
+            changes: watch::Sender::new(0),
+            purge_above: AtomicUsize::new(PURGE_ABOVE),
+        }))
     }
 
     /// Keeps an order until its device asks for it.
     pub(crate) async fn put(&self, order: Order) {
         order.waiting("asleep", "the device has not asked for it yet").await;
         let device = order.device().to_owned();
-        self.lock().insert(device, Arc::new(order));
+        let mut orders = self.lock();
+        orders.insert(device, Arc::new(order));
+        // Devices that never ask leave theirs behind.
+        if orders.len() > self.0.purge_above.load(Ordering::Relaxed) {
+            orders.retain(|_, order| !order.is_withdrawn());
+            self.0.purge_above.store(PURGE_ABOVE.max(2 * orders.len()), Ordering::Relaxed);
+        }
+        drop(orders);
+        self.change();
+    }
+
+    fn change(&self) {
         self.0.changes.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    /// Tells when there may be an order that was not there before.
+    /// Tells when there may be an order that was not there before, or one less.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
     }
@@ -92,6 +113,13 @@ impl Mailbox {
     /// Whether there is an order for a device: for a hint in the answer to a reading.
     pub(crate) fn has(&self, device: &str) -> bool {
         self.lock().get(device).is_some_and(|order| !order.is_withdrawn())
+    }
+
+    /// The identifier of the order for a device, if there is one.
+    pub(crate) fn id(&self, device: &str) -> Option<String> {
+        let orders = self.lock();
+        let order = orders.get(device).filter(|order| !order.is_withdrawn());
+        order.map(|order| order.id().to_owned())
     }
 
     /// A device asks: its order, if there is one. That it was given is on disk when this returns.
@@ -137,6 +165,8 @@ impl Mailbox {
         let mut orders = self.lock();
         if orders.get(device).is_some_and(|there| Arc::ptr_eq(there, order)) {
             orders.remove(device);
+            drop(orders);
+            self.change();
         }
     }
 

@@ -9,6 +9,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use proto::{Instant, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -80,6 +81,8 @@ pub(crate) enum Report {
     Failed(Failure),
     /// The device was not reached; where it was begun, it may have got it nevertheless.
     Unreachable(Failure),
+    /// The device says that it has not done it, and when to come back.
+    Later(Failure, Duration),
     /// The source could not take it now.
     Busy,
 }
@@ -170,6 +173,12 @@ impl Order {
     /// begun and is not repeatable.
     pub(crate) async fn unreachable(self, code: &str, detail: impl Display) {
         self.settle(Report::Unreachable(failure(code, detail))).await;
+    }
+
+    /// The device says that it has not done it and that it can after this pause: it is tried again, whether
+    /// it is repeatable or not.
+    pub(crate) async fn later(self, code: &str, detail: impl Display, pause: Duration) {
+        self.settle(Report::Later(failure(code, detail), pause)).await;
     }
 
     /// Whether it does not stand any more.

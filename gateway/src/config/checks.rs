@@ -10,6 +10,7 @@ mod operations;
 mod routes;
 mod sources;
 mod transforms;
+mod ways;
 
 use super::findings::Findings;
 use super::layer::{Aim, Layers};

@@ -12,9 +12,9 @@
 mod authority;
 mod broker_url;
 mod broker_urls;
-mod byte_size;
 mod code;
 mod decimal;
+mod frame_size;
 mod hex_bytes;
 mod host_port;
 mod json_path;
@@ -26,6 +26,7 @@ mod node_url;
 mod resource_path;
 mod rules;
 mod secret;
+mod send_template;
 mod server_name;
 mod small;
 
@@ -33,10 +34,10 @@ use device_sim::settings::{Because, TextValue, TextVisitor, text_value};
 
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
-pub(crate) use byte_size::{ByteSize, FrameSize};
 pub(crate) use code::Code;
-pub(crate) use decimal::Decimal;
-pub(crate) use device_sim::settings::{Id, Interval};
+pub(crate) use decimal::{Decimal, unscaled};
+pub(crate) use device_sim::settings::{ByteSize, Id, Interval};
+pub(crate) use frame_size::FrameSize;
 pub(crate) use hex_bytes::HexBytes;
 pub(crate) use host_port::HostPort;
 pub(crate) use json_path::JsonPath;
@@ -52,4 +53,5 @@ pub(crate) use rules::{
     span_ms_option, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
+pub(crate) use send_template::{Filling, HexTemplate, TextTemplate, Unsendable};
 pub(crate) use server_name::ServerName;

@@ -24,7 +24,11 @@ pub(crate) fn decode_readings(
         Some(SENML_JSON | SENML_CBOR) => Some(decode_pack(payload, now)),
         Some(JSON) => Some(PLAIN_JSON.decode(payload)),
         None if first_byte(payload) == Some(b'{') => Some(PLAIN_JSON.decode(payload)),
-        None => Some(decode_pack(payload, now)),
+        None => {
+            let is_text = first_byte(payload) != Some(b'[') && text(payload).is_ok();
+            let alone = |error| if is_text { DecodeError::Alone } else { error };
+            Some(decode_pack(payload, now).map_err(alone))
+        }
         Some(_) => None,
     }
 }
@@ -85,6 +89,19 @@ mod tests {
     ) -> Vec<(String, Option<String>, Value)> {
         let drafts = decode_resource(format, payload, ("sensors/temp", Some("Cel")), NOW);
         drafts.unwrap().unwrap().into_iter().map(|d| (d.name, d.unit, d.value)).collect()
+    }
+
+    #[test]
+    fn a_value_alone_is_shown_its_way() {
+        for alone in ["21.5", "on", " 7\n"] {
+            let error = decode_readings(None, alone.as_bytes(), NOW).unwrap().unwrap_err();
+            let expected = "not a pack of readings; a value alone goes to /r/DEVICE/NAME";
+            assert_eq!((error.to_string().as_str(), error.reason()), (expected, "syntax"));
+        }
+        for broken in [&b"[{"[..], b"\x81\xa0", b""] {
+            let error = decode_readings(None, broken, NOW).unwrap().unwrap_err();
+            assert_ne!(error, DecodeError::Alone, "{broken:?}");
+        }
     }
 
     #[test]

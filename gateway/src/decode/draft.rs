@@ -46,6 +46,10 @@ pub(crate) enum DecodeError {
     ItemEnd { at: usize },
     #[error("nothing in it is a reading")]
     Empty,
+    #[error("nothing in it is a reading: expected {expected}")]
+    NoMember { expected: String },
+    #[error("not a pack of readings; a value alone goes to /r/DEVICE/NAME")]
+    Alone,
     #[error("the checksum in it is {found:x}, that of its bytes {expected:x}")]
     Check { found: u32, expected: u32 },
     #[error("the {what} `{name}` is not known")]
@@ -68,7 +72,7 @@ impl DecodeError {
     pub(crate) const fn reason(&self) -> &'static str {
         match self {
             Self::NotText => "not_text",
-            Self::Syntax { .. } => "syntax",
+            Self::Syntax { .. } | Self::Alone => "syntax",
             Self::Missing { .. } => "missing",
             Self::Field { .. } => "field",
             Self::Columns { .. } => "columns",
@@ -80,7 +84,7 @@ impl DecodeError {
             Self::Message => "unknown_message",
             Self::Item { .. } => "unknown_item",
             Self::ItemEnd { .. } => "short",
-            Self::Empty => "empty",
+            Self::Empty | Self::NoMember { .. } => "empty",
             Self::Check { .. } => "bad_check",
             Self::Unsupported { .. } => "unsupported",
             Self::Routine { .. } => "routine",

@@ -37,9 +37,27 @@ impl JsonDecoder {
         if text.starts_with('[') {
             let objects: Vec<Object<'_>> = parse(text)?;
             let drafts: Result<Vec<_>, _> = objects.iter().map(|o| self.object(o)).collect();
-            return Ok(drafts?.concat());
+            return self.something(drafts?.concat());
         }
-        self.object(&parse(text)?)
+        self.something(self.object(&parse(text)?)?)
+    }
+
+    /// Says what a reading would have been, where there is none.
+    fn something(&self, drafts: Vec<Draft>) -> Result<Vec<Draft>, DecodeError> {
+        if !drafts.is_empty() {
+            return Ok(drafts);
+        }
+        let JsonDecode { device, time, seq, epoch, unit, .. } = &self.config;
+        let beside = [device, time, seq, epoch, unit].into_iter().flatten();
+        let beside: Vec<_> = beside.map(|path| format!("`{path}`")).collect();
+        let mut expected = "members that are numbers, true or false".to_owned();
+        if !beside.is_empty() {
+            expected.push_str(&format!(" beside {}", beside.join(", ")));
+        }
+        if !self.device_optional {
+            expected.push_str("; `decode.value` names one that lies deeper or is text");
+        }
+        Err(DecodeError::NoMember { expected })
     }
 
     fn object(&self, object: &Object<'_>) -> Result<Vec<Draft>, DecodeError> {
@@ -184,6 +202,21 @@ mod tests {
         assert_eq!(names(&drafts), ["battery_ok", "channel", "humidity", "temperature_C"]);
         assert_eq!(drafts[3].value, Value::Number("20.50".parse().unwrap()));
         assert_eq!(drafts[0].device.as_deref(), Some("42"));
+    }
+
+    #[test]
+    fn an_object_without_a_reading_says_what_would_be_one() {
+        let config =
+            JsonDecode { device: path("id"), time: path("meta.at"), ..JsonDecode::default() };
+        let text = r#"{"id":"a","meta":{"at":1795214340},"state":"on","data":{"temp":21.5}}"#;
+        let error = decode(config, text).unwrap_err();
+        let expected = "nothing in it is a reading: expected members that are numbers, true or false \
+                        beside `id`, `meta.at`; `decode.value` names one that lies deeper or is text";
+        assert_eq!((error.to_string().as_str(), error.reason()), (expected, "empty"));
+        let error = JsonDecoder::plain().decode(br#"[{"device":"a"}]"#).unwrap_err().to_string();
+        assert!(
+            error.ends_with("expected members that are numbers, true or false beside `device`")
+        );
     }
 
     #[test]

@@ -185,7 +185,7 @@ fn kind(via: Via, number: usize) -> Option<(String, Payload, Vec<Channel>)> {
             ];
             (format!("soil-{number:02}"), Payload::SenmlCbor, channels)
         }
-        Via::Http | Via::Mqtt => return None,
+        Via::Http | Via::Mqtt | Via::Modbus => return None,
     })
 }
 
@@ -246,7 +246,9 @@ impl Fleet {
                 }
                 Via::LinkTcp => link(LinkCarrier::Tcp(link_tcp)),
                 Via::LinkUdp => link(LinkCarrier::Udp(link_udp)),
-                Via::Http | Via::Mqtt => return Err(DemoError::NoAddress(via.name())),
+                Via::Http | Via::Mqtt | Via::Modbus => {
+                    return Err(DemoError::NoAddress(via.name()));
+                }
             };
             let name = format!("device {}", device.id);
             let running = uplink.run(Device::new(device), surroundings.clone(), stop.clone());

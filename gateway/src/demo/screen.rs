@@ -77,7 +77,7 @@ impl Palette {
             Via::Coap => coap,
             Via::CoapTcp => coap_tcp,
             Via::Udp => udp,
-            Via::Tcp | Via::Http | Via::Mqtt => tcp,
+            Via::Tcp | Via::Http | Via::Mqtt | Via::Modbus => tcp,
             Via::Serial => serial,
             Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => link,
         }

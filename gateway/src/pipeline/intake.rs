@@ -124,17 +124,20 @@ pub(crate) struct IntakeStatus {
 }
 
 /// A batch that is being committed.
+///
+/// The storage thread answers once; the receipts are resolved here. Whoever waits for them is a task of
+/// this thread, and to wake one from another thread is a system call each.
 struct Committing {
     readings: u64,
     outcome: Receipt,
+    receipts: Vec<Acknowledge>,
 }
 
 impl Committing {
-    async fn end(committing: &mut Option<Self>) -> (u64, Result<(), NotStored>) {
+    /// Waits for what comes of it; nothing is lost where this is dropped.
+    async fn outcome(committing: &mut Option<Self>) -> Result<(), NotStored> {
         match committing {
-            Some(Self { readings, outcome }) => {
-                (*readings, outcome.await.unwrap_or(Err(NotStored::Failed)))
-            }
+            Some(Self { outcome, .. }) => outcome.await.unwrap_or(Err(NotStored::Failed)),
             None => std::future::pending().await,
         }
     }
@@ -193,9 +196,10 @@ impl Intake {
                     open = submission.is_some();
                     self.take_turn(submission);
                 }
-                (readings, outcome) = Committing::end(&mut committing), if committing.is_some() => {
-                    committing = None;
-                    self.handle_committed(readings, outcome);
+                outcome = Committing::outcome(&mut committing), if committing.is_some() => {
+                    if let Some(committed) = committing.take() {
+                        self.handle_committed(committed, outcome);
+                    }
                 }
                 () = sleep_until(clock::deadline(self.next_commit)),
                     if committing.is_none() && !self.batch.is_empty() => {}
@@ -280,15 +284,19 @@ impl Intake {
     /// Hands the batch to the store; resolves with what came of it.
     async fn commit(&mut self) -> Committing {
         let batch = std::mem::take(&mut self.batch);
-        let mut receipts = std::mem::take(&mut self.receipts);
+        let receipts = std::mem::take(&mut self.receipts);
         let (own, outcome) = oneshot::channel();
-        receipts.push(own);
         let readings = batch.len();
-        self.spool.append(batch, receipts, clock::wall()).await;
-        Committing { readings, outcome }
+        self.spool.append(batch, own, clock::wall()).await;
+        Committing { readings, outcome, receipts }
     }
 
-    fn handle_committed(&self, readings: u64, outcome: Result<(), NotStored>) {
+    fn handle_committed(&self, committed: Committing, outcome: Result<(), NotStored>) {
+        let Committing { readings, receipts, .. } = committed;
+        for receipt in receipts {
+            // The source may have given up on the sender; the reading is stored all the same.
+            let _ = receipt.send(outcome);
+        }
         if let Err(reason) = outcome {
             let name = match reason {
                 NotStored::Full => "store_full",
@@ -337,18 +345,20 @@ impl SteppedIntake {
             self.committing = Some(intake.commit().await);
             has_moved = true;
         }
-        let Some(Committing { readings, outcome }) = &mut self.committing else {
+        if self.committing.is_none() {
             return Ok(has_moved);
-        };
+        }
         intake.spool.settle().await?;
-        let outcome = match outcome.try_recv() {
-            Ok(outcome) => outcome,
-            Err(oneshot::error::TryRecvError::Closed) => Err(NotStored::Failed),
+        let outcome = match self.committing.as_mut().map(|committing| committing.outcome.try_recv())
+        {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(oneshot::error::TryRecvError::Closed)) => Err(NotStored::Failed),
             // It waits for room.
-            Err(oneshot::error::TryRecvError::Empty) => return Ok(has_moved),
+            Some(Err(oneshot::error::TryRecvError::Empty)) | None => return Ok(has_moved),
         };
-        intake.handle_committed(*readings, outcome);
-        self.committing = None;
+        if let Some(committed) = self.committing.take() {
+            intake.handle_committed(committed, outcome);
+        }
         Ok(true)
     }
 

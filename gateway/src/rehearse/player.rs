@@ -89,7 +89,7 @@ impl Player {
             Via::Tcp => Speech::Lines(Lines::default()),
             // What is not played was refused before.
             Via::Udp | Via::Serial | Via::CoapTcp | Via::Http | Via::Mqtt => Speech::Plain,
-            Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => Speech::Plain,
+            Via::LinkSerial | Via::LinkTcp | Via::LinkUdp | Via::Modbus => Speech::Plain,
         };
         let way = part.accidents.map(|seed| {
             Box::new(Way { up: Impaired::new(seed), down: Impaired::new(seed.rotate_left(32)) })

@@ -211,13 +211,15 @@ fn unplayable(fault: &Fault, scenario: &Scenario) -> Option<String> {
     let is_played = match (&fault.on, &fault.effect) {
         (Place::Fleet(_), Effect::Network(_)) => matches!(via, Some(Via::Coap | Via::Udp)),
         (Place::Broker, Effect::Network(impairment)) => impairment.corrupt == 0.0,
+        // The disk of this machine is not the gateway's.
+        (_, Effect::DiskFull { .. }) => false,
         (Place::Broker, _) | (Place::Gateway, _) => true,
         (Place::Fleet(_) | Place::Serial(_), _) => false,
     };
     (!is_played).then(|| {
         format!(
             "fault `{}`: a rehearsal cannot play `{}` on {}; it plays what happens to datagrams of coap \
-             and udp fleets, to `target.mqtt` (but `corrupt`), and to the gateway",
+             and udp fleets, to `target.mqtt` (but `corrupt`), and to the gateway (but `disk_full`)",
             fault.name,
             fault.effect.key(),
             fault.on

@@ -29,6 +29,10 @@ impl Batch {
         if let Some(prefix) = self.data.get_mut(start..start + LENGTH) {
             prefix.copy_from_slice(&len.to_le_bytes());
         }
+        // Most commits of a gateway that is not busy have one record, and stay in memory for a while.
+        if self.records.is_empty() {
+            self.records.reserve_exact(1);
+        }
         self.records.push(record);
     }
 
@@ -58,6 +62,7 @@ impl Batch {
         for (record, n) in self.records.iter_mut().zip(base..) {
             record.n = n;
         }
+        self.records.shrink_to_fit();
         Chunk { base, end, records: self.records, bytes: self.data.len(), damage: None }
     }
 }
@@ -123,6 +128,11 @@ impl Chunk {
         Self { base: record.n, end: record.n + 1, records: vec![record], bytes: 0, damage: None }
     }
 
+    /// About how many bytes of memory it takes: its text is about as long as it is on disk.
+    pub(super) fn footprint(&self) -> usize {
+        size_of::<Self>() + self.records.capacity() * size_of::<Record>() + self.bytes
+    }
+
     /// Numbers that no record has, or none that can be read.
     pub(super) const fn without_records(base: u64, end: u64, damage: Option<Damage>) -> Self {
         Self { base, end, records: Vec::new(), bytes: 0, damage }
@@ -151,6 +161,18 @@ mod tests {
             batch.push(record("d", n));
         }
         batch
+    }
+
+    #[test]
+    fn a_commit_in_memory_takes_no_more_than_its_records() {
+        for records in [1, 3, 100] {
+            let batch = batch(records);
+            let text = batch.data().len();
+            let chunk = batch.into_chunk(1);
+            let records = usize::try_from(records).unwrap();
+            let most = size_of::<Chunk>() + records * size_of::<Record>() + text;
+            assert!(chunk.footprint() <= most, "{records}: {}", chunk.footprint());
+        }
     }
 
     #[test]

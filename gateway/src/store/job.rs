@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::{Batch, Chunk, DeadLetter, DeadPage, StoreError};
 
-/// Resolves the receipt of one submission.
+/// Resolves the receipt of a submission, or of a batch.
 pub(crate) type Acknowledge = oneshot::Sender<Result<(), NotStored>>;
 
 /// Why a reading was not stored. It was not acknowledged either.
@@ -22,7 +22,7 @@ pub(crate) enum NotStored {
 /// A batch on its way to the disk.
 pub(super) struct Append {
     pub(super) batch: Batch,
-    pub(super) receipts: Vec<Acknowledge>,
+    pub(super) receipt: Acknowledge,
     pub(super) now: Timestamp,
 }
 

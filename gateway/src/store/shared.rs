@@ -17,9 +17,9 @@ use super::times::Times;
 use super::wear::{Wear, WearReport, written};
 use super::{Chunk, Progress};
 
-/// Bytes of the newest chunks that stay in memory, so that a broker that keeps up never waits for
-/// the disk.
-const TAIL_BYTES: usize = 1024 * 1024;
+/// Bytes of memory that the newest chunks take, so that a broker that keeps up never waits for the
+/// disk: some seven thousand records, in commits of their own or not.
+const TAIL_BYTES: usize = 3 * 1024 * 1024;
 
 /// Where the store stands.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -414,13 +414,13 @@ pub(super) struct Tail {
 
 impl Tail {
     fn push(&mut self, chunk: Arc<Chunk>) {
-        self.bytes += chunk.bytes;
+        self.bytes += chunk.footprint();
         self.chunks.push_back(chunk);
         while self.bytes > TAIL_BYTES
             && self.chunks.len() > 1
             && let Some(oldest) = self.chunks.pop_front()
         {
-            self.bytes -= oldest.bytes;
+            self.bytes -= oldest.footprint();
         }
     }
 

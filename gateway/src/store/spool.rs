@@ -78,11 +78,11 @@ impl Spool {
         Ok((Self { jobs, shared }, thread))
     }
 
-    /// Hands a batch over to be committed; each receipt resolves when it is.
-    pub(crate) async fn append(&self, batch: Batch, receipts: Vec<Acknowledge>, now: Timestamp) {
+    /// Hands a batch over to be committed; the receipt resolves when it is.
+    pub(crate) async fn append(&self, batch: Batch, receipt: Acknowledge, now: Timestamp) {
         self.shared.announce_append();
-        // A storage thread that ended drops the receipts, which says so to whoever waits.
-        let _ = self.jobs.send(Job::Append(Append { batch, receipts, now })).await;
+        // A storage thread that ended drops the receipt, which says so to whoever waits.
+        let _ = self.jobs.send(Job::Append(Append { batch, receipt, now })).await;
     }
 
     /// Some chunks from `from` on, which are empty only where nothing is stored there yet.

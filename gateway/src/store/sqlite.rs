@@ -98,13 +98,12 @@ impl SqliteLog {
         released: u64,
     ) -> rusqlite::Result<u64> {
         let base = self.next;
-        let transaction = self.connection.transaction()?;
         let cursors = cursor::encode(cursors);
         let crc = checksum(base, &cursors, batch.data());
         let time_ms = now.as_millis();
         let row = Row { base, time_ms, crc, cursors: &cursors, data: batch.data() };
-        row.insert(&transaction, batch.len())?;
-        transaction.commit()?;
+        // One statement is a transaction of its own: nothing has to say where that begins and ends.
+        row.insert(&self.connection, batch.len())?;
         self.next = base + batch.len();
         match &mut self.oldest {
             Some(oldest) => oldest.end = oldest.end.or(Some(base)),

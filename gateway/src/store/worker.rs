@@ -157,7 +157,7 @@ impl<L: Log> Worker<L> {
             }
             Err(failure) => {
                 error!(error = %chain(&failure), "the store cannot be used any more");
-                settle(append.receipts, Err(NotStored::Failed));
+                settle(append.receipt, Err(NotStored::Failed));
                 Err(failure)
             }
         }
@@ -187,19 +187,19 @@ impl<L: Log> Worker<L> {
     }
 
     fn handle_committed(&mut self, append: Append, base: u64, saved: Snapshot) {
-        let Append { batch, receipts, now } = append;
+        let Append { batch, receipt, now } = append;
         let bytes = batch.data().len() as u64;
         self.shared.handle_commit(batch.into_chunk(base), bytes);
         self.shared.handle_saved(saved);
         self.saved = Some(now);
-        settle(receipts, Ok(()));
+        settle(receipt, Ok(()));
         self.enforce(now);
         self.note_disk();
     }
 
     fn refuse(&mut self, append: Append) {
         self.shared.handle_full();
-        settle(append.receipts, Err(NotStored::Full));
+        settle(append.receipt, Err(NotStored::Full));
     }
 
     /// Whether a batch waits that would not wait now, perhaps.
@@ -374,11 +374,9 @@ fn is_full<T>(outcome: &Result<T, StoreError>) -> bool {
     outcome.as_ref().is_err_and(StoreError::is_full)
 }
 
-fn settle(receipts: Vec<Acknowledge>, outcome: Result<(), NotStored>) {
-    for receipt in receipts {
-        // The source may have given up on the sender; the reading is stored all the same.
-        let _ = receipt.send(outcome);
-    }
+fn settle(receipt: Acknowledge, outcome: Result<(), NotStored>) {
+    // Whoever waited may be gone; the batch is stored all the same.
+    let _ = receipt.send(outcome);
 }
 
 #[cfg(test)]

@@ -76,13 +76,37 @@ impl<T> Arena<T> {
         self.free.push(key.index);
         Some(value)
     }
+
+    /// The key of the value at a place.
+    fn key_at(&self, place: Place) -> Option<Key> {
+        let slot = self.slots.get(place.0 as usize)?;
+        Some(Key { index: place.0, generation: slot.generation })
+    }
+}
+
+/// Where a value of an arena is, or nowhere: half of a [`Key`], for values that cannot be gone.
+#[derive(Clone, Copy, Debug)]
+struct Place(u32);
+
+impl Place {
+    const NOWHERE: Self = Self(u32::MAX);
+
+    fn of(key: Option<Key>) -> Self {
+        key.map_or(Self::NOWHERE, |key| Self(key.index))
+    }
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        Self::NOWHERE
+    }
 }
 
 /// A value's neighbours in one [`List`].
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Links {
-    previous: Option<Key>,
-    next: Option<Key>,
+    previous: Place,
+    next: Place,
 }
 
 /// A first-in first-out order of values of an arena, with removal from the middle.
@@ -108,24 +132,25 @@ impl<T> List<T> {
     pub(super) fn push_back(&mut self, arena: &mut Arena<T>, key: Key) {
         let previous = self.last.replace(key);
         match previous.and_then(|previous| arena.get_mut(previous)) {
-            Some(value) => (self.links)(value).next = Some(key),
+            Some(value) => (self.links)(value).next = Place::of(Some(key)),
             None => self.first = Some(key),
         }
         if let Some(value) = arena.get_mut(key) {
-            *(self.links)(value) = Links { previous, next: None };
+            *(self.links)(value) = Links { previous: Place::of(previous), next: Place::NOWHERE };
         }
     }
 
     pub(super) fn remove(&mut self, arena: &mut Arena<T>, key: Key) {
         let Some(value) = arena.get_mut(key) else { return };
         let Links { previous, next } = core::mem::take((self.links)(value));
-        match previous.and_then(|previous| arena.get_mut(previous)) {
+        let (before, after) = (arena.key_at(previous), arena.key_at(next));
+        match before.and_then(|before| arena.get_mut(before)) {
             Some(value) => (self.links)(value).next = next,
-            None => self.first = next,
+            None => self.first = after,
         }
-        match next.and_then(|next| arena.get_mut(next)) {
+        match after.and_then(|after| arena.get_mut(after)) {
             Some(value) => (self.links)(value).previous = previous,
-            None => self.last = previous,
+            None => self.last = before,
         }
     }
 }

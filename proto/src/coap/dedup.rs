@@ -11,9 +11,8 @@
 //! ones never do, so a limit can refuse a message, but not let one be executed twice while it is
 //! being executed.
 
-use alloc::boxed::Box;
-
 use super::arena::{Arena, Key, Links, List};
+use super::compact::Compact;
 use super::peers::Peers;
 use super::{Delivery, EndpointConfig, Stats, Token};
 use crate::Instant;
@@ -27,7 +26,7 @@ const PURGED_PER_CALL: usize = 8;
 pub(super) struct Entry {
     pub(super) peer: Key,
     pub(super) message_id: u16,
-    pub(super) token: Token,
+    token: Compact,
     pub(super) state: State,
     expires: Instant,
     by_state: Links,
@@ -48,7 +47,7 @@ pub(super) enum State {
     NonConfirmable(Delivery),
     /// Done. A duplicate of a Confirmable message gets these bytes, one of a Non-confirmable
     /// message has none.
-    Answered(Box<[u8]>),
+    Answered(Compact),
 }
 
 impl State {
@@ -62,6 +61,10 @@ impl State {
 }
 
 impl Entry {
+    pub(super) fn token(&self) -> Token {
+        Token::new(&self.token).unwrap_or_default()
+    }
+
     pub(super) fn peer_links(&mut self) -> &mut Links {
         &mut self.by_peer
     }
@@ -114,7 +117,7 @@ impl Dedup {
         let key = *peers.get(peer)?.received.get(&message_id)?;
         let entry = self.entries.get(key)?;
         let expired = entry.expires <= now;
-        let is_other = entry.token != token || (confirmable && !entry.state.is_confirmable());
+        let is_other = *entry.token != *token || (confirmable && !entry.state.is_confirmable());
         if expired || is_other {
             stats.reused_message_ids += u64::from(!expired);
             self.drop_unanswered(now, peers, stats, key);
@@ -144,6 +147,7 @@ impl Dedup {
             self.evict(peers, stats, self.answered.first()?);
         }
         let links = Links::default();
+        let token = Compact::from(&*token);
         let entry =
             Entry { peer, message_id, token, state, expires, by_state: links, by_peer: links };
         let key = self.entries.insert(entry);
@@ -300,5 +304,17 @@ impl Dedup {
     #[cfg(test)]
     pub(super) fn usage(&self) -> (usize, usize) {
         (self.entries.len(), self.answer_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn a_remembered_message_takes_little() {
+        assert!(size_of::<State>() <= 24, "{}", size_of::<State>());
+        assert!(size_of::<Entry>() <= 88, "{}", size_of::<Entry>());
     }
 }

@@ -1,6 +1,10 @@
 //! Exception codes (AP §7).
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
+
+use super::request::EXCEPTION;
 
 /// Why a server does not do what it was asked.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -25,6 +29,12 @@ impl Exception {
     pub const GATEWAY_PATH_UNAVAILABLE: Self = Self(10);
     /// A gateway got no answer from the unit.
     pub const GATEWAY_TARGET_FAILED: Self = Self(11);
+
+    /// The protocol data unit that refuses a request of this function (AP §7).
+    #[must_use]
+    pub fn encode(self, function: u8) -> Vec<u8> {
+        vec![function | EXCEPTION, self.0]
+    }
 
     /// A short name to count by.
     #[must_use]
@@ -64,7 +74,8 @@ impl fmt::Display for Exception {
                 "illegal function: the device has no such table; see `table` of the registers"
             }
             Self::ILLEGAL_DATA_ADDRESS => {
-                "illegal data address: the device has no such register; see `at`, which counts from 0"
+                "illegal data address: the device has no such register; see `at`, which counts from 0, and \
+                 `table`"
             }
             Self::ILLEGAL_DATA_VALUE => {
                 "illegal data value: the device does not give so many at once; see `max_read`"

@@ -3,6 +3,8 @@
 //! The standard says that a register is sent with its high byte first (AP §4.2), and nothing about
 //! values that are longer. Devices differ in both, so the order is said for each.
 
+mod write;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,6 +13,8 @@ use crate::{Number, Value};
 
 use super::request::bit;
 use super::{Read, Table};
+
+pub use write::WriteError;
 
 /// How many bits a register has.
 const REGISTER_BITS: u8 = 16;
@@ -151,6 +155,34 @@ impl Point {
         self.value(data.get(start..start + len).unwrap_or_default())
     }
 
+    /// The registers that hold a number, as a server sends them. Integers are rounded, and what has no
+    /// room is cut to the nearest that has; `None` for bits and text.
+    #[must_use]
+    pub fn encode(&self, number: Number) -> Option<Vec<u8>> {
+        let bits = u32::from(self.format.count()) * u32::from(REGISTER_BITS);
+        let whole = |least: i128, most: i128| {
+            let saturated = if number.mantissa() < 0 { least } else { most };
+            number.scaled_to_integer(0).unwrap_or(saturated).clamp(least, most)
+        };
+        let raw = match self.format {
+            Format::U16 | Format::U32 | Format::U64 => whole(0, (1 << bits) - 1),
+            Format::I16 | Format::I32 | Format::I64 => {
+                whole(-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+            }
+            Format::F32 => single(number.as_f64()).to_bits().into(),
+            Format::F64 => number.as_f64().to_bits().into(),
+            Format::Bool | Format::Bit(_) | Format::Text(_) => return None,
+        };
+        let bytes = raw.to_be_bytes();
+        let used = bytes.len() - usize::from(self.format.count()) * 2;
+        let (words, _) = bytes.get(used..)?.as_chunks::<2>();
+        let mut words: Vec<u16> = words.iter().map(|word| self.word(*word)).collect();
+        if self.order.has_low_word_first() {
+            words.reverse();
+        }
+        Some(words.into_iter().flat_map(u16::to_be_bytes).collect())
+    }
+
     fn value(&self, data: &[u8]) -> Result<Value, DecodeError> {
         if matches!(self.format, Format::Text(_)) {
             return self.text(data);
@@ -195,9 +227,16 @@ impl Point {
     }
 }
 
+/// The nearest single; beyond the largest one, that.
+#[expect(clippy::cast_possible_truncation, reason = "rounding is what is wanted")]
+const fn single(number: f64) -> f32 {
+    (number as f32).clamp(f32::MIN, f32::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString;
+    use alloc::vec;
 
     use super::*;
 
@@ -256,6 +295,40 @@ mod tests {
         assert_eq!(shown(Format::Bit(8), Order::Abcd, &[1, 0]), "true");
         assert_eq!(shown(Format::Bit(0), Order::Abcd, &[1, 0]), "false");
         assert_eq!(shown(Format::Bit(0), Order::Badc, &[1, 0]), "true");
+    }
+
+    #[test]
+    fn what_a_server_writes_reads_back() {
+        let second = Duration::from_secs(1);
+        let held = |format, order, number: &str| {
+            let point = Point::new(Table::InputRegisters, 7, format, order, second).unwrap();
+            let data = point.encode(number.parse().unwrap()).unwrap();
+            assert_eq!(data.len(), usize::from(format.count()) * 2);
+            shown(format, order, &data)
+        };
+        for order in [Order::Abcd, Order::Cdab, Order::Badc, Order::Dcba] {
+            for (format, least, most) in [
+                (Format::U16, "0", "65535"),
+                (Format::I16, "-32768", "32767"),
+                (Format::U32, "0", "4294967295"),
+                (Format::I32, "-2147483648", "2147483647"),
+                (Format::U64, "0", "18446744073709551615"),
+                (Format::I64, "-9223372036854775808", "9223372036854775807"),
+            ] {
+                assert_eq!(held(format, order, "1234"), "1234");
+                assert_eq!(held(format, order, "1234.5"), "1235");
+                assert_eq!(held(format, order, "-1e30"), least);
+                assert_eq!(held(format, order, "1e30"), most);
+                assert_eq!(held(format, order, "-1e60"), least, "more than an integer of 128 bits");
+            }
+            assert_eq!(held(Format::F32, order, "123.456"), "123.456");
+            assert_eq!(held(Format::F64, order, "-1.5e-7").parse::<f64>().unwrap(), -1.5e-7);
+        }
+        // AP §4.2: the high byte first.
+        let point = Point::new(Table::InputRegisters, 7, Format::U32, Order::Cdab, second).unwrap();
+        assert_eq!(point.encode(Number::from(0x0102_0304_u64)), Some(vec![3, 4, 1, 2]));
+        let text = Point::new(Table::InputRegisters, 7, Format::Text(2), Order::Abcd, second);
+        assert_eq!(text.unwrap().encode(Number::from(1_u64)), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::request::{EXCEPTION, packed, put_counted};
+use super::request::{packed, put_counted};
 use super::{Exception, Request};
 
 /// What a server answers.
@@ -40,7 +40,7 @@ impl Response {
                 pdu.truncate(request.response_len());
                 pdu
             }
-            Self::Exception(exception) => vec![function | EXCEPTION, exception.0],
+            Self::Exception(exception) => exception.encode(function),
         }
     }
 }

@@ -26,7 +26,13 @@ impl Check<'_> {
                 return Vec::new();
             }
         };
-        for (index, fault) in faults.iter().enumerate() {
+        // Whether it can be disturbed is not known of a broker that is wrong.
+        let is_known = |fault: &Fault| {
+            fault.on != Place::Broker || !self.findings.failed(&KeyPath::of(["target", "mqtt"]))
+        };
+        let known: Vec<_> =
+            faults.iter().enumerate().filter(|(_, fault)| is_known(fault)).collect();
+        for (index, fault) in known {
             if let (Play::Real, Some((key, title, help))) = (self.play, missing(fault, config)) {
                 self.tell_at(&at(index, key), title, help);
             }
@@ -68,7 +74,7 @@ fn missing(fault: &Fault, config: &ScenarioConfig) -> Option<(&'static str, Stri
                 Via::Serial => is_port(config.target.serial.as_ref(), fleet.count),
                 Via::LinkSerial => is_port(config.target.link_serial.as_ref(), fleet.count),
                 Via::Coap | Via::CoapTcp | Via::Udp | Via::Tcp | Via::Http | Via::Mqtt => false,
-                Via::LinkTcp | Via::LinkUdp => false,
+                Via::LinkTcp | Via::LinkUdp | Via::Modbus => false,
             });
             let title = format!("no device has the port {}", path.display());
             let help = "name a port as [target] has it, without `pty:` and with the number";

@@ -22,7 +22,13 @@ pub(super) const fn usual(via: Via) -> Format {
         Via::Coap | Via::CoapTcp => Format::SenmlCbor,
         Via::Udp | Via::Tcp | Via::Http | Via::Serial | Via::Mqtt => Format::Json,
         Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => Format::Link,
+        Via::Modbus => Format::Registers,
     }
+}
+
+/// Digits after the decimal point of a signal where nothing says it.
+pub(super) const fn usual_decimals(signal: &Signal) -> u8 {
+    if matches!(signal, Signal::Counter { .. }) { 0 } else { DEFAULT_DECIMALS }
 }
 
 impl Check<'_> {
@@ -34,6 +40,14 @@ impl Check<'_> {
                 false => format!(
                     "expected another format: `{via}` does not carry frames of the link protocol"
                 ),
+            };
+            self.refuse(["fleets", name, "payload", "format"], "the format does not fit", expected);
+            return;
+        }
+        if (via == Via::Modbus) != (format == Format::Registers) {
+            let expected = match via == Via::Modbus {
+                true => "expected \"registers\", or no `format`: `modbus` has nothing else",
+                false => "expected another format: registers are read over `modbus` alone",
             };
             self.refuse(["fleets", name, "payload", "format"], "the format does not fit", expected);
         }
@@ -52,7 +66,7 @@ impl Check<'_> {
         }
         let mut channels = Vec::new();
         for (reading, channel) in &config.channels {
-            let ChannelConfig { signal, unit, decimals, code } = channel;
+            let ChannelConfig { signal, unit, decimals, code, register: _ } = channel;
             let at = ["fleets", name, "payload", reading.as_str()];
             if reading.is_empty() {
                 self.refuse(at, "a reading without a name", "expected a name");
@@ -81,12 +95,11 @@ impl Check<'_> {
                 self.unknown_signal(&at, signal);
                 continue;
             };
-            let usual = if matches!(found, Signal::Counter { .. }) { 0 } else { DEFAULT_DECIMALS };
             channels.push(Channel {
                 name: reading.clone(),
                 unit: unit.clone(),
                 signal: found.clone(),
-                decimals: decimals.unwrap_or(usual),
+                decimals: decimals.unwrap_or_else(|| usual_decimals(found)),
             });
         }
         channels
@@ -123,7 +136,7 @@ impl Check<'_> {
                     Format::Binary => "add `template = \"aa {temp:i16le*10} {check:sum8}\"`",
                     Format::Nmea => "add `template = \"WIMTA,{temp},C\"`",
                     Format::SenmlJson | Format::SenmlCbor | Format::Json | Format::Keyvalue => "",
-                    Format::Csv | Format::Dsmr | Format::Link => "",
+                    Format::Csv | Format::Dsmr | Format::Link | Format::Registers => "",
                     Format::Text => "add `template = \"{device} {millis} {temp}\"`",
                 };
                 self.tell(["fleets", name, "payload"], "a pattern is missing", help);
@@ -148,8 +161,8 @@ impl Check<'_> {
         };
         Some(match format {
             Format::SenmlJson => Payload::SenmlJson,
-            // A node has frames of its own; this is never written.
-            Format::SenmlCbor | Format::Link => Payload::SenmlCbor,
+            // A node has frames of its own, a unit registers; this is never written.
+            Format::SenmlCbor | Format::Link | Format::Registers => Payload::SenmlCbor,
             Format::Json => Payload::Json,
             Format::Keyvalue => Payload::Keyvalue,
             Format::Csv => Payload::Csv,

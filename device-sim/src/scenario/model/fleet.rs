@@ -62,7 +62,8 @@ pub struct FleetConfig {
     /// The speed of a serial line in bits per second; 9600 without it.
     #[serde(default)]
     pub baud: Option<u32>,
-    /// How nodes of the link protocol are numbered, and what they share with the gateway.
+    /// How nodes of the link protocol are numbered, and what they share with the gateway; the addresses
+    /// of units on a Modbus bus.
     #[serde(default)]
     pub node: Option<NodeConfig>,
 }
@@ -188,7 +189,7 @@ pub struct ClockConfig {
     pub none: bool,
 }
 
-/// Nodes of the link protocol.
+/// Nodes of the link protocol, and units of Modbus.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct NodeConfig {
     /// The number of the first; 1 without it.

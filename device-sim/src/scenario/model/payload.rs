@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess};
 use serde::{Deserialize, Deserializer};
 
-use crate::settings::Id;
+use crate::settings::{Id, RegisterOrder, RegisterTable, RegisterType};
 
 /// The key of the form.
 const FORMAT: &str = "format";
@@ -52,6 +52,8 @@ pub enum Format {
     Dsmr,
     /// Frames of the link protocol.
     Link,
+    /// Registers of Modbus; each channel has an address, `at`.
+    Registers,
 }
 
 /// What is measured: the name of a signal, or a table with more about it.
@@ -65,6 +67,21 @@ pub struct ChannelConfig {
     pub decimals: Option<u8>,
     /// Its code in a telegram, such as `1-0:1.7.0`.
     pub code: Option<String>,
+    /// Where it is among the registers of a unit.
+    pub register: RegisterConfig,
+}
+
+/// Where a value is among the registers of a unit of Modbus, as the gateway's configuration says it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RegisterConfig {
+    /// Its first address, from 0.
+    pub at: Option<u16>,
+    /// What it holds; `u16` without it.
+    pub kind: Option<RegisterType>,
+    /// The order of its bytes.
+    pub order: Option<RegisterOrder>,
+    /// The table that it is in.
+    pub table: Option<RegisterTable>,
 }
 
 /// More about what is measured.
@@ -81,6 +98,19 @@ struct ChannelTable {
     /// Its OBIS code, with the format `dsmr`, such as `1-0:1.7.0`.
     #[serde(default)]
     code: Option<String>,
+    /// The first of its registers, with the format `registers`, from 0.
+    #[serde(default)]
+    at: Option<u16>,
+    /// What they hold: a number; `u16` without it. Integers hold the value times 10 for each of its
+    /// digits after the decimal point.
+    #[serde(default, rename = "type")]
+    kind: Option<RegisterType>,
+    /// The order of their bytes; `abcd` without it.
+    #[serde(default)]
+    order: Option<RegisterOrder>,
+    /// The table that they are in: `holding` without it, or `input`.
+    #[serde(default)]
+    table: Option<RegisterTable>,
 }
 
 impl<'de> Deserialize<'de> for ChannelConfig {
@@ -95,12 +125,19 @@ impl<'de> Deserialize<'de> for ChannelConfig {
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<ChannelConfig, E> {
                 let signal = Id::deserialize(de::value::StrDeserializer::new(text))?;
-                Ok(ChannelConfig { signal, unit: None, decimals: None, code: None })
+                Ok(ChannelConfig {
+                    signal,
+                    unit: None,
+                    decimals: None,
+                    code: None,
+                    register: RegisterConfig::default(),
+                })
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ChannelConfig, A::Error> {
-                let ChannelTable { signal, unit, decimals, code } =
+                let ChannelTable { signal, unit, decimals, code, at, kind, order, table } =
                     Deserialize::deserialize(MapAccessDeserializer::new(map))?;
-                Ok(ChannelConfig { signal, unit, decimals, code })
+                let register = RegisterConfig { at, kind, order, table };
+                Ok(ChannelConfig { signal, unit, decimals, code, register })
             }
         }
         de.deserialize_any(Visitor)

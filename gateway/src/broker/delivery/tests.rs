@@ -74,7 +74,7 @@ impl Site {
             }
         }
         let (receipt, stored) = oneshot::channel();
-        self.spool.append(batch, vec![receipt], self.wall()).await;
+        self.spool.append(batch, receipt, self.wall()).await;
         stored.await.unwrap().unwrap();
     }
 

@@ -1,6 +1,11 @@
 //! Commands in virtual time.
 
+mod fleet;
+
 use super::super::command::Priority;
+use serde_json::json;
+
+use super::super::request::{Given, Submitted};
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -287,6 +292,25 @@ fn what_may_not_be_repeated_is_sent_once() {
     assert_eq!(bench.orders.len(), 2, "the pause between two is kept");
     bench.pass(SECOND);
     assert_eq!(bench.orders.len(), 3);
+}
+
+#[test]
+fn what_a_device_has_put_off_is_sent_again_when_it_says_so_and_can_be_cancelled_before() {
+    let mut bench = Bench::new();
+    bench.submit("x", "restart", "1", "");
+    let put_off = || Report::Later(Failure::new("5.03", "busy"), 7 * SECOND);
+    assert!(bench.report("x", "1", Report::Begin));
+    assert!(bench.report("x", "1", put_off()));
+    bench.pass(6 * SECOND);
+    assert_eq!(bench.orders.len(), 1, "it wants 7 s");
+    bench.pass(SECOND);
+    assert_eq!(bench.orders.len(), 2, "the device has not done it");
+    assert!(bench.report("x", "1", Report::Begin));
+    assert!(bench.report("x", "1", put_off()));
+    let (now, wall) = (at(bench.now), wall(bench.now));
+    bench.desk.handle_cancel(now, wall, &asker(), &Key::new("x", "1"), None);
+    bench.settle();
+    assert_eq!(bench.states("x", "1").last().unwrap(), "failed cancelled");
 }
 
 #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use proto::modbus::{Format, Order, Table};
+pub(crate) use device_sim::settings::{RegisterOrder, RegisterTable, RegisterType};
+use proto::modbus::{Format, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -145,62 +146,6 @@ pub(crate) struct Register {
     pub(crate) name: Option<String>,
 }
 
-/// A table of registers or bits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RegisterTable {
-    /// Holding registers, function 3.
-    #[default]
-    Holding,
-    /// Input registers, function 4.
-    Input,
-    /// Coils, function 1.
-    Coil,
-    /// Discrete inputs, function 2.
-    Discrete,
-}
-
-/// What registers hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RegisterType {
-    /// A bit.
-    Bool,
-    /// 16 bits without a sign.
-    U16,
-    /// 16 bits with a sign.
-    I16,
-    /// Two registers without a sign.
-    U32,
-    /// Two registers with a sign.
-    I32,
-    /// Four registers without a sign.
-    U64,
-    /// Four registers with a sign.
-    I64,
-    /// Two registers, a float.
-    F32,
-    /// Four registers, a double.
-    F64,
-    /// Text of `length` registers, up to a zero byte.
-    String,
-}
-
-/// In which order bytes come, as it is named for the four bytes of two registers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum RegisterOrder {
-    /// The highest byte first.
-    #[default]
-    Abcd,
-    /// The lowest register first, the high byte of each first.
-    Cdab,
-    /// The highest register first, the low byte of each first.
-    Badc,
-    /// The lowest byte first.
-    Dcba,
-}
-
 impl ModbusLink {
     /// Where the bus is; `None` where nothing says it.
     pub(crate) fn place(&self) -> Option<BusPlace<'_>> {
@@ -227,12 +172,7 @@ impl ModbusLink {
 impl Register {
     /// The table it is in.
     pub(crate) const fn table(&self) -> Table {
-        match self.table {
-            RegisterTable::Holding => Table::HoldingRegisters,
-            RegisterTable::Input => Table::InputRegisters,
-            RegisterTable::Coil => Table::Coils,
-            RegisterTable::Discrete => Table::DiscreteInputs,
-        }
+        self.table.table()
     }
 
     /// What it holds; `None` where its keys contradict each other.
@@ -246,30 +186,8 @@ impl Register {
             (Some(RegisterType::String), None, Some(length)) if !is_bits => {
                 Some(Format::Text(length))
             }
-            (kind, None, None) if !is_bits => Some(match kind.unwrap_or(RegisterType::U16) {
-                RegisterType::U16 => Format::U16,
-                RegisterType::I16 => Format::I16,
-                RegisterType::U32 => Format::U32,
-                RegisterType::I32 => Format::I32,
-                RegisterType::U64 => Format::U64,
-                RegisterType::I64 => Format::I64,
-                RegisterType::F32 => Format::F32,
-                RegisterType::F64 => Format::F64,
-                RegisterType::Bool | RegisterType::String => return None,
-            }),
+            (kind, None, None) if !is_bits => kind.unwrap_or(RegisterType::U16).number(),
             _ => None,
-        }
-    }
-}
-
-impl RegisterOrder {
-    /// The order.
-    pub(crate) const fn order(self) -> Order {
-        match self {
-            Self::Abcd => Order::Abcd,
-            Self::Cdab => Order::Cdab,
-            Self::Badc => Order::Badc,
-            Self::Dcba => Order::Dcba,
         }
     }
 }

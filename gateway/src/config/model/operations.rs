@@ -1,6 +1,8 @@
 //! Commands: what may be done with devices, by whom, and how.
 
-use std::collections::BTreeMap;
+mod modbus;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,8 +10,10 @@ use proto::{Number, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::super::values::{self, ByteSize, Decimal, Id, Interval, ResourcePath, UnitAddress};
-use super::{RegisterOrder, RegisterType};
+use super::super::values::{
+    self, ByteSize, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate,
+};
+use super::{Config, RegisterOrder, RegisterType};
 use crate::pipeline::Pattern;
 
 /// Longest value of a command that says nothing else.
@@ -173,18 +177,25 @@ pub(crate) struct CoapVia {
     pub(crate) method: CoapMethod,
     /// The resource, with its query.
     pub(crate) path: ResourcePath,
-    /// Where the node is, as `coap://host:port` with `{device}` for its name. Without it the node must
-    /// be registered in a resource directory of the gateway under this name.
+    /// Where the node is, as `coap://host:port` with `{device}` for its name. Without it a `coap-poll`
+    /// source sends to the node with this name, and a `coap` source to the one that is registered under it
+    /// in a resource directory of the gateway, or else to where the device has sent from last.
     #[serde(default, deserialize_with = "values::filled_option")]
     #[schemars(length(min = 1))]
     pub(crate) address: Option<String>,
-    /// Content-Format of the payload, 0 to 65535: 0 is text, 50 JSON, 60 CBOR.
+    /// Content-Format of the payload, 0 to 65535: 0 is text, 42 bytes, 50 JSON, 60 CBOR. Without it that of
+    /// the value: JSON, bytes, or else text.
     #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 65_535>")]
     #[schemars(range(max = 65_535))]
     pub(crate) content_format: Option<u16>,
-    /// The payload, with `{value}` for the value; without it the value as its Content-Format has it.
+    /// The payload, with `{value}` for the value, which is as the Content-Format has it, and `{device}`;
+    /// without it the value alone.
     #[serde(default)]
     pub(crate) payload: Option<String>,
+    /// How long the answer may take, 1s to 1h. Without it CoAP decides: a minute and a half, or as long
+    /// again after the node has said that it has the request.
+    #[serde(default, deserialize_with = "values::span_option::<_, 1, 3600>")]
+    pub(crate) timeout: Option<Interval>,
 }
 
 /// A method of CoAP.
@@ -242,37 +253,44 @@ pub(crate) struct FileVia {
 /// Bytes.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct SendVia {
-    /// What is sent: text with `{value}` and `{device}`, and with `\r`, `\n`, `\xNN` as TOML has them.
-    /// Braces are doubled where they stand for themselves.
+    /// What is sent: text with `{value}`, `{device}` and `{id}`, and with `\r`, `\n`, `\xNN` as TOML has
+    /// them. Braces are doubled where they stand for themselves.
     #[serde(default)]
-    pub(crate) text: Option<String>,
-    /// What is sent, in hexadecimal digits, with the value as `{u8}`, `{u16be}`, `{u16le}`, `{i16be}`,
-    /// `{i16le}`, `{u32be}`, `{u32le}`, `{f32be}`, `{f32le}`, and `{sum8}` or `{crc16modbus}` of all
-    /// before it.
+    pub(crate) text: Option<TextTemplate>,
+    /// What is sent, in hexadecimal digits, with the value as `{u8}`, `{i8}`, `{u16be}`, `{u16le}`,
+    /// `{i16be}`, `{i16le}`, `{u32be}`, `{u32le}`, `{i32be}`, `{i32le}`, `{f32be}`, `{f32le}` or
+    /// `{bytes}`, and `{sum8}`, `{xor8}` or `{crc16modbus}` of all before it.
     #[serde(default)]
-    pub(crate) hex: Option<String>,
+    pub(crate) hex: Option<HexTemplate>,
+    /// What the number in `hex` is multiplied with to be the value, such as `0.1`.
+    #[serde(default)]
+    pub(crate) scale: Option<Decimal>,
     /// The answer that says that it is done: a pattern for a whole frame of the source as text, or in
     /// hexadecimal digits where `hex` is sent. Without it the command is done when it is sent.
     #[serde(default)]
     pub(crate) expect: Option<Pattern>,
-    /// The answer that says that it is refused.
+    /// The answer that says that it is refused. Without `expect`, a command that was not refused within
+    /// `timeout` is done.
     #[serde(default)]
     pub(crate) refuse: Option<Pattern>,
+    /// Whether the answer is decoded too, because readings are in it.
+    #[serde(default)]
+    pub(crate) decode: bool,
     /// How long the answer may take, 10ms to 600000ms.
     #[serde(default = "default_answer", deserialize_with = "values::span_ms::<_, 10, 600_000>")]
     pub(crate) timeout: Interval,
-    /// Where a datagram goes, as `host:port`; without it where the device was heard of last.
-    #[serde(default, deserialize_with = "values::filled_option")]
-    #[schemars(length(min = 1))]
-    pub(crate) to: Option<String>,
+    /// Where a datagram goes; without it where the device was heard of last.
+    #[serde(default)]
+    pub(crate) to: Option<HostPort>,
 }
 
 /// A coil or registers.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 pub(crate) struct ModbusVia {
-    /// The unit's address; without it the one whose device this is.
-    #[serde(default)]
-    pub(crate) unit: Option<UnitAddress>,
+    /// The unit's address, 0 to 255; without it the unit whose device this is.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 0, 255>")]
+    #[schemars(range(max = 255))]
+    pub(crate) unit: Option<u8>,
     /// Its first address as it is sent, 0 to 65535.
     #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
     #[schemars(range(max = 65_535))]
@@ -280,12 +298,19 @@ pub(crate) struct ModbusVia {
     /// Whether it is a coil; else it is a holding register.
     #[serde(default)]
     pub(crate) coil: bool,
-    /// What it holds; without it `u16`.
-    #[serde(default, rename = "type")]
+    /// What it holds, as the `type` of a register; without it `u16`.
+    #[serde(default, rename = "holds")]
     pub(crate) kind: Option<RegisterType>,
+    /// Registers of a `string`, 1 to 123.
+    #[serde(default, deserialize_with = "values::whole_option::<_, _, 1, 123>")]
+    #[schemars(range(min = 1, max = 123))]
+    pub(crate) length: Option<u16>,
     /// The order of its bytes, where it is not that of the unit.
     #[serde(default)]
     pub(crate) order: Option<RegisterOrder>,
+    /// Whether a single register is written with function 16, for devices that lack function 6.
+    #[serde(default)]
+    pub(crate) multiple: bool,
     /// What the register's number is multiplied with to be the value.
     #[serde(default)]
     pub(crate) scale: Option<Decimal>,
@@ -295,6 +320,14 @@ pub(crate) struct ModbusVia {
     /// Whether what was written is read, and must be what was written.
     #[serde(default = "default_read_back")]
     pub(crate) read_back: bool,
+}
+
+impl Config {
+    /// Sources at which devices ask for their orders.
+    pub(crate) fn fetched(&self) -> BTreeSet<Id> {
+        let fetched = self.operations.values().filter(|it| matches!(it.via, Via::Fetch));
+        fetched.map(|operation| operation.source.clone()).collect()
+    }
 }
 
 impl Operation {
@@ -431,6 +464,27 @@ impl ValueRule {
             Value::Text(text) => shown(text),
             Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
         }))
+    }
+
+    /// Values that it takes: whatever carries these out can carry out all that lie between.
+    pub(crate) fn samples(&self) -> Vec<Option<Value>> {
+        let text = |text: &str| Some(Value::Text(text.to_owned()));
+        match self {
+            Self::None => vec![None],
+            Self::Number(rule) => {
+                let ends = [rule.min, rule.max].into_iter().flatten();
+                let mut all: Vec<_> = ends.map(|end| Some(Value::Number(end.number()))).collect();
+                if all.is_empty() {
+                    all.push(Some(Value::Number(0.into())));
+                }
+                all
+            }
+            Self::Boolean => [false, true].map(|value| Some(Value::Boolean(value))).into(),
+            Self::Text(rule) if rule.values.is_empty() => vec![text("x")],
+            Self::Text(rule) => rule.values.iter().map(|value| text(value)).collect(),
+            Self::Json(_) => vec![text("{}")],
+            Self::Bytes(_) => vec![Some(Value::Bytes(vec![0]))],
+        }
     }
 
     fn refuse(&self, found: &str) -> ValueError {

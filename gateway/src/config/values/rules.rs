@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use device_sim::settings::ByteSizeVisitor;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{DeserializeSeed, Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize as _, Deserializer};
 
-use super::byte_size::ByteSizeVisitor;
 use super::{Because, ByteSize, Interval, LinkFilter, TextVisitor};
 
 /// An integer from `MIN` to `MAX`.

@@ -12,7 +12,8 @@ pub(super) fn pack(
     now: Timestamp,
 ) -> Result<Result<Vec<Draft>, DecodeError>, Response> {
     decode_readings(request.options.content_format(), &request.payload, now).ok_or_else(|| {
-        let formats = "send application/senml+json (110), senml+cbor (112) or json (50)";
+        let formats = "send application/senml+json (110), senml+cbor (112) or json (50); \
+                       a value alone goes to /r/DEVICE/NAME";
         Response::new(Code::UNSUPPORTED_CONTENT_FORMAT).diagnostic(formats)
     })
 }

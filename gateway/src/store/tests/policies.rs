@@ -40,7 +40,7 @@ impl Store {
         let (receipt, outcome) = oneshot::channel();
         let spool = self.spool.clone();
         async move {
-            spool.append(batch, vec![receipt], now()).await;
+            spool.append(batch, receipt, now()).await;
             outcome.await.unwrap_or(Err(NotStored::Failed))
         }
     }
@@ -367,10 +367,10 @@ async fn what_is_released_stays_as_long_as_it_is_told_to() {
         store.cursor("a").release_open(first + 5);
         // LATER is more than the 247 seconds that everything stays.
         let (receipt, outcome) = oneshot::channel();
-        store.spool.append(batch(5..6), vec![receipt], later()).await;
+        store.spool.append(batch(5..6), receipt, later()).await;
         outcome.await.unwrap().unwrap();
         let (receipt, outcome) = oneshot::channel();
-        store.spool.append(batch(6..7), vec![receipt], later()).await;
+        store.spool.append(batch(6..7), receipt, later()).await;
         outcome.await.unwrap().unwrap();
         store.close();
         let (log, _) = folder.open();

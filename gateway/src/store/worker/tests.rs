@@ -196,7 +196,7 @@ fn batch() -> (Append, Receipt) {
     batch.push(record("d", 1));
     batch.push(record("d", 2));
     let (receipt, outcome) = oneshot::channel();
-    (Append { batch, receipts: vec![receipt], now: at(0) }, outcome)
+    (Append { batch, receipt, now: at(0) }, outcome)
 }
 
 /// The outcome that the device sees, the worker's, and the log afterwards.

@@ -1,12 +1,12 @@
 //! The server's role: requests in, responses out (RFC 7252 §5.2).
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::time::Duration;
 
 use super::super::arena::Key;
 use super::super::check::{Refusal, check_request};
+use super::super::compact::Compact;
 use super::super::dedup::State;
 use super::super::encode;
 use super::super::timers::Timer;
@@ -37,7 +37,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         let ExchangeId(key) = exchange;
         let found = self.dedup.get(key).and_then(|entry| {
             let address = self.peers.get(entry.peer)?.address;
-            Some((entry.peer, address, entry.message_id, entry.token, entry.state.clone()))
+            Some((entry.peer, address, entry.message_id, entry.token(), entry.state.clone()))
         });
         let Some((peer, to, message_id, token, state)) = found else {
             self.stats.late_responses += 1;
@@ -57,11 +57,11 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
             }
             State::NonConfirmable(Delivery::Unicast) => {
                 self.send_non_confirmable(now, peer, token, &response);
-                self.answered(now, key, Box::default());
+                self.answered(now, key, Compact::default());
             }
             State::NonConfirmable(Delivery::Multicast) => {
                 self.delay(now, peer, token, response);
-                self.answered(now, key, Box::default());
+                self.answered(now, key, Compact::default());
             }
             State::Answered(_) => self.stats.late_responses += 1,
         }
@@ -87,7 +87,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
                     self.transmit(to, answer);
                 }
             }
-            State::NonConfirmable(_) => self.answered(now, key, Box::default()),
+            State::NonConfirmable(_) => self.answered(now, key, Compact::default()),
             State::Answered(_) => {
                 self.stats.late_responses += 1;
                 return;
@@ -224,7 +224,7 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
         self.dedup.insert(now, peers, stats, identity, state, now + lifetime).map(ExchangeId)
     }
 
-    fn answered(&mut self, now: Instant, key: Key, answer: Box<[u8]>) {
+    fn answered(&mut self, now: Instant, key: Key, answer: Compact) {
         let state = State::Answered(answer);
         self.dedup.advance(now, &mut self.peers, &mut self.stats, key, state);
     }

@@ -7,6 +7,7 @@ use super::SwitchError;
 use crate::broker::faults::{CutAfter, Matching, Which};
 use crate::broker::topic::Filter;
 use crate::broker::{QoS, Reason, UnknownReason};
+use crate::settings::signed_duration;
 
 /// Words between spaces; what stands between quotation marks is not divided.
 pub(super) fn split(line: &str) -> Result<Vec<String>, SwitchError> {
@@ -167,7 +168,7 @@ pub(super) fn qos(word: &str) -> Result<QoS, String> {
 }
 
 pub(super) fn time(word: &str) -> Result<Duration, String> {
-    let time = word.parse::<jiff::SignedDuration>().ok();
+    let time = signed_duration(word);
     time.and_then(|time| Duration::try_from(time).ok())
         .ok_or_else(|| format!("{word:?} is no time; write it like 200ms or 1m30s"))
 }

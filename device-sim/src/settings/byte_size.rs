@@ -28,11 +28,11 @@ const EXPECTED: &str = "expected bytes as an integer, or text such as \"512KiB\"
 
 /// A number of bytes: an integer, or text such as `"64kB"`, `"512 KiB"` or `"1GiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ByteSize(u64);
+pub struct ByteSize(u64);
 
 /// Why a text is no number of bytes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum ByteSizeError {
+pub enum ByteSizeError {
     #[error("expected a whole number and a unit, such as \"512KiB\"")]
     Number,
     #[error("expected a unit after the number: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")]
@@ -43,22 +43,22 @@ pub(crate) enum ByteSizeError {
 
 impl ByteSize {
     /// `count` × 1024 bytes.
-    pub(crate) const fn kib(count: u32) -> Self {
+    pub const fn kib(count: u32) -> Self {
         Self((count as u64) << 10)
     }
 
     /// `count` × 1024² bytes.
-    pub(crate) const fn mib(count: u32) -> Self {
+    pub const fn mib(count: u32) -> Self {
         Self((count as u64) << 20)
     }
 
     /// The number of bytes.
-    pub(crate) const fn bytes(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         self.0
     }
 
     /// An amount from its bytes.
-    pub(crate) const fn from_bytes(bytes: u64) -> Self {
+    pub const fn from_bytes(bytes: u64) -> Self {
         Self(bytes)
     }
 }
@@ -103,7 +103,7 @@ impl<'de> Deserialize<'de> for ByteSize {
 
 /// Reads an integer or text.
 #[derive(Clone, Copy)]
-pub(super) struct ByteSizeVisitor;
+pub struct ByteSizeVisitor;
 
 impl de::Visitor<'_> for ByteSizeVisitor {
     type Value = ByteSize;
@@ -145,47 +145,6 @@ impl JsonSchema for ByteSize {
             "minimum": 0,
             "pattern": "^[0-9]+ *([kKmMgGtT]?[bB]|[kKmMgGtT][iI][bB])$",
         })
-    }
-}
-
-/// The most bytes that one frame can have: 1 byte to 1 MiB.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct FrameSize(ByteSize);
-
-impl FrameSize {
-    const MAX: u64 = 1 << 20;
-
-    /// The number of bytes.
-    pub(crate) fn bytes(self) -> usize {
-        usize::try_from(self.0.bytes()).unwrap_or(usize::MAX)
-    }
-}
-
-impl Default for FrameSize {
-    /// 64 KiB takes every UDP datagram (at most 65 507 bytes).
-    fn default() -> Self {
-        Self(ByteSize::kib(64))
-    }
-}
-
-impl<'de> Deserialize<'de> for FrameSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        super::size::<_, 1, { Self::MAX }>(deserializer).map(Self)
-    }
-}
-
-impl JsonSchema for FrameSize {
-    fn schema_name() -> Cow<'static, str> {
-        "frame bytes".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = ByteSize::json_schema(generator);
-        schema.insert("minimum".to_owned(), 1.into());
-        schema.insert("maximum".to_owned(), Self::MAX.into());
-        schema
     }
 }
 

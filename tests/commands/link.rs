@@ -159,7 +159,7 @@ fn live(device: u32, gateway: SocketAddr, shared: &Mutex<Shared>) {
 }
 
 fn micros_since(born: SystemTime) -> u64 {
-    civil().duration_since(born).unwrap_or_default().as_micros() as u64
+    u64::try_from(civil().duration_since(born).unwrap_or_default().as_micros()).unwrap()
 }
 
 impl Shared {
@@ -340,7 +340,7 @@ fn a_node_that_restarts_before_its_answer_is_told_again_only_where_that_does_no_
 #[test]
 fn a_file_arrives_whole_over_a_killed_gateway_and_a_node_that_restarts() {
     let (mut site, address) = site();
-    let bytes: Vec<u8> = (0..50_000_u32).map(|at| (at * 7 % 251) as u8).collect();
+    let bytes: Vec<u8> = (0..50_000_u32).map(|at| u8::try_from(at * 7 % 251).unwrap()).collect();
     fs::write(site.gateway.dir().join("files/image.bin"), &bytes).unwrap();
     let node = TestNode::start(7, address, Manner::Files(30));
     site.ask("7", "image", "1", "image.bin");

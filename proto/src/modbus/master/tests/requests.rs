@@ -8,7 +8,10 @@ impl Bus {
     fn served(&self) -> Vec<(u64, Result<Vec<u8>, Failure>)> {
         let served = |(_, event): &(Instant, Event)| match event {
             Event::Served { ticket, outcome } => Some((*ticket, outcome.clone())),
-            _ => None,
+            Event::Answered { .. }
+            | Event::Failed { .. }
+            | Event::Discarded { .. }
+            | Event::Split { .. } => None,
         };
         self.events.iter().filter_map(served).collect()
     }

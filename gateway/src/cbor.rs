@@ -117,10 +117,8 @@ fn take(decoder: &mut Decoder<'_>, depth: usize) -> Result<Json, CborError> {
             let mut members = Map::new();
             let mut left = decoder.map()?;
             while has_more(decoder, &mut left)? {
-                let name = match take(decoder, depth + 1)? {
-                    Json::String(name) => name,
-                    other => other.to_string(),
-                };
+                let key = take(decoder, depth + 1)?;
+                let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
                 members.insert(name, take(decoder, depth + 1)?);
             }
             Json::Object(members)

@@ -48,11 +48,10 @@ pub(crate) use model::{
     BusPlace, Checksum, Clock, CoapLink, CoapMethod, CoapPollLink, CoapVia, Commands, Config,
     Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, FileVia, Frame, Gateway, Group,
     HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
-    ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload, Poll,
-    PollResource, Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia,
-    SerialLink, Source, Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength,
-    TimeUnit, Tls, UdpLink, UdpPoll, Uploads, ValueDecode, ValueError, ValueRule, Via,
-    default_idle,
+    ListedNode, ModbusLink, ModbusUnit, ModbusVia, Operation, Parity, Payload, Poll, PollResource,
+    Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia, SerialLink, Source,
+    Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
+    UdpLink, UdpPoll, Uploads, ValueDecode, ValueRule, Via, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

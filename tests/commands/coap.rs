@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::coap::Message;
 use serde_json::{Value, json};
 
-use crate::asked::Site;
+use crate::harness::asked::Site;
 use crate::harness::clock::wait_until;
 use crate::harness::process::{Lines, Running, any_program, script_with};
 use crate::harness::temp::port;

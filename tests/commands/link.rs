@@ -13,7 +13,7 @@ use proto::link::{
 use proto::{Instant, Value};
 use serde_json::json;
 
-use crate::asked::Site;
+use crate::harness::asked::Site;
 use crate::harness::clock::{civil, wait_until};
 use crate::harness::temp::port;
 

@@ -9,9 +9,6 @@
     reason = "a test may panic"
 )]
 
-#[allow(dead_code, reason = "these tests need a part of it")]
-#[path = "../commands/asked.rs"]
-mod asked;
 #[path = "../harness.rs"]
 mod harness;
 

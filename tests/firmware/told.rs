@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use crate::asked::Site;
 use crate::board::{Board, KEY, has_target, has_tools};
+use crate::harness::asked::Site;
 
 /// Images that are sent until the gateway was killed in the middle of one.
 const MOST_IMAGES: u8 = 20;

@@ -91,3 +91,47 @@ impl Ear {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(more: &str) -> Answer {
+        Answer::of(&toml::from_str(&format!("text = \"x\"\nexpect = \"OK*\"\n{more}")).unwrap())
+    }
+
+    #[test]
+    fn an_answer_goes_to_who_waits_and_once() {
+        let ear = Ear::default();
+        assert_eq!(ear.offer(b"OK"), Offered::GoesOn, "nobody waits");
+        let mut heard = ear.listen(answer(""));
+        assert_eq!(ear.offer(b"t=1"), Offered::GoesOn);
+        assert!(heard.try_recv().is_err());
+        assert_eq!(ear.offer(b"OK 1"), Offered::IsTaken);
+        assert_eq!(heard.try_recv(), Ok(Verdict::Done("OK 1".to_owned())));
+        assert_eq!(ear.offer(b"OK 2"), Offered::GoesOn, "it was answered");
+    }
+
+    #[test]
+    fn an_answer_with_readings_goes_on_and_one_to_nobody_as_well() {
+        let ear = Ear::default();
+        let mut heard = ear.listen(answer("decode = true"));
+        assert_eq!(ear.offer(b"OK t=1"), Offered::GoesOn);
+        assert!(heard.try_recv().is_ok());
+        drop(ear.listen(answer("")));
+        assert_eq!(ear.offer(b"OK"), Offered::GoesOn, "who waited is gone");
+        let _heard = ear.listen(answer(""));
+        ear.stop();
+        assert_eq!(ear.offer(b"OK"), Offered::GoesOn, "it was given up");
+    }
+
+    #[tokio::test]
+    async fn silence_comes_with_the_frame() {
+        let ear = Ear::default();
+        ear.silence().await;
+        ear.expect(clock::now() + std::time::Duration::from_secs(3600));
+        tokio::join!(ear.silence(), async {
+            assert_eq!(ear.offer(b"t=1"), Offered::GoesOn);
+        });
+    }
+}

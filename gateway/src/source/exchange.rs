@@ -65,7 +65,7 @@ impl Message {
 
 impl Answer {
     /// As an operation has it.
-    fn of(via: &SendVia) -> Self {
+    pub(super) fn of(via: &SendVia) -> Self {
         let is_hex = via.text.is_none();
         let pattern = |pattern: &Pattern| if is_hex { plain_hex(pattern) } else { pattern.clone() };
         Self {

@@ -1,8 +1,6 @@
 //! Rules of commands: what operations name must exist, and a device must be told in a way that its source
 //! has.
 
-mod coap;
-
 use std::collections::BTreeSet;
 
 use super::super::model::{Decode, Group, Link, Operation, Source, ValueRule, Via};
@@ -87,9 +85,6 @@ fn check_operation(checks: &mut Checks<'_>, id: &Id, operation: &Operation) {
     }
     check_source(checks, &path, operation);
     super::ways::check(checks, &path, operation);
-    if let Via::Coap(via) = &operation.via {
-        coap::check(checks, &path, operation, via);
-    }
 }
 
 fn check_source(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation) {

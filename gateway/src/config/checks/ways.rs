@@ -1,6 +1,8 @@
 //! Rules of the ways in which devices are told: what an operation takes can be sent, as text, as bytes
 //! or in registers.
 
+mod coap;
+
 use proto::Value;
 
 use super::super::model::{Link, ModbusVia, Operation, RegisterOrder, SendVia, ValueRule, Via};
@@ -14,6 +16,9 @@ pub(super) fn check(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operati
     let keys = [&via, &path.key("value"), &path.key("source")];
     if !checks.sound(keys) || !checks.findings.is_complete() {
         return;
+    }
+    if let Via::Coap(coap) = &operation.via {
+        coap::check(checks, path, operation, coap);
     }
     if let Via::Send(send) = &operation.via {
         check_send(checks, path, operation, send);
@@ -90,7 +95,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
     let here = path.key("via");
     let source = checks.config.sources.get(&operation.source);
     if let (Some(unit), Some(source)) = (via.unit, source)
-        && !source.units.keys().any(|known| known.get() == unit)
+        && !source.units.contains_key(&unit)
     {
         let problem = checks
             .at(&here.key("unit"), format!("the bus has no unit {unit}"))
@@ -106,7 +111,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
     let Some(point) = via.point(RegisterOrder::Abcd) else {
         let problem = checks
             .at(&here.key("at"), "there is no such register or coil")
-            .expected("expected a coil without `holds`, or a register that what it `holds` fits below 65536")
+            .expected("expected a coil without `type`, or a register whose `type` fits below 65536")
             .help("a `string` needs its `length` in registers");
         return checks.findings.add(problem);
     };
@@ -123,7 +128,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
         let problem = checks
             .at_key(&here, format!("{value}, which the operation takes, cannot be written"))
             .expected(why.to_string())
-            .help("see `holds`, `scale` and `offset`, or narrow `value`");
+            .help("see `type`, `scale` and `offset`, or narrow `value`");
         checks.findings.add(problem);
     }
 }

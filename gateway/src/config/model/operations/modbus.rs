@@ -12,8 +12,6 @@ use super::ModbusVia;
 /// Why a value cannot be written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum Unwritable {
-    #[error("there is no such register or coil: see `at`, `coil`, `holds` and `length`")]
-    Place,
     #[error("without `scale` and `offset` it is no number")]
     Scale,
     #[error("{0}")]

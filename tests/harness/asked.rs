@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::harness::clock::{Deadline, PATIENCE, pace, wait_for};
-use crate::harness::gateway::Gateway;
-use crate::harness::mosquitto::{Mosquitto, Subscriber};
+use super::clock::{Deadline, PATIENCE, pace, wait_for};
+use super::gateway::Gateway;
+use super::mosquitto::{Mosquitto, Subscriber};
 
 /// A broker, a gateway and whoever asks.
 pub(crate) struct Site {

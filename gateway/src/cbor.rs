@@ -1,16 +1,18 @@
 //! JSON values as CBOR, and back (RFC 8949 §6.1, §6.2), for devices that would rather not read text.
 //!
-//! Bytes become base64, keys of maps that are numbers their digits; what JSON has no word for (tags but
-//! for their content, `undefined`, simple values) is left out or `null`.
+//! Bytes become base64, keys of maps that are numbers their digits, decimal fractions numbers;
+//! what JSON has no word for (tags but for their content, `undefined`, simple values) is left out or `null`.
 
-use minicbor::data::Type;
+use minicbor::data::{Tag, Type};
 use minicbor::{Decoder, Encoder};
-use proto::base64;
 use proto::senml::cbor::widen_half;
+use proto::{Number, base64};
 use serde_json::{Map, Value as Json};
 
 /// How deep arrays and maps may be in each other.
 const MAX_DEPTH: usize = 16;
+/// A decimal fraction (RFC 8949 §3.4.4).
+const DECIMAL: Tag = Tag::new(4);
 
 /// Why bytes are not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,18 +117,16 @@ fn take(decoder: &mut Decoder<'_>, depth: usize) -> Result<Json, CborError> {
             let mut members = Map::new();
             let mut left = decoder.map()?;
             while has_more(decoder, &mut left)? {
-                let name = match take(decoder, depth + 1)? {
-                    Json::String(name) => name,
-                    other => other.to_string(),
-                };
+                let key = take(decoder, depth + 1)?;
+                let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
                 members.insert(name, take(decoder, depth + 1)?);
             }
             Json::Object(members)
         }
-        Type::Tag => {
-            decoder.tag()?;
-            take(decoder, depth + 1)?
-        }
+        Type::Tag => match decoder.tag()? == DECIMAL {
+            true => decimal(decoder)?,
+            false => take(decoder, depth + 1)?,
+        },
         Type::Int
         | Type::Null
         | Type::Undefined
@@ -146,6 +146,15 @@ fn half(decoder: &mut Decoder<'_>) -> Result<f64, CborError> {
     let bits = bytes.iter().fold(0_u16, |bits, byte| bits << 8 | u16::from(*byte));
     decoder.set_position(at + 3);
     Ok(widen_half(bits))
+}
+
+fn decimal(decoder: &mut Decoder<'_>) -> Result<Json, CborError> {
+    if decoder.array()? != Some(2) {
+        return Err(CborError::NotCbor);
+    }
+    let (exponent, mantissa) = (decoder.i32()?, decoder.int()?);
+    let number = Number::from_decimal(mantissa.into(), exponent).ok_or(CborError::NotCbor)?;
+    serde_json::from_str(&number.to_string()).map_err(|_| CborError::NotCbor)
 }
 
 /// Whether there is another one: of so many, or up to the break.

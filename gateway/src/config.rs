@@ -46,13 +46,12 @@ pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Aggregate, BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Broker,
     BusPlace, Checksum, Clock, CoapLink, CoapMethod, CoapPollLink, CoapVia, Commands, Config,
-    Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, Frame, Gateway, Group, HttpLink,
-    JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode, LinkVia,
-    ListedNode, ModbusLink, ModbusUnit, ModbusVia, NumberRule, Operation, Parity, Payload, Poll,
-    PollResource, Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia,
-    SerialLink, Source, Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength,
-    TimeUnit, Tls, UdpLink, UdpPoll, Uploads, ValueDecode, ValueError, ValueRule, Via,
-    default_idle,
+    Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, FileVia, Frame, Gateway, Group,
+    HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
+    ListedNode, ModbusLink, ModbusUnit, ModbusVia, Operation, Parity, Payload, Poll, PollResource,
+    Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia, SerialLink, Source,
+    Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
+    UdpLink, UdpPoll, Uploads, ValueDecode, ValueRule, Via, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};

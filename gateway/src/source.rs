@@ -10,6 +10,7 @@ mod coap_poll;
 mod conversation;
 mod ear;
 mod exchange;
+mod folder;
 mod framed;
 mod heard;
 mod http;
@@ -140,7 +141,8 @@ impl Source {
             status: Arc::default(),
         };
         if let Some(Decode::Link(decode)) = &config.decode {
-            let source = link::LinkSource::open(context, &config.link, decode, surroundings);
+            let source =
+                link::LinkSource::open(context, &config.link, decode, surroundings, orders);
             return source.await.map(Self::Link);
         }
         Ok(match &config.link {

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::asked::Site;
+use crate::harness::asked::Site;
 use crate::harness::clock::{wait_for, wait_until};
 use crate::harness::http::{Answer, HttpClient, ask, request};
 

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
 
-mod asked;
 mod coap;
 mod device;
 mod fetched;
 #[path = "../harness.rs"]
 mod harness;
+mod link;
 mod requests;
 mod sent;
 mod slave;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::asked::Site;
+use crate::harness::asked::Site;
 use crate::harness::clock::{wait_for, wait_until};
 
 /// A device that nobody can reach.

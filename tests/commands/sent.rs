@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::asked::Site;
 use crate::device::{Caller, SerialDevice, Server};
+use crate::harness::asked::Site;
 use crate::harness::clock::{PATIENCE, wait_until};
 
 /// Operations of devices `v-*` at the source `line`.

@@ -3,7 +3,7 @@
 use proto::modbus::Request;
 use serde_json::json;
 
-use crate::asked::Site;
+use crate::harness::asked::Site;
 use crate::harness::clock::{wait_for, wait_until};
 use crate::harness::process::{Lines, Running, script_with};
 use crate::harness::serial::Cable;

@@ -5,6 +5,8 @@
 //! known by device, epoch and the sequence number of its report, which are those on the wire: reports
 //! are numbered in the order in which the node takes them, and where it has to begin another epoch,
 //! those that are open are numbered again.
+//!
+//! A node obeys: it answers a command with the value that came with it, and takes files into its memory.
 
 mod line;
 
@@ -13,7 +15,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use proto::link::{self, Key, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, ReportId};
+use proto::link::{
+    self, Argument, Call, FileReceiver, Key, MAX_BLOCK, MAX_FRAME, Node, NodeConfig, NodeEvent,
+    NodeOutput, Reply, ReplyStatus, ReportId,
+};
 use proto::{Instant, Reading, Value};
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +34,8 @@ const ACK_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reports that a node keeps; the device measures no more until one is acknowledged.
 const MAX_OPEN: usize = 32;
-/// `{0: 0}`: any command was carried out.
-const DONE: [u8; 3] = [0xa1, 0, 0];
+/// The largest file that a node takes.
+const MAX_FILE: u32 = 256 * 1024;
 
 /// A node of the link protocol.
 #[derive(Debug)]
@@ -113,6 +118,7 @@ impl LinkUplink {
                 numbered: 0,
                 node: Node::new(config.clone(), seed),
                 open: BTreeMap::new(),
+                files: FileReceiver::new(MAX_FILE, MAX_BLOCK),
                 unsent: Unsent::default(),
             };
             let leave = life.run(&mut line, reconnect.as_mut(), &stop).await;
@@ -143,6 +149,7 @@ struct Life<'a> {
     node: Node,
     /// What is not acknowledged yet, at most [`MAX_OPEN`].
     open: BTreeMap<ReportId, Report>,
+    files: FileReceiver,
     unsent: Unsent,
 }
 
@@ -284,7 +291,10 @@ impl Life<'_> {
                 }
             }
             NodeEvent::Epoch(epoch) => self.begin_epoch(epoch),
-            NodeEvent::Command { number, .. } => self.node.respond(number, DONE.to_vec()),
+            NodeEvent::Command { number, payload } => {
+                let reply = obey(&mut self.files, &payload);
+                self.node.respond(number, reply.encode());
+            }
             NodeEvent::Time { .. } => {}
             NodeEvent::Malformed(fault) => {
                 tracing::debug!(device = self.device.id(), %fault, "a damaged frame");
@@ -306,6 +316,18 @@ impl Life<'_> {
 
     fn uptime(&self) -> Instant {
         elapsed(self.booted, self.surroundings.now())
+    }
+}
+
+/// What a node answers to a command.
+fn obey(files: &mut FileReceiver, payload: &[u8]) -> Reply {
+    match Call::decode(payload).map(|call| call.argument) {
+        Ok(Argument::None) => Reply::default(),
+        Ok(Argument::Value(value)) => Reply::default().with(&value),
+        Ok(about_files @ (Argument::Offer(_) | Argument::Block { .. })) => {
+            files.handle_call(about_files)
+        }
+        Err(_) => Reply::of(ReplyStatus::BadValue),
     }
 }
 

@@ -251,7 +251,8 @@ fn encode_value(e: &mut Encoder<&mut Vec<u8>>, value: &Value) -> Encoded {
                 (None, Ok(mantissa)) => {
                     e.tag(DECIMAL)?.array(2)?.i32(number.exponent())?.i64(mantissa)?
                 }
-                (None, Err(_)) => e.f64(number.as_f64())?,
+                // What a command cannot say, no answer says either.
+                (None, Err(_)) => e.null()?,
             }
         }
         Value::Boolean(value) => e.bool(*value)?,
@@ -281,6 +282,7 @@ fn decode_argument(d: &mut Decoder<'_>) -> Result<Argument, Fault> {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "what is not named is no value")]
 fn decode_value(d: &mut Decoder<'_>) -> Result<Value, Fault> {
     let number = |number: Option<Number>| {
         number.map(Value::Number).ok_or(Fault::Payload("a number out of range"))
@@ -289,14 +291,20 @@ fn decode_value(d: &mut Decoder<'_>) -> Result<Value, Fault> {
         Type::Bool => Ok(Value::Boolean(d.bool()?)),
         Type::String => Ok(Value::Text(d.str()?.to_string())),
         Type::Bytes => Ok(Value::Bytes(d.bytes()?.to_vec())),
-        Type::F32 => number(Number::from_f32(d.f32()?)),
-        Type::F64 => number(Number::from_f64(d.f64()?)),
         Type::Tag if d.tag()? == DECIMAL && d.array()? == Some(2) => {
             let exponent = d.i32()?;
             number(Number::from_decimal(d.i64()?.into(), exponent))
         }
-        Type::Tag => Err(Fault::Payload("a value that is none of a command")),
-        _ => number(Number::from_decimal(d.int()?.into(), 0)),
+        Type::U8
+        | Type::U16
+        | Type::U32
+        | Type::U64
+        | Type::I8
+        | Type::I16
+        | Type::I32
+        | Type::I64
+        | Type::Int => number(Number::from_decimal(d.int()?.into(), 0)),
+        _ => Err(Fault::Payload("a value that is none of a command")),
     }
 }
 

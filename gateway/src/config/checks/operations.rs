@@ -62,6 +62,12 @@ fn check_operation(checks: &mut Checks<'_>, id: &Id, operation: &Operation) {
             .help("say what its value is, such as `value = { type = \"boolean\" }`");
         checks.findings.add(problem);
     }
+    if matches!(operation.via, Via::File(_)) && !matches!(operation.value, ValueRule::Text(_)) {
+        let problem = checks
+            .at(&path.key("via"), "the value of this operation is the name of a file")
+            .help("add `value = { type = \"text\" }`");
+        checks.findings.add(problem);
+    }
     if let Some(from) = &operation.from {
         check_brokers(checks, &path.key("from"), from);
         let taken = checks.config.commands.as_ref().map(|commands| &commands.from);
@@ -119,7 +125,7 @@ fn check_source(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation) 
 /// How a device of a source can be told.
 fn ways(source: &Source) -> Vec<&'static str> {
     if matches!(source.decode, Some(Decode::Link(_))) {
-        return vec!["link"];
+        return vec!["link", "file"];
     }
     match source.link {
         Link::Coap(_) => vec!["coap", "fetch"],
@@ -170,6 +176,7 @@ impl Via {
             Self::Coap(_) => "coap",
             Self::Fetch => "fetch",
             Self::Link(_) => "link",
+            Self::File(_) => "file",
             Self::Send(_) => "send",
             Self::Modbus(_) => "modbus",
         }

@@ -1,6 +1,8 @@
 //! Rules of the ways in which devices are told: what an operation takes can be sent, as text, as bytes
 //! or in registers.
 
+mod coap;
+
 use proto::Value;
 
 use super::super::model::{Link, ModbusVia, Operation, RegisterOrder, SendVia, ValueRule, Via};
@@ -14,6 +16,9 @@ pub(super) fn check(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operati
     let keys = [&via, &path.key("value"), &path.key("source")];
     if !checks.sound(keys) || !checks.findings.is_complete() {
         return;
+    }
+    if let Via::Coap(coap) = &operation.via {
+        coap::check(checks, path, operation, coap);
     }
     if let Via::Send(send) = &operation.via {
         check_send(checks, path, operation, send);

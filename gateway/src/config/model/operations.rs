@@ -4,13 +4,14 @@ mod modbus;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use proto::{Number, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::values::{
-    self, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate,
+    self, ByteSize, Decimal, HexTemplate, HostPort, Id, Interval, ResourcePath, TextTemplate,
 };
 use super::{Config, RegisterOrder, RegisterType};
 use crate::pipeline::Pattern;
@@ -160,6 +161,8 @@ pub(crate) enum Via {
     Fetch,
     /// A CMD of the link protocol, done with the node's RSP.
     Link(LinkVia),
+    /// A file for a node of the link protocol, which asks for it block by block: the value, a text, is its name.
+    File(FileVia),
     /// Bytes on a serial port, a TCP connection or in a datagram.
     Send(SendVia),
     /// A coil or registers of a Modbus unit.
@@ -226,6 +229,25 @@ pub(crate) struct LinkVia {
     #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
     #[schemars(range(max = 65_535))]
     pub(crate) code: u16,
+}
+
+/// A file.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+pub(crate) struct FileVia {
+    /// The folder with the files, such as `"/srv/firmware"`: what is below it can be named, and no links
+    /// that lead out of it.
+    #[serde(deserialize_with = "values::path")]
+    pub(crate) folder: PathBuf,
+    /// The number of the operation, which is agreed with the firmware: 0 to 65535.
+    #[serde(deserialize_with = "values::whole::<_, _, 0, 65_535>")]
+    #[schemars(range(max = 65_535))]
+    pub(crate) code: u16,
+    /// The largest file, 1KiB to 16MiB; a larger one is not announced.
+    #[serde(
+        default = "default_max_file",
+        deserialize_with = "values::size::<_, 1024, 0x100_0000>"
+    )]
+    pub(crate) max: ByteSize,
 }
 
 /// Bytes.
@@ -339,8 +361,11 @@ impl Via {
             Self::Coap(coap) => !matches!(coap.method, CoapMethod::Post | CoapMethod::Patch),
             // Who asks is told the command's identifier, and can know it again.
             Self::Fetch => true,
-            // A node carries out a CMD once for each number, which does not outlive the gateway.
-            Self::Link(_) | Self::Send(_) => false,
+            // A node carries out a CMD once for each number, which is in the journal before it is sent.
+            Self::Link(_) => true,
+            // A node that has a block already says which one it wants.
+            Self::File(_) => true,
+            Self::Send(_) => false,
             Self::Modbus(_) => true,
         }
     }
@@ -545,6 +570,10 @@ const fn default_attempts() -> u32 {
 
 const fn default_answer() -> Interval {
     Interval::seconds(2)
+}
+
+const fn default_max_file() -> ByteSize {
+    ByteSize::mib(1)
 }
 
 const fn default_read_back() -> bool {

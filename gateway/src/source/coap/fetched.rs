@@ -16,7 +16,7 @@ pub(super) const ORDERS: &str = "cmd";
 pub(super) struct OrderView {
     pub(super) device: String,
     /// Its Content-Format.
-    format: u16,
+    pub(super) format: u16,
 }
 
 impl OrderView {

@@ -72,27 +72,33 @@ impl Observed {
         !self.orders.is_empty()
     }
 
-    /// The number of an order, of which the observer is told this one now.
+    /// The number of an order, of which a new observer is told this one. What others know stays known:
+    /// where it is something else they are told by [`changed_orders`](Self::changed_orders).
     pub(super) fn order_id(&mut self, view: &OrderView, told: Option<&str>) -> ResourceId {
         let last = &mut self.last_id;
         let id = *self.by_order.entry(view.clone()).or_insert_with(|| {
             *last += 1;
             ResourceId(*last)
         });
-        self.orders.insert(id, (view.clone(), told.map(str::to_owned)));
+        self.orders.entry(id).or_insert_with(|| (view.clone(), told.map(str::to_owned)));
         id
     }
 
-    /// The orders of which others are there than observers know, by their identifiers.
+    /// The orders of which others are there than observers know, by their identifiers; from now on they
+    /// count as known.
     pub(super) fn changed_orders(
-        &self,
+        &mut self,
         id_of: impl Fn(&str) -> Option<String>,
     ) -> Vec<(ResourceId, OrderView)> {
-        let is_changed = |(view, told): &&(OrderView, Option<String>)| id_of(&view.device) != *told;
-        let all = self.orders.iter().map(|(id, order)| (*id, order));
-        all.filter(|(_, order)| is_changed(order))
-            .map(|(id, (view, _))| (id, view.clone()))
-            .collect()
+        let mut changed = Vec::new();
+        for (id, (view, known)) in &mut self.orders {
+            let now = id_of(&view.device);
+            if now != *known {
+                *known = now;
+                changed.push((*id, view.clone()));
+            }
+        }
+        changed
     }
 
     /// Observers are told another order.
@@ -188,6 +194,21 @@ mod tests {
     use proto::coap::{Method, Request};
 
     use crate::source::coap::view::View;
+
+    #[test]
+    fn every_observer_of_an_order_learns_of_another_one() {
+        let view = OrderView { device: "v".to_owned(), format: 50 };
+        let mut observed = Observed::default();
+        let id = observed.order_id(&view, None);
+        // The order comes, and with it a second observer, who is told that at once.
+        assert_eq!(observed.order_id(&view, Some("1")), id);
+        let one = |_: &str| Some("1".to_owned());
+        assert_eq!(observed.changed_orders(one), [(id, view.clone())], "the first has to be told");
+        assert_eq!(observed.changed_orders(one), []);
+        assert_eq!(observed.changed_orders(|_| None), [(id, view.clone())]);
+        observed.forget(id);
+        assert!(!observed.has_orders() && observed.by_order.is_empty());
+    }
 
     #[test]
     fn a_view_keeps_its_number_until_it_is_forgotten() {

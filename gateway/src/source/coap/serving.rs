@@ -245,7 +245,7 @@ impl<P: Unpin> Serving<P> {
 
     /// Gives observers the orders that they do not know.
     fn give_orders(&mut self) {
-        let Some(mailbox) = self.resources.mailbox() else { return };
+        let Some(mailbox) = self.resources.mailbox().cloned() else { return };
         for (id, view) in self.observed.changed_orders(|device| mailbox.id(device)) {
             let mailbox = mailbox.clone();
             self.giving.push(Box::pin(async move {

@@ -101,7 +101,7 @@ impl<P: Places> Carrier<P> {
                 }));
             }
             // The checks of the configuration refuse them.
-            (Via::Fetch | Via::Link(_) | Via::Send(_) | Via::Modbus(_), _) => {
+            (Via::Fetch | Via::Link(_) | Via::File(_) | Via::Send(_) | Via::Modbus(_), _) => {
                 self.refuse(order, "not_here", "the source cannot tell its devices so".to_owned());
             }
         }

@@ -189,7 +189,7 @@ mod tests {
         let code = |error: CallError| match Outcome::of(Err(error.into())) {
             Outcome::Unreachable { code, .. } => format!("unreachable {code}"),
             Outcome::Failed { code, .. } => format!("failed {code}"),
-            other => panic!("{other:?}"),
+            Outcome::Done(_) | Outcome::Later { .. } => panic!("{error}"),
         };
         for reason in [FailReason::Timeout, FailReason::NoResponse] {
             assert_eq!(code(reason.into()), "unreachable no_answer");

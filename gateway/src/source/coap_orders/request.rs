@@ -89,7 +89,9 @@ fn text(format: u16, rule: &ValueRule, value: &Value) -> String {
             base64::encode(bytes, &mut text);
             text
         }
-        value => value_json(value).to_string(),
+        Value::Text(_) | Value::Bytes(_) | Value::Number(_) | Value::Boolean(_) => {
+            value_json(value).to_string()
+        }
     }
 }
 

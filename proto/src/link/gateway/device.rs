@@ -114,10 +114,10 @@ impl<P: Clone> Device<P> {
 
     /// Uses a number, which may be the one that was used last.
     pub(super) fn use_number(&mut self, it: CommandNumber) -> Result<(), CommandError> {
-        self.next_command().or_else(|why| match why {
-            CommandError::Exhausted => Ok(it),
-            other => Err(other),
-        })?;
+        // The last number can be used again when there is no next one.
+        self.next_command()
+            .map(drop)
+            .or_else(|why| if why == CommandError::Exhausted { Ok(()) } else { Err(why) })?;
         if it.epoch != self.epoch || it.number < self.last_command.max(1) {
             return Err(CommandError::Passed);
         }

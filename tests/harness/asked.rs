@@ -1,12 +1,10 @@
 //! A gateway that takes commands from Mosquitto, and what it answers.
 
-use std::time::Instant;
-
 use serde_json::Value;
 
-use crate::harness::clock::{PATIENCE, wait_for};
-use crate::harness::gateway::Gateway;
-use crate::harness::mosquitto::{Mosquitto, Subscriber};
+use super::clock::{Deadline, PATIENCE, pace, wait_for};
+use super::gateway::Gateway;
+use super::mosquitto::{Mosquitto, Subscriber};
 
 /// A broker, a gateway and whoever asks.
 pub(crate) struct Site {
@@ -73,14 +71,14 @@ impl Site {
 
     /// Waits until a command is in a state, and gives what was published of it.
     pub(crate) fn wait_for(&self, device: &str, id: &str, wanted: &str) -> Value {
-        let begin = Instant::now();
+        let deadline = Deadline::after(PATIENCE);
         loop {
             let found = self.responses(device, id);
             if let Some(response) = found.iter().find(|it| it["state"] == wanted) {
                 return response.clone();
             }
-            assert!(begin.elapsed() < PATIENCE, "{id} for {device} is not {wanted}: {found:?}");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            assert!(!deadline.has_passed(), "{id} for {device} is not {wanted}: {found:?}");
+            pace();
         }
     }
 

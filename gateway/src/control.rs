@@ -25,7 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -131,14 +133,25 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
         Ok(Request::StoreExport(selection)) => {
             streamed(streams, export(&mut answer, status, &selection)).await?
         }
-        Ok(request @ (Request::Send(_) | Request::Cancel { .. } | Request::Commands { .. })) => {
-            tokio::select! {
-                end = command(&mut answer, status, &request) => match end {
-                    Ok(end) => end,
-                    Err(AnswerError::Store(error)) => End::Failed(chain(&error)),
-                    Err(AnswerError::Client(error)) => return Err(error),
-                },
-                () = brokers::until_gone(&mut reader) => return Ok(()),
+        Ok(Request::Send(request)) => {
+            let sent = commands::send(&mut answer, status, &request);
+            match while_there(&mut reader, sent).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            }
+        }
+        Ok(Request::Cancel { device, id }) => {
+            let cancelled = commands::cancel(&mut answer, status, &device, &id);
+            match while_there(&mut reader, cancelled).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            }
+        }
+        Ok(Request::Commands { device, limit }) => {
+            let listed = commands::list(&mut answer, status, device.as_deref(), limit);
+            match while_there(&mut reader, listed).await? {
+                Some(end) => end,
+                None => return Ok(()),
             }
         }
         Ok(request) => tokio::select! {
@@ -151,18 +164,18 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
     answer.send().await
 }
 
-async fn command(
-    answer: &mut Answer,
-    status: &Status,
-    request: &Request,
-) -> Result<End, AnswerError> {
-    match request {
-        Request::Send(request) => commands::send(answer, status, request).await,
-        Request::Cancel { device, id } => commands::cancel(answer, status, device, id).await,
-        Request::Commands { device, limit } => {
-            commands::list(answer, status, device.as_deref(), *limit).await
-        }
-        _ => Ok(End::Complete),
+/// Does something for as long as the client is there; `None` if it was gone before.
+async fn while_there(
+    reader: &mut (impl AsyncRead + Unpin),
+    answer: impl Future<Output = Result<End, AnswerError>>,
+) -> io::Result<Option<End>> {
+    tokio::select! {
+        end = answer => match end {
+            Ok(end) => Ok(Some(end)),
+            Err(AnswerError::Store(error)) => Ok(Some(End::Failed(chain(&error)))),
+            Err(AnswerError::Client(error)) => Err(error),
+        },
+        () = brokers::until_gone(reader) => Ok(None),
     }
 }
 

@@ -275,9 +275,9 @@ impl CommandTask {
         }
         self.purge_at = now + PURGE_INTERVAL;
         let (wall, keep) = (clock::wall(), self.rules.commands.keep.duration());
-        match self.with_journal(move |journal| journal.purge(wall, keep)).await {
-            Some(Err(error)) => warn!(error = chain(&error), "old outcomes of commands stay"),
-            Some(Ok(_)) | None => {}
+        let purged = self.with_journal(move |journal| journal.purge(wall, keep)).await;
+        if let Some(Err(error)) = purged {
+            warn!(error = chain(&error), "old outcomes of commands stay");
         }
     }
 
@@ -506,11 +506,10 @@ impl CommandTask {
         let order =
             Order::new(key.clone(), attempt, what, deadline, self.reporter.clone(), withdrawn)
                 .marked(mark);
-        let sent = self.sources.get(&source).map(|source| source.try_send(order));
-        let busy = match sent {
-            Some(Ok(())) => return,
-            Some(Err(TrySendError::Full(order) | TrySendError::Closed(order))) => Some(order),
-            None => None,
+        let Some(source) = self.sources.get(&source) else { return };
+        let busy = match source.try_send(order) {
+            Ok(()) => return,
+            Err(TrySendError::Full(order) | TrySendError::Closed(order)) => order,
         };
         self.desk.handle_report(clock::now(), clock::wall(), &key, attempt, Report::Busy);
         // It says something else, which does not count any more.

@@ -95,7 +95,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
     let here = path.key("via");
     let source = checks.config.sources.get(&operation.source);
     if let (Some(unit), Some(source)) = (via.unit, source)
-        && !source.units.contains_key(&unit)
+        && !source.units.keys().any(|known| known.get() == unit)
     {
         let problem = checks
             .at(&here.key("unit"), format!("the bus has no unit {unit}"))
@@ -111,7 +111,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
     let Some(point) = via.point(RegisterOrder::Abcd) else {
         let problem = checks
             .at(&here.key("at"), "there is no such register or coil")
-            .expected("expected a coil without `type`, or a register whose `type` fits below 65536")
+            .expected("expected a coil without `holds`, or a register that what it `holds` fits below 65536")
             .help("a `string` needs its `length` in registers");
         return checks.findings.add(problem);
     };
@@ -128,7 +128,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
         let problem = checks
             .at_key(&here, format!("{value}, which the operation takes, cannot be written"))
             .expected(why.to_string())
-            .help("see `type`, `scale` and `offset`, or narrow `value`");
+            .help("see `holds`, `scale` and `offset`, or narrow `value`");
         checks.findings.add(problem);
     }
 }

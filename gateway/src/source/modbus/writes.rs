@@ -83,6 +83,8 @@ impl Writes {
         tokio::select! {
             Some(step) = self.steps.next(), if !self.steps.is_empty() => Next::Step(step),
             order = self.inbox.arrival(), if has_room => Next::Order(order),
+            // All that is kept waits for silent units, and no more can be.
+            else => std::future::pending().await,
         }
     }
 

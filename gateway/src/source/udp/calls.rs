@@ -81,6 +81,8 @@ impl Calls {
                 }
                 Step::Nowhere => {}
             },
+            // All that is kept waits to be heard of, and no more can be.
+            else => std::future::pending().await,
         }
     }
 
@@ -109,6 +111,9 @@ impl Calls {
 
     /// Whether a frame from there is an answer, and no reading.
     pub(super) fn offer(&mut self, frame: &[u8], peer: SocketAddr) -> Offered {
+        if self.ears.is_empty() && self.polled.is_empty() {
+            return Offered::GoesOn;
+        }
         self.polled.remove(&canonical(peer));
         match self.ears.get(&canonical(peer)) {
             Some(ear) => ear.offer(frame),

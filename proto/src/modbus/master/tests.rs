@@ -130,7 +130,9 @@ impl Bus {
             let response = match &self.units[&address] {
                 Habit::Silent => return,
                 Habit::Refuses(exception) => Response::Exception(*exception),
-                _ => Response::Written,
+                Habit::Answers(_) | Habit::Lacks(_) | Habit::SilentAt(_) | Habit::Sends(_) => {
+                    Response::Written
+                }
             };
             return self.answer(transaction, address, PROMPTLY, &response.encode(&request));
         };

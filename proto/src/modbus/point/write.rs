@@ -194,9 +194,10 @@ mod tests {
                 7 => (Format::F64, Number::from(raw % 0x100_0000_0000)),
                 _ => (Format::Bool, Number::from(raw & 1)),
             };
-            let value = match format {
-                Format::Bool => Value::Boolean(value.as_whole() == Some(1)),
-                _ => Value::Number(value),
+            let value = if format == Format::Bool {
+                Value::Boolean(value.as_whole() == Some(1))
+            } else {
+                Value::Number(value)
             };
             let point = point(format, ORDERS[order]);
             let request = point.write(&value, false).unwrap();

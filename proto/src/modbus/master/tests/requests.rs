@@ -6,9 +6,9 @@ const WRITE: Request = Request::WriteRegister { address: 7, value: 215 };
 
 impl Bus {
     fn served(&self) -> Vec<(u64, Result<Vec<u8>, Failure>)> {
-        let served = |(_, event): &(Instant, Event)| match event {
-            Event::Served { ticket, outcome } => Some((*ticket, outcome.clone())),
-            _ => None,
+        let served = |(_, event): &(Instant, Event)| {
+            let Event::Served { ticket, outcome } = event else { return None };
+            Some((*ticket, outcome.clone()))
         };
         self.events.iter().filter_map(served).collect()
     }

@@ -149,3 +149,84 @@ impl Calls {
 fn slot<P: Clone>(gateway: &Gateway<P>, device: u32) -> Option<Slot> {
     gateway.next_command(device).ok().map(|number| Slot { device, number })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::Timestamp;
+    use proto::link::{Channel, GatewayConfig, GatewayOutput, Node, NodeConfig, NodeOutput};
+
+    const NOW: Instant = Instant::ZERO;
+    const WALL: Timestamp = Timestamp::from_nanos(0);
+
+    fn name(device: u32) -> String {
+        format!("node-{device}")
+    }
+
+    /// What a node sends until it waits.
+    fn sent(node: &mut Node) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        loop {
+            match node.poll_output() {
+                NodeOutput::Transmit(frame) => frames.push(frame),
+                NodeOutput::Event(_) => {}
+                NodeOutput::Wait(_) => return frames,
+            }
+        }
+    }
+
+    fn hello(gateway: &mut Gateway<()>, device: u32) {
+        let channels = vec![Channel { name: "a".to_owned(), unit: None, exponent: 0 }];
+        let mut node = Node::new(NodeConfig::new(device, 1, channels), 1);
+        node.handle_timeout(NOW);
+        for frame in sent(&mut node) {
+            gateway.handle_frame(NOW, WALL, (), &frame);
+        }
+        while !matches!(gateway.poll_output(), GatewayOutput::Wait(_)) {}
+    }
+
+    fn reach(calls: &mut Calls, gateway: &mut Gateway<()>, wanted: &str) -> Reach {
+        let (answer, mut resolved) = oneshot::channel();
+        calls.handle(NOW, Ask::Reach { name: wanted.to_owned(), answer }, gateway, name);
+        resolved.try_recv().unwrap()
+    }
+
+    #[test]
+    fn who_waits_for_a_node_is_told_when_it_comes_and_others_are_not() {
+        let (mut calls, mut gateway) = (Calls::default(), Gateway::new(GatewayConfig::default()));
+        let Reach::Away(mut seven) = reach(&mut calls, &mut gateway, "node-7") else { panic!() };
+        let Reach::Away(mut eight) = reach(&mut calls, &mut gateway, "node-8") else { panic!() };
+        calls.handle_reached(&gateway, 7, &name(7));
+        assert!(seven.try_recv().is_err(), "it cannot be told anything yet");
+        hello(&mut gateway, 7);
+        calls.handle_reached(&gateway, 7, &name(7));
+        let slot = seven.try_recv().unwrap();
+        assert_eq!((slot.device, slot.number.epoch), (7, 1));
+        assert!(eight.try_recv().is_err());
+        assert!(matches!(reach(&mut calls, &mut gateway, "node-7"), Reach::Here(_)));
+        calls.forget_gone();
+        assert_eq!(calls.waiting.len(), 1);
+        drop(eight);
+        calls.forget_gone();
+        assert!(calls.waiting.is_empty(), "nobody waits for ever");
+    }
+
+    #[test]
+    fn the_outcome_goes_to_who_has_sent_that_number() {
+        let (mut calls, mut gateway) = (Calls::default(), Gateway::new(GatewayConfig::default()));
+        hello(&mut gateway, 7);
+        let Reach::Here(slot) = reach(&mut calls, &mut gateway, "node-7") else { panic!() };
+        let mut send = |calls: &mut Calls| {
+            let (answer, resolved) = oneshot::channel();
+            let ask =
+                Ask::Send { slot, payload: vec![0xf6], deadline: Instant::FAR_FUTURE, answer };
+            calls.handle(NOW, ask, &mut gateway, name);
+            resolved
+        };
+        let mut first = send(&mut calls);
+        assert_eq!(send(&mut calls).try_recv(), Ok(Err(CommandError::Busy)));
+        assert!(first.try_recv().is_err());
+        calls.handle_end(7, slot.number.number, CommandOutcome::TimedOut);
+        assert_eq!(first.try_recv(), Ok(Ok(CommandOutcome::TimedOut)));
+    }
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::asked::Site;
 use crate::harness::clock::wait_until;
-use crate::harness::process::{Lines, Running, any_program, script_with};
+use crate::harness::process::{Lines, Running, any_program, run, script_with};
 use crate::harness::temp::port;
 
 const OPERATIONS: &str = r#"
@@ -324,7 +324,7 @@ fn fetching(gateway: SocketAddr, name: &str, arguments: &[&str]) -> String {
 const FETCHED: &str = r#"
 [sources.nodes]
 # aiocoap does not know Echo.
-link = { type = "coap", bind = ["127.0.0.1:0"], amplification = 1000 }
+link = { type = "coap", bind = ["127.0.0.1:0"], tcp = ["127.0.0.1:0"], amplification = 1000 }
 [operations.valve]
 source = "nodes"
 devices = ["*"]
@@ -366,6 +366,24 @@ fn a_node_that_sleeps_finds_a_hint_fetches_its_order_and_answers_it() {
     assert_eq!(outcome["error"], json!({"code": "stuck", "detail": "the valve does not move"}));
     assert_eq!(fetch("v1", &["outcome", "1", ""]), "4.04", "it is over");
     assert_eq!(fetch("v1", &["post"]), "2.04");
+}
+
+#[test]
+fn an_order_is_fetched_and_answered_over_tcp_too() {
+    // RFC 8323, by libcoap's client
+    let site = Site::start(FETCHED);
+    site.ask("v1", "valve", "1", "40");
+    site.wait_for("v1", "1", "queued");
+    let at = site.gateway.tcp_address("nodes");
+    let ask = |path: &str, arguments: &[&str]| {
+        let mut command = any_program(&["coap-client-notls", "coap-client"], "libcoap3-bin");
+        let output = run(command.args(arguments).arg(format!("coap+tcp://{at}/{path}")));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let order: Value = serde_json::from_str(&ask("cmd/v1", &["-m", "get"])).unwrap();
+    assert_eq!((&order["id"], &order["value"]), (&json!("1"), &json!(40)));
+    ask("cmd/v1/1", &["-m", "post", "-t", "50", "-e", "{\"state\":\"done\",\"result\":7}"]);
+    assert_eq!(site.wait_for("v1", "1", "done")["result"], 7);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::asked::Site;
 use crate::harness::clock::{wait_for, wait_until};
-use crate::harness::http::{Answer, ask};
+use crate::harness::http::{Answer, HttpClient, ask, request};
 
 const CONFIG: &str = r#"
 [sources.web]
@@ -148,4 +148,22 @@ fn what_is_no_outcome_is_refused() {
     assert_eq!(ask(gateway, "HEAD /cmd/v-1", b"").status, 405);
     assert_eq!(ask(gateway, "POST /cmd/v-1", b"").status, 405);
     assert_eq!(get(gateway, "/cmd").status, 404);
+}
+
+#[test]
+fn no_more_devices_wait_than_may_and_those_that_do_are_served() {
+    let site = Site::start(&CONFIG.replace("bind =", "max_clients = 400, bind ="));
+    let gateway = site.gateway.address("web");
+    let wait = |number: usize| {
+        let mut client = HttpClient::connect(gateway).unwrap();
+        client.send(&request(&format!("GET /cmd/v-{number}?wait=300"), b"")).unwrap();
+        client
+    };
+    let mut waiting: Vec<_> = (0..256).map(wait).collect();
+    let refused = wait_for("a refusal", || {
+        Some(get(gateway, "/cmd/v-256?wait=1")).filter(|answer| answer.status == 503)
+    });
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    site.ask("v-100", "turn", "1", "5");
+    assert_eq!(waiting[100].answer().unwrap().json()["id"], "1");
 }

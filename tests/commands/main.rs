@@ -7,6 +7,7 @@ mod device;
 mod fetched;
 #[path = "../harness.rs"]
 mod harness;
+mod killed;
 mod link;
 mod requests;
 mod sent;

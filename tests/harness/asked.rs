@@ -21,7 +21,7 @@ impl Site {
 
     /// The same, with further keys of the broker.
     pub(crate) fn start_with(of_broker: &str, config: &str) -> Self {
-        let broker = Mosquitto::start_keeping("");
+        let broker = Mosquitto::start_keeping("persistence true");
         let table = broker.table("cloud");
         let config =
             format!("{table}\n{of_broker}\n[routes.all]\n[commands]\nfrom = [\"cloud\"]\n{config}");

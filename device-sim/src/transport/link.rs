@@ -355,3 +355,30 @@ fn scaled(value: &Value, decimals: u8) -> Option<i64> {
     let scaled = if shift < 0 { mantissa / factor } else { mantissa.checked_mul(factor)? };
     i64::try_from(scaled).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::link::{Offer, Sha256Sum};
+
+    fn told(files: &mut FileReceiver, argument: Argument) -> Reply {
+        let call = Call { code: 1, argument, id: String::new() };
+        obey(files, &call.encode().unwrap())
+    }
+
+    #[test]
+    fn a_node_echoes_values_takes_files_and_refuses_the_rest() {
+        let mut files = FileReceiver::new(MAX_FILE, MAX_BLOCK);
+        let value = Value::Boolean(true);
+        let echoed = told(&mut files, Argument::Value(value.clone()));
+        assert_eq!(echoed, Reply::default().with(&value));
+        assert_eq!(told(&mut files, Argument::None), Reply::default());
+        let mut sum = Sha256Sum::default();
+        sum.add(b"ab");
+        let offer = Offer { name: "a".to_owned(), size: 2, sha256: sum.finish() };
+        assert_eq!(told(&mut files, Argument::Offer(offer)).status, ReplyStatus::More);
+        let block = Argument::Block { offset: 0, bytes: b"ab".to_vec() };
+        assert_eq!(told(&mut files, block).status, ReplyStatus::Done);
+        assert_eq!(obey(&mut files, b"").status, ReplyStatus::BadValue);
+    }
+}

@@ -75,11 +75,6 @@ pub(crate) struct Operation {
     /// How long a command may take that says nothing else, where that is not `commands.deadline`.
     #[serde(default, deserialize_with = "values::span_option::<_, 1, 31_536_000>")]
     pub(crate) deadline: Option<Interval>,
-    /// Most attempts to reach the device, 1 to 100. What was sent without an answer is only sent again
-    /// where it is `repeatable`.
-    #[serde(default = "default_attempts", deserialize_with = "values::whole::<_, _, 1, 100>")]
-    #[schemars(range(min = 1, max = 100))]
-    pub(crate) attempts: u32,
     /// Whether it does no harm to do it twice: then it is sent again when its outcome is not known, also
     /// after the gateway was killed. Otherwise it fails with `unknown_outcome`. Without this key it is
     /// what the way to the device says: see docs/commands.md.
@@ -325,10 +320,6 @@ const fn default_queue() -> u16 {
 
 const fn default_keep() -> Interval {
     Interval::seconds(7 * 24 * 3600)
-}
-
-const fn default_attempts() -> u32 {
-    5
 }
 
 const fn default_answer() -> Interval {

@@ -95,7 +95,7 @@ fn check_modbus(checks: &mut Checks<'_>, path: &KeyPath, operation: &Operation, 
     let here = path.key("via");
     let source = checks.config.sources.get(&operation.source);
     if let (Some(unit), Some(source)) = (via.unit, source)
-        && !source.units.contains_key(&unit)
+        && !source.units.keys().any(|address| address.get() == unit)
     {
         let problem = checks
             .at(&here.key("unit"), format!("the bus has no unit {unit}"))

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use coap::{CoapUplink, report as coap_report};
 pub use coap_tcp::CoapTcpUplink;
 pub use http::{HttpUplink, media_type};
-pub use link::{LinkCarrier, LinkUplink};
+pub use link::{Attendance, Duty, LinkCarrier, LinkUplink};
 pub use modbus::{ModbusBus, ModbusUplink};
 pub use mqtt::MqttUplink;
 pub use serial::{SerialPort, SerialUplink};

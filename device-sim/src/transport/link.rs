@@ -6,8 +6,11 @@
 //! are numbered in the order in which the node takes them, and where it has to begin another epoch,
 //! those that are open are numbered again.
 //!
-//! A node obeys: it answers a command with the value that came with it, and takes files into its memory.
+//! A node obeys: it answers a command with the value that came with it, and takes files into its memory. Where
+//! it has a [`Duty`] it notes what it carries out, does not always obey, and stays for commands after its last
+//! report.
 
+mod duty;
 mod line;
 
 use std::collections::BTreeMap;
@@ -16,12 +19,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::link::{
-    self, Argument, Call, FileReceiver, Key, MAX_BLOCK, MAX_FRAME, Node, NodeConfig, NodeEvent,
-    NodeOutput, Reply, ReplyStatus, ReportId,
+    self, FileReceiver, Key, MAX_BLOCK, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, Reply,
+    ReportId,
 };
 use proto::{Instant, Reading, Value};
 use tokio_util::sync::CancellationToken;
 
+use self::duty::{Act, act};
+pub use self::duty::{Attendance, Duty};
 use self::line::{Line, Unsent};
 use super::reconnect::Reconnect;
 use super::{PATIENCE, SerialPort, Surroundings, TransportError, udp};
@@ -50,6 +55,8 @@ pub struct LinkUplink {
     pub restart_every: Option<Duration>,
     /// Spreads its pauses.
     pub seed: u64,
+    /// What it makes of commands; without it, it obeys.
+    pub duty: Option<Box<Duty>>,
 }
 
 /// What frames come over.
@@ -106,6 +113,7 @@ impl LinkUplink {
             LinkCarrier::Tcp(gateway) => (None, Some(Reconnect::new(gateway))),
         };
         let mut seed = self.seed;
+        let leave = self.duty.as_ref().map_or(&stop, |duty| &duty.attendance.until);
         loop {
             let booted = surroundings.now();
             let mut life = Life {
@@ -120,11 +128,14 @@ impl LinkUplink {
                 open: BTreeMap::new(),
                 files: FileReceiver::new(MAX_FILE, MAX_BLOCK),
                 unsent: Unsent::default(),
+                duty: self.duty.as_deref(),
+                late: None,
+                dies: false,
             };
-            let leave = life.run(&mut line, reconnect.as_mut(), &stop).await;
+            let left = life.run(&mut line, reconnect.as_mut(), &stop, leave).await;
             let open = life.open.values();
             open.for_each(|report| surroundings.ledger.handle_unanswered(&report.readings));
-            match leave {
+            match left {
                 Leave::Stopped => return Ok(line.and_then(Line::into_port)),
                 Leave::Restart => {
                     config.epoch = life.epoch.saturating_add(1);
@@ -151,25 +162,31 @@ struct Life<'a> {
     open: BTreeMap<ReportId, Report>,
     files: FileReceiver,
     unsent: Unsent,
+    duty: Option<&'a Duty>,
+    /// The answer that comes late; there is one at most, since a node is asked one thing at a time.
+    late: Option<(Instant, u16, Reply)>,
+    /// It has lost its power.
+    dies: bool,
 }
 
 impl Life<'_> {
-    /// Lives on `line`, and on the next whenever it breaks.
+    /// Lives on `line`, and on the next whenever it breaks; reports until `stop`, and is there until `leave`.
     async fn run(
         &mut self,
         line: &mut Option<Line>,
         mut reconnect: Option<&mut Reconnect>,
         stop: &CancellationToken,
+        leave: &CancellationToken,
     ) -> Leave {
         loop {
             if let Some(open) = line {
-                match self.serve(open, stop).await {
-                    Ok(leave) => {
+                match self.serve(open, stop, leave).await {
+                    Ok(left) => {
                         // Who loses its power loses its connection.
                         if reconnect.is_some() {
                             *line = None;
                         }
-                        return leave;
+                        return left;
                     }
                     Err(error) => tracing::debug!(device = self.device.id(), %error, "no line"),
                 }
@@ -178,13 +195,13 @@ impl Life<'_> {
                 // A line that cannot break; it is not asked all the time why it does.
                 let pause =
                     self.surroundings.clock.sleep_until(self.surroundings.now() + ACK_TIMEOUT);
-                if stop.run_until_cancelled(pause).await.is_none() {
+                if leave.run_until_cancelled(pause).await.is_none() {
                     return Leave::Stopped;
                 }
                 continue;
             };
             *line = None;
-            let connected = reconnect.next(self.device.id(), self.surroundings, stop).await;
+            let connected = reconnect.next(self.device.id(), self.surroundings, leave).await;
             let Some(stream) = connected else { return Leave::Stopped };
             *line = Some(Line::tcp(stream));
             self.unsent.clear();
@@ -192,16 +209,27 @@ impl Life<'_> {
         }
     }
 
-    /// Until the line breaks, the device starts again, or `stop` and the last acknowledgement.
-    async fn serve(&mut self, line: &mut Line, stop: &CancellationToken) -> io::Result<Leave> {
+    /// Until the line breaks, the device starts again, or `leave` and the last acknowledgement.
+    async fn serve(
+        &mut self,
+        line: &mut Line,
+        stop: &CancellationToken,
+        leave: &CancellationToken,
+    ) -> io::Result<Leave> {
         let clock = self.surroundings.clock;
         let mut buffer = vec![0; 2 * MAX_FRAME];
         let mut leave_at = Instant::FAR_FUTURE;
         self.node.handle_timeout(self.uptime());
         loop {
             let wait = self.drain(line);
-            let stopping = stop.is_cancelled();
-            if stopping && (self.open.is_empty() || clock.now() >= leave_at) {
+            if self.dies {
+                return Ok(Leave::Restart);
+            }
+            let (stopping, leaving) = (stop.is_cancelled(), leave.is_cancelled());
+            if leaving && leave_at == Instant::FAR_FUTURE {
+                leave_at = clock.now() + PATIENCE;
+            }
+            if leaving && (self.open.is_empty() || clock.now() >= leave_at) {
                 return Ok(Leave::Stopped);
             }
             if !stopping && clock.now() >= self.ends {
@@ -209,8 +237,10 @@ impl Life<'_> {
             }
             let may_report = !stopping && self.open.len() < MAX_OPEN;
             tokio::select! {
-                () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
-                () = clock.sleep_until(leave_at), if stopping => {}
+                () = stop.cancelled(), if !stopping => {}
+                () = leave.cancelled(), if !leaving => {}
+                () = clock.sleep_until(leave_at), if leaving => {}
+                () = clock.sleep_until(self.late_until()) => self.answer_late(),
                 () = clock.sleep_until(self.ends), if !stopping => {}
                 () = clock.sleep_until(self.device.poll_timeout()), if may_report => self.report(),
                 () = clock.sleep_until(wait) => self.node.handle_timeout(self.uptime()),
@@ -292,13 +322,29 @@ impl Life<'_> {
             }
             NodeEvent::Epoch(epoch) => self.begin_epoch(epoch),
             NodeEvent::Command { number, payload } => {
-                let reply = obey(&mut self.files, &payload);
-                self.node.respond(number, reply.encode());
+                match act(self.duty, self.device.id(), &mut self.files, &payload) {
+                    Act::Answer(reply) => self.node.respond(number, reply.encode()),
+                    Act::Late(reply, by) => {
+                        self.late = Some((self.surroundings.now() + by, number, reply));
+                    }
+                    Act::Die => self.dies = true,
+                }
             }
             NodeEvent::Time { .. } => {}
             NodeEvent::Malformed(fault) => {
                 tracing::debug!(device = self.device.id(), %fault, "a damaged frame");
             }
+        }
+    }
+
+    /// When the late answer comes.
+    fn late_until(&self) -> Instant {
+        self.late.as_ref().map_or(Instant::FAR_FUTURE, |(at, ..)| *at)
+    }
+
+    fn answer_late(&mut self) {
+        if let Some((_, number, reply)) = self.late.take() {
+            self.node.respond(number, reply.encode());
         }
     }
 
@@ -316,18 +362,6 @@ impl Life<'_> {
 
     fn uptime(&self) -> Instant {
         elapsed(self.booted, self.surroundings.now())
-    }
-}
-
-/// What a node answers to a command.
-fn obey(files: &mut FileReceiver, payload: &[u8]) -> Reply {
-    match Call::decode(payload).map(|call| call.argument) {
-        Ok(Argument::None) => Reply::default(),
-        Ok(Argument::Value(value)) => Reply::default().with(&value),
-        Ok(about_files @ (Argument::Offer(_) | Argument::Block { .. })) => {
-            files.handle_call(about_files)
-        }
-        Err(_) => Reply::of(ReplyStatus::BadValue),
     }
 }
 

@@ -223,8 +223,9 @@ impl Fleet {
         let (mut lines, mut links) = (ports.lines.into_iter(), ports.links.into_iter());
         for Planned { via, device, payload, node, seed } in plan.0 {
             let link = |carrier| {
-                let (number, key) = (node.number, Some(Key::new(&node.key)));
-                Uplink::Link(LinkUplink { carrier, device: number, key, restart_every: None, seed })
+                let key = Some(Key::new(&node.key));
+                let (device, restart_every) = (node.number, None);
+                Uplink::Link(LinkUplink { carrier, device, key, restart_every, seed, duty: None })
             };
             let uplink = match via {
                 Via::Coap => {

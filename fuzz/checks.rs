@@ -142,6 +142,7 @@ impl End {
                 Output::Event(
                     Event::Malformed { .. }
                     | Event::Notification { .. }
+                    | Event::Acknowledged { .. }
                     | Event::Delivered { .. }
                     | Event::Undelivered { .. },
                 ) => {}

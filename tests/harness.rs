@@ -15,6 +15,8 @@
 
 #[path = "harness/aedes.rs"]
 pub(crate) mod aedes;
+#[path = "harness/asked.rs"]
+pub(crate) mod asked;
 #[path = "harness/browser.rs"]
 pub(crate) mod browser;
 #[path = "harness/clock.rs"]

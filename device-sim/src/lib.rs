@@ -9,6 +9,7 @@
 
 pub mod broker;
 pub mod clock;
+pub mod command;
 pub mod device;
 mod door;
 pub mod fault;

@@ -111,10 +111,7 @@ fn json(readings: &[Reading]) -> String {
         }
     }
     for reading in readings {
-        let value = match &reading.value {
-            value @ (Value::Number(_) | Value::Boolean(_)) => plain(value),
-            value @ (Value::Text(_) | Value::Bytes(_)) => quoted(&plain(value)),
-        };
+        let value = json_value(&reading.value);
         push(&mut out, format_args!(",{}:{value}", quoted(&reading.name)));
     }
     out.push('}');
@@ -166,7 +163,15 @@ pub(crate) fn plain(value: &Value) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A value as JSON has it; a number keeps its digits.
+pub(crate) fn json_value(value: &Value) -> String {
+    match value {
+        Value::Number(_) | Value::Boolean(_) => plain(value),
+        Value::Text(_) | Value::Bytes(_) => quoted(&plain(value)),
+    }
+}
+
+pub(crate) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

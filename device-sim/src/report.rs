@@ -23,6 +23,7 @@
 //! What depends on the machine is in [`Report::wall`]. Without it two runs with the same seed on a
 //! virtual clock give the same bytes.
 
+mod commands;
 pub mod example;
 pub mod fleet;
 mod html;
@@ -46,6 +47,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use commands::{Commands, Example as CommandExample, Miss as CommandMiss};
 pub use example::{Example, Failure};
 pub use fleet::Fleet;
 pub use merge::MergeError;
@@ -104,6 +106,9 @@ pub struct Report {
     pub series: Series,
     /// Of each kind of failure the first.
     pub examples: BTreeMap<Failure, Example>,
+    /// What became of commands, where the run asked for some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<Commands>,
     /// What was seen within the gateway, where it was played in virtual time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rehearsal: Option<Rehearsal>,

@@ -11,14 +11,17 @@
 //!
 //! The run has an order. What is needed is looked for first: without the broker or the gateway
 //! nothing starts ([`RunError::is_unreachable`]). The far end listens before the first device sends.
-//! At the end devices stop and wait for their answers; then the far end has `settle` of `verify` to see
+//! At the end devices report no more while the commands of the run come to an end, for `settle` at most; they
+//! stop and wait for their answers; then the far end has `settle` of `verify` to see
 //! what was accepted, and a moment more in which second copies show themselves.
 
+mod commander;
 mod disk;
 mod far_end;
 mod faults;
 mod gateway;
 mod reach;
+mod subscription;
 mod uplinks;
 
 use std::collections::BTreeSet;
@@ -31,6 +34,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use self::commander::{Commander, Commanding};
 use self::disk::Disk;
 pub use self::disk::DiskError;
 use self::far_end::FarEnd;
@@ -161,9 +165,12 @@ pub async fn run(
     };
     let targets = Targets::resolve(scenario, far_end.broker()).await?;
     targets.reach(scenario).await?;
+    let commander = Commander::connect(scenario, far_end.broker()).await?;
+    let attendance = targets.attendance().clone();
     let recorder = SharedRecorder::new(Recorder::new(plan(scenario, options, faults.spans())));
     let prepared = prepare(scenario, options, &targets, &mut faults, &recorder).await?;
     let others = others(scenario, options.shard, &prepared);
+    let ours: BTreeSet<_> = prepared.iter().map(|(_, device)| device.id.clone()).collect();
 
     // The run begins: what has taken time until now is none of the devices' time.
     let clock = Clock::start();
@@ -171,6 +178,10 @@ pub async fn run(
     ledger.observe(Box::new(recorder.clone()));
     far_end.watch(ledger.clone(), clock, others);
     let surroundings = Surroundings { ledger: ledger.clone(), clock };
+    let commanding = |commander: Commander| {
+        commander.begin(scenario.seed, ours, attendance.ledger.clone(), clock)
+    };
+    let mut commanding = commander.map(commanding);
     let mut devices = Devices::start(prepared, &surroundings, scenario.start.is_none());
     let settle = scenario.settle();
     let window = Window { progress, recorder: recorder.clone(), clock };
@@ -182,10 +193,23 @@ pub async fn run(
             error = far_end.failed() => Some(error.into()),
             error = failed(&mut gateway) => Some(error.into()),
             error = faults.run(&clock) => Some(error),
+            () = asked(&mut commanding) => None,
         }
     };
-    let failure = window.over(Stage::Sending, sending).await;
+    let mut failure = window.over(Stage::Sending, sending).await;
     faults.end().await?;
+    devices.silence();
+    if let (None, Some(commanding)) = (&failure, &commanding) {
+        let settling = async {
+            tokio::select! {
+                () = commanding.settled() => Ok(()),
+                () = sleep(settle) => Ok(()),
+                error = failed(&mut gateway) => Err(RunError::from(error)),
+            }
+        };
+        failure = window.over(Stage::Settling, settling).await.err();
+    }
+    attendance.until.cancel();
     let ports = window.over(Stage::Settling, devices.stop()).await;
     if let Some(failure) = failure {
         return Err(failure);
@@ -207,13 +231,20 @@ pub async fn run(
         Some(gateway) => Some(gateway.finish().await?),
         None => None,
     };
+    let commands = match commanding {
+        Some(commanding) => Some(commanding.finish().await),
+        None => None,
+    };
     far_end.stop().await;
     // The ports stay plugged in until everything has been read from them.
     drop(ports);
     if scenario.verify.is_some() {
         ledger.finish();
     }
-    Ok(recorder.with(|recorder| recorder.report(Some(wall(&clock, took)))))
+    let report = recorder.with(|recorder| recorder.report(Some(wall(&clock, took))));
+    let mut report = Report { commands, ..report };
+    report.conclude();
+    Ok(report)
 }
 
 fn plan(scenario: &Scenario, options: &RunOptions, spans: Vec<Span>) -> recorder::Plan {
@@ -268,6 +299,14 @@ impl Window {
 struct Devices {
     tasks: JoinSet<Result<Option<SerialPort>, TransportError>>,
     stop: CancellationToken,
+}
+
+/// Asks for commands, where there are some.
+async fn asked(commanding: &mut Option<Commanding>) {
+    match commanding {
+        Some(commanding) => commanding.ask().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until a gateway of this run fails.
@@ -379,6 +418,11 @@ impl Devices {
             Some(Ok(Err(error))) => error.into(),
             Some(Ok(Ok(_)) | Err(_)) | None => RunError::Ended,
         }
+    }
+
+    /// Lets them report no more; who has a duty is still there.
+    fn silence(&self) {
+        self.stop.cancel();
     }
 
     /// Stops all of them and waits for their answers; their serial ports stay plugged in.

@@ -24,6 +24,7 @@ use self::check::Play;
 pub(crate) use self::fleet::stream_seed;
 pub use self::fleet::{Fleet, Planned};
 use self::model::{GatewayConfig, ScenarioConfig, TargetConfig, VerifyConfig};
+use crate::command::CommandPlan;
 use crate::fault::Fault;
 use crate::report::Shard;
 use crate::settings::findings::Findings;
@@ -63,6 +64,8 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What is looked at on the far end.
     pub verify: Option<VerifyConfig>,
+    /// Commands that the run asks for.
+    pub commands: Option<CommandPlan>,
     /// What a run has to keep.
     pub thresholds: Thresholds,
     /// What files that it names are relative to.

@@ -24,6 +24,8 @@
 //! | `late`, `duplicates`, `wrong_value`, `out_of_order` | count, or percent of what arrived | |
 //! | `unknown` | count | arrivals that nobody has sent |
 //! | `latency.min`, `.p50`, `.p90`, `.p95`, `.p99`, `.p999`, `.max` | duration | from the intended send to the far end |
+//! | `commands.sent`, `commands.unasked` | count | see [`Commands`](crate::report::Commands) |
+//! | `commands.done`, `.expired`, `.failed`, `.false_done`, `.no_outcome`, `.repeated`, `.unknown` | count, or percent of the commands | |
 //! | `recovery` | duration | after the fault that took longest to recover from |
 //!
 //! `except` names faults: latencies of what was meant to be sent during them, and their recovery, are
@@ -93,8 +95,7 @@ pub struct Outcome {
 impl Default for Thresholds {
     /// What holds where a scenario has no table: nothing is lost, and nothing is falsified.
     fn default() -> Self {
-        let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
-        Self([Metric::Lost, Metric::WrongValue].map(|metric| (metric, none.clone())).into())
+        Self([Metric::Lost, Metric::WrongValue].map(|metric| (metric, Threshold::none())).into())
     }
 }
 
@@ -146,6 +147,11 @@ impl Thresholds {
 }
 
 impl Threshold {
+    /// Not a single one.
+    pub fn none() -> Self {
+        Self { limit: Limit::at_most(Value::Count(0)), except: Vec::new() }
+    }
+
     fn evaluate(&self, metric: Metric, report: &Report) -> Outcome {
         let Self { limit, except } = self;
         let (measured, passed, reason) = match metric.measure(report, except) {

@@ -27,7 +27,8 @@ pub use coap::{CoapUplink, report as coap_report};
 pub use coap_tcp::CoapTcpUplink;
 pub use http::{HttpUplink, media_type};
 pub use link::{
-    LinkCarrier, LinkCore, LinkEvent, LinkIdentity, LinkOutput, LinkUplink, link_framer, stuffed,
+    Attendance, Duty, LinkCarrier, LinkCore, LinkEvent, LinkIdentity, LinkOutput, LinkUplink,
+    link_framer, stuffed,
 };
 pub use modbus::{ModbusBus, ModbusUplink};
 pub use mqtt::MqttUplink;

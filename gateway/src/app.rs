@@ -9,17 +9,21 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::time::{interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::broker::{BrokerTask, SubscriberTask, live_key, windows_key};
+use crate::broker::{BrokerTask, CommandEarsTask, WatchTask, live_key, windows_key};
 use crate::clock_watch::ClockWatch;
+use crate::commands::{
+    CommandTask, CommandTopics, DeskRules, HEARD, Journal, JournalError, Roster, order_queue,
+};
 use crate::config::{Broker, Config, Id, Interval, Link, PubSub};
 use crate::control;
 use crate::nodes::Nodes;
 use crate::pipeline::{Intake, Routes};
-use crate::source::{Source, SourceError, Surroundings};
+use crate::source::{Source, SourceError, SourceStatus, Surroundings};
 use crate::status::Status;
 use crate::store::{Lane, Limits, Policy, Spool, StoreError};
 use crate::supervisor::{Ended, Supervisor};
@@ -36,6 +40,8 @@ pub(crate) enum AppError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
     Source(#[from] SourceError),
     #[error("the system has no random numbers")]
     Random(#[source] getrandom::Error),
@@ -49,6 +55,7 @@ pub(crate) struct App {
     pipeline: Supervisor<()>,
     brokers: Supervisor<Result<(), StoreError>>,
     stop_sources: CancellationToken,
+    stop_commands: CancellationToken,
     drain_brokers: CancellationToken,
     drain: Duration,
     spool: Spool,
@@ -81,6 +88,7 @@ impl App {
         let mut broker_handles = BTreeMap::new();
         let mut broker_topics = BTreeMap::new();
         let status_topic = format!("{}/{}/status", gateway.topic_prefix, gateway.id);
+        let (heard, requests) = mpsc::channel(HEARD);
         for (id, broker) in &config.brokers {
             let (topic, spool) = (status_topic.clone(), spool.clone());
             let task = BrokerTask::new(id, broker, topic, &gateway.id, spool, &routes, seed()?);
@@ -91,13 +99,33 @@ impl App {
                 None => (handle, None),
                 Some(_) => {
                     let (task, subscriber, board) =
-                        SubscriberTask::new(id, broker, &gateway.id, seed()?);
+                        WatchTask::new(id, broker, &gateway.id, seed()?);
                     let stop = drain_brokers.clone();
                     brokers.start(format!("subscriber {id}"), async move {
                         task.run(stop).await;
                         Ok(())
                     });
                     (handle.with_subscriber(subscriber), Some(board))
+                }
+            };
+            let handle = match config.commands.as_ref().filter(|it| it.from.contains(id)) {
+                None => handle,
+                Some(_) => {
+                    let topics = CommandTopics::new(&gateway.topic_prefix, &gateway.id);
+                    let (task, ears) = CommandEarsTask::new(
+                        id,
+                        broker,
+                        &gateway.id,
+                        seed()?,
+                        &topics,
+                        heard.clone(),
+                    );
+                    let stop = drain_brokers.clone();
+                    brokers.start(format!("commands {id}"), async move {
+                        task.run(stop).await;
+                        Ok(())
+                    });
+                    handle.with_ears(ears)
                 }
             };
             broker_topics.insert(id.clone(), (broker.max_packet.bytes(), board));
@@ -114,6 +142,7 @@ impl App {
         );
         let mut pipeline = Supervisor::new();
         pipeline.start("pipeline".to_owned(), intake.run());
+        let stop_commands = CancellationToken::new();
 
         let stop_sources = CancellationToken::new();
         let mut sources = Supervisor::new();
@@ -132,14 +161,38 @@ impl App {
             nodes: Arc::clone(&nodes),
             brokers: broker_topics,
             statuses: Arc::default(),
+            fetched: config.fetched(),
         };
+        let (mut orders, order_senders): (BTreeMap<_, _>, BTreeMap<_, _>) = config
+            .sources
+            .keys()
+            .filter(|id| config.operations.values().any(|operation| operation.source == **id))
+            .map(|id| {
+                let (sender, orders) = order_queue();
+                ((id.clone(), orders), (id.clone(), sender))
+            })
+            .unzip();
         for (id, source) in &config.sources {
-            let source = Source::open(id, source, &inlet, &surroundings, seed()?).await?;
+            let orders = orders.remove(id);
+            let source = Source::open(id, source, &inlet, &surroundings, orders, seed()?).await?;
             source_status.insert(id.clone(), source.status());
             sources.start(format!("source {id}"), source.run(stop_sources.clone()));
         }
         // Nobody else sets it.
         let _ = surroundings.statuses.set(source_status.clone());
+        let commands = match DeskRules::of(config) {
+            None => None,
+            Some(rules) => {
+                let (statuses, of_nodes) = (source_status.clone(), Arc::clone(&nodes));
+                let roster = Box::new(move || roster(&statuses, &of_nodes));
+                let journal = Journal::open(&gateway.state_dir)?;
+                let inlet = inlet.for_source("commands");
+                let (task, handle) =
+                    CommandTask::new(rules, journal, requests, order_senders, inlet, roster)?;
+                pipeline.start("commands".to_owned(), task.run(stop_commands.clone()));
+                Some(handle)
+            }
+        };
 
         let status = Arc::new(Status {
             gateway: gateway.id.clone(),
@@ -149,12 +202,14 @@ impl App {
             sources: source_status,
             nodes,
             brokers: broker_handles,
+            commands,
         });
         Ok(Self {
             sources,
             pipeline,
             brokers,
             stop_sources,
+            stop_commands,
             drain_brokers,
             drain: gateway.drain.duration(),
             spool,
@@ -199,6 +254,7 @@ impl App {
         self.spool.stop_waiting();
         let settled = timeout(SETTLE, async {
             while self.sources.next_end().await.is_some() {}
+            self.stop_commands.cancel();
             // The sources held the inlets, so the pipeline ends when it is empty.
             while self.pipeline.next_end().await.is_some() {}
         });
@@ -245,6 +301,20 @@ pub(crate) fn lanes(routes: &Routes, id: &Id, broker: &Broker) -> Vec<Lane> {
     let live = live.map(|_| Lane { key: live_key(id.as_str()), ..ordered.clone() });
     let windows = windows.map(|_| Lane { key: windows_key(id.as_str()), ..ordered.clone() });
     [Some(ordered), live, windows].into_iter().flatten().collect()
+}
+
+/// The devices that are known now.
+fn roster(sources: &BTreeMap<Id, Arc<SourceStatus>>, nodes: &Nodes) -> Roster {
+    let mut roster = Roster::default();
+    for (source, status) in sources {
+        let names = status.heard().into_iter().map(|(name, _)| name);
+        roster.devices.entry(source.clone()).or_default().extend(names);
+    }
+    for node in nodes.registered() {
+        roster.devices.entry(node.source).or_default().insert(node.name.clone());
+        roster.attributes.entry(node.name).or_default().extend(node.attributes);
+    }
+    roster
 }
 
 fn seed() -> Result<u64, AppError> {

@@ -6,7 +6,8 @@
 //! how far they are acknowledged, [`rate`] bounds how fast that goes, [`quarantine`] finds the record
 //! that a broker cannot stand, and [`again`] is what an operator wants to be sent once more.
 //! [`listener`] is the subscribing side, on a connection of its own: [`subscriber`] is the loop around
-//! it, [`topics`] what is known of the topics that somebody watches, and [`board`] shares that.
+//! it, [`topics`] what is known of the topics that somebody watches, and [`board`] shares that with
+//! [`watched`]; [`command_ears`] listens for commands.
 //! [`transport`] is the way to the broker, [`connection`] the loop around all that, [`stepped`] the same
 //! for a rehearsal, and [`handle`] what others hold of it.
 
@@ -14,6 +15,7 @@ mod again;
 mod alias;
 mod backoff;
 mod board;
+mod command_ears;
 mod connection;
 mod delivery;
 mod feed;
@@ -33,6 +35,7 @@ mod taps;
 mod topics;
 mod track;
 mod transport;
+mod watched;
 mod windows;
 mod wire;
 mod wire_log;
@@ -40,14 +43,15 @@ mod wire_log;
 pub(crate) use again::{Resent, What};
 pub(crate) use backoff::Backoff;
 pub(crate) use board::{Board, Watch};
+pub(crate) use command_ears::{CommandEarsTask, HeardCommand, HeardReceipt};
 pub(crate) use connection::BrokerTask;
 pub(crate) use delivery::{live_key, windows_key};
 pub(crate) use handle::{BrokerHandle, Stopping};
 pub(crate) use status::BrokerReport;
 pub(crate) use stepped::SteppedBroker;
-pub(crate) use subscriber::SubscriberTask;
 #[cfg(test)]
 pub(crate) use topics::Refusal;
 pub(crate) use topics::{TopicMessage, TopicState};
 pub(crate) use transport::{connect_tcp, tls_files};
+pub(crate) use watched::WatchTask;
 pub(crate) use wire_log::WireEntry;

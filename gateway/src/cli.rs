@@ -13,6 +13,7 @@ mod output;
 mod rehearse;
 mod replay;
 mod run;
+mod send;
 mod status;
 mod store;
 mod wire;
@@ -51,6 +52,12 @@ enum Command {
     Status(status::Arguments),
     /// List the devices that were heard of last or have registered
     Devices(devices::Arguments),
+    /// Send a command to a device and wait for its outcome, which is the exit code: 0 done, 1 failed, 69 expired
+    Send(send::SendArguments),
+    /// Cancel a command that was not sent to its device yet
+    Cancel(send::CancelArguments),
+    /// List commands and what became of them, the newest first
+    Commands(send::CommandsArguments),
     /// Look into the store: where it stands, whether it is sound, what is in it; forget a broker
     #[command(subcommand)]
     Store(store::Command),
@@ -105,6 +112,9 @@ impl Cli {
             Command::Run(arguments) => run::run(&arguments, &self.config),
             Command::Status(arguments) => status::run(&arguments, &self.config),
             Command::Devices(arguments) => devices::run(&arguments, &self.config),
+            Command::Send(arguments) => send::send(&arguments, &self.config),
+            Command::Cancel(arguments) => send::cancel(&arguments, &self.config),
+            Command::Commands(arguments) => send::commands(&arguments, &self.config),
             Command::Store(command) => store::run(&command, &self.config),
             Command::DeadLetters(command) => dead_letters::run(&command, &self.config),
             Command::Replay(arguments) => replay::run(&arguments, &self.config),

@@ -45,12 +45,13 @@ use tree::Node;
 pub(crate) use manual::manual;
 pub(crate) use model::{
     Accept, Aggregate, BinaryDecode, BinaryField, BinaryItems, BinaryType, BinaryWhen, Broker,
-    BusPlace, Checksum, Clock, CoapLink, CoapPollLink, Config, Counts, CsvDecode, DataBits,
-    DatagramFrame, Decode, Endian, Frame, Gateway, HttpLink, JsonDecode, KeyvalueDecode,
-    LengthBytes, LengthPrefixedFrame, Link, LinkDecode, ListedNode, ModbusLink, ModbusUnit, Parity,
-    Payload, Poll, PollResource, Protocol, PubSub, Qos, Register, Route, Rs485, SerialLink, Source,
+    BusPlace, Checksum, Clock, CoapLink, CoapMethod, CoapPollLink, CoapVia, Commands, Config,
+    Counts, CsvDecode, DataBits, DatagramFrame, Decode, Endian, FileVia, Frame, Gateway, Group,
+    HttpLink, JsonDecode, KeyvalueDecode, LengthBytes, LengthPrefixedFrame, Link, LinkDecode,
+    ListedNode, ModbusLink, ModbusUnit, ModbusVia, Operation, Parity, Payload, Poll, PollResource,
+    Protocol, PubSub, Qos, Register, RegisterOrder, Route, Rs485, SendVia, SerialLink, Source,
     Statistic, StopBits, TcpClientLink, TcpLink, TemplateCheck, TemplateLength, TimeUnit, Tls,
-    UdpLink, UdpPoll, Uploads, ValueDecode, default_idle,
+    UdpLink, UdpPoll, Uploads, ValueDecode, ValueRule, Via, default_idle,
 };
 pub(crate) use node_list::{NodeListError, reread as reread_node_list};
 pub(crate) use report::{Report, reason};
@@ -58,8 +59,9 @@ pub(crate) use setting::{Assignment, CREDENTIALS_DIRECTORY, PREFIX, STATE_DIRECT
 #[cfg(test)]
 pub(crate) use values::ByteSize;
 pub(crate) use values::{
-    BrokerUrl, BrokerUrls, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath, LinkFilter,
-    NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
+    BrokerUrl, BrokerUrls, Filling, FrameSize, HexBytes, HostPort, Id, Interval, JsonPath,
+    LinkFilter, NamedFile, Network, NodeUrl, ResourcePath, Secret, ServerName, UnitAddress,
+    Unsendable,
 };
 
 /// Where a configuration comes from.

@@ -10,10 +10,12 @@
 
 mod brokers;
 mod client;
+mod commands;
 mod devices;
 mod request;
 
 pub(crate) use client::{AskError, ask};
+pub(crate) use commands::SendRequest;
 pub(crate) use request::{Forgotten, LetterChoice, Request};
 
 use std::io;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader,
+};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -40,8 +44,8 @@ use crate::supervisor::Supervisor;
 
 /// Name of the socket in the state directory.
 pub(crate) const SOCKET: &str = "control.sock";
-/// The longest request.
-const MAX_REQUEST: u64 = 4096;
+/// The longest request: that of a command with the longest value.
+const MAX_REQUEST: u64 = 512 * 1024;
 /// Most clients at a time; others wait to be accepted.
 const MAX_CLIENTS: usize = 16;
 /// Most of them that read the store; others are told to come again.
@@ -129,6 +133,27 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
         Ok(Request::StoreExport(selection)) => {
             streamed(streams, export(&mut answer, status, &selection)).await?
         }
+        Ok(Request::Send(request)) => {
+            let sent = commands::send(&mut answer, status, &request);
+            match while_there(&mut reader, sent).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            }
+        }
+        Ok(Request::Cancel { device, id }) => {
+            let cancelled = commands::cancel(&mut answer, status, &device, &id);
+            match while_there(&mut reader, cancelled).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            }
+        }
+        Ok(Request::Commands { device, limit }) => {
+            let listed = commands::list(&mut answer, status, device.as_deref(), limit);
+            match while_there(&mut reader, listed).await? {
+                Some(end) => end,
+                None => return Ok(()),
+            }
+        }
         Ok(request) => tokio::select! {
             end = streamed(streams, ask_brokers(&mut answer, status, &request)) => end?,
             () = brokers::until_gone(&mut reader) => return Ok(()),
@@ -137,6 +162,21 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
     };
     answer.line(&Last { end })?;
     answer.send().await
+}
+
+/// Does something for as long as the client is there; `None` if it was gone before.
+async fn while_there(
+    reader: &mut (impl AsyncRead + Unpin),
+    answer: impl Future<Output = Result<End, AnswerError>>,
+) -> io::Result<Option<End>> {
+    tokio::select! {
+        end = answer => match end {
+            Ok(end) => Ok(Some(end)),
+            Err(AnswerError::Store(error)) => Ok(Some(End::Failed(chain(&error)))),
+            Err(AnswerError::Client(error)) => Err(error),
+        },
+        () = brokers::until_gone(reader) => Ok(None),
+    }
 }
 
 /// Does what takes as long as a broker takes, and ends with the client.
@@ -155,6 +195,9 @@ async fn ask_brokers(
         Request::Wire { broker } => brokers::wire(answer, status, broker).await,
         Request::Status
         | Request::Devices
+        | Request::Send(_)
+        | Request::Cancel { .. }
+        | Request::Commands { .. }
         | Request::Forget { .. }
         | Request::StoreVerify
         | Request::StoreExport(_) => Ok(End::Complete),

@@ -3,9 +3,11 @@
 mod app;
 mod broker;
 mod causes;
+mod cbor;
 mod cli;
 mod clock;
 mod clock_watch;
+mod commands;
 mod config;
 mod control;
 mod decode;

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) registered: Instant,
     /// When the registration ends.
     pub(crate) expires: Instant,
+    /// Attributes of its registration, such as its type (`et`).
+    pub(crate) attributes: Vec<(String, String)>,
     /// Its resources, as absolute URIs.
     pub(crate) links: Vec<Link>,
 }
@@ -69,6 +71,28 @@ impl Nodes {
             })
         });
         all.flatten().collect()
+    }
+
+    /// Where a device is registered, at this source or else at another one: its base, and that as the
+    /// address of a socket where it is one.
+    pub(crate) fn find(&self, source: &Id, device: &str) -> Option<(String, Option<SocketAddr>)> {
+        let others = self.directories.keys().filter(|other| *other != source);
+        std::iter::once(source).chain(others).find_map(|source| self.find_at(source, device))
+    }
+
+    /// The same at one source.
+    pub(crate) fn find_at(
+        &self,
+        source: &Id,
+        device: &str,
+    ) -> Option<(String, Option<SocketAddr>)> {
+        let found = self.with(source, |directory, _| {
+            let found = directory.registrations().find(|it| it.endpoint() == device)?;
+            let base = found.base().to_owned();
+            let address = address(&base, found.zone());
+            Some((base, address))
+        });
+        found.flatten()
     }
 
     /// Does something with the directory of a source as it is now, if it has one.
@@ -104,6 +128,10 @@ impl Node {
             location: registration.location().to_owned(),
             registered: registration.registered(),
             expires: registration.expires(),
+            attributes: registration
+                .attributes()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
             links: registration.links().to_vec(),
         }
     }

@@ -22,6 +22,6 @@ pub(crate) use routes::{
     Explained, Gathered, NotSent, Publish, PublishProperties, Recipient, Routes, Share,
     UserProperties, Verdict,
 };
-pub(crate) use topic::{MAX_TOPIC, TopicTemplate, is_mqtt_text};
+pub(crate) use topic::{MAX_TOPIC, TopicTemplate, decode_level, is_mqtt_text, push_level};
 pub(crate) use topic_filter::TopicFilter;
 pub(crate) use transform::{Condition, Conversion, LeftOut, Memory, Windows, known_units};

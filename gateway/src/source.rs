@@ -5,21 +5,29 @@
 
 mod clients;
 mod coap;
+mod coap_orders;
 mod coap_poll;
+mod conversation;
+mod ear;
+mod exchange;
+mod folder;
 mod framed;
 mod heard;
 mod http;
+mod inbox;
 mod latest;
 mod link;
 pub(crate) mod link_keys;
 mod modbus;
+mod recent;
 mod serial;
+mod speaker;
 mod stepped;
 mod tcp;
 mod tcp_client;
 mod udp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -44,6 +52,7 @@ use self::modbus::{BusReport, BusStatus};
 pub(crate) use self::stepped::{LINE, Signal, SteppedError, SteppedSource, SteppedSurroundings};
 use crate::broker::Board;
 use crate::clock;
+use crate::commands::Orders;
 use crate::config::{self, Decode, Id, Link, Network};
 use crate::decode::{DecodeError, Draft, Reader};
 use crate::frame::{Cutting, Unframed};
@@ -66,6 +75,8 @@ pub(crate) struct Surroundings {
     /// The largest packet of each broker, and its topics, where any are subscribed.
     pub(crate) brokers: BTreeMap<Id, (u64, Option<Board>)>,
     pub(crate) statuses: Arc<Statuses>,
+    /// Sources at which devices ask for their orders.
+    pub(crate) fetched: BTreeSet<Id>,
 }
 
 /// A source that is ready to run.
@@ -118,6 +129,7 @@ impl Source {
         config: &config::Source,
         inlet: &Inlet,
         surroundings: &Surroundings,
+        orders: Option<Orders>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let context = Context {
@@ -129,25 +141,28 @@ impl Source {
             status: Arc::default(),
         };
         if let Some(Decode::Link(decode)) = &config.decode {
-            let source = link::LinkSource::open(context, &config.link, decode, surroundings);
+            let source =
+                link::LinkSource::open(context, &config.link, decode, surroundings, orders);
             return source.await.map(Self::Link);
         }
         Ok(match &config.link {
-            Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link)),
-            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link)?),
-            Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link)?),
+            Link::Serial(link) => Self::Serial(serial::SerialSource::new(context, link, orders)),
+            Link::Udp(link) => Self::Udp(udp::UdpSource::open(context, link, orders)?),
+            Link::Tcp(link) => Self::Tcp(tcp::TcpSource::open(context, link, orders)?),
             Link::TcpClient(link) => {
-                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, seed))
+                Self::TcpClient(tcp_client::TcpClientSource::new(context, link, orders, seed))
             }
             Link::Coap(link) => {
-                Self::Coap(coap::CoapSource::open(context, link, surroundings, seed)?)
+                Self::Coap(coap::CoapSource::open(context, link, surroundings, orders, seed)?)
             }
             Link::CoapPoll(link) => Self::CoapPoll(
-                coap_poll::CoapPollSource::open(context, link, surroundings, seed)?.into(),
+                coap_poll::CoapPollSource::open(context, link, surroundings, orders, seed)?.into(),
             ),
-            Link::Http(link) => Self::Http(http::HttpSource::open(context, link, surroundings)?),
+            Link::Http(link) => {
+                Self::Http(http::HttpSource::open(context, link, surroundings, orders)?)
+            }
             Link::Modbus(link) => {
-                Self::Modbus(modbus::ModbusSource::new(context, link, config, seed).into())
+                Self::Modbus(modbus::ModbusSource::new(context, link, config, orders, seed).into())
             }
         })
     }

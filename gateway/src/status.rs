@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::broker::{BrokerHandle, BrokerReport};
 use crate::clock;
+use crate::commands::{CommandsHandle, CommandsReport};
 use crate::config::Id;
 use crate::nodes::Nodes;
 use crate::pipeline::{IntakeStatus, Routes};
@@ -24,6 +25,8 @@ pub(crate) struct Status {
     pub(crate) sources: BTreeMap<Id, Arc<SourceStatus>>,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) brokers: BTreeMap<Id, BrokerHandle>,
+    /// Where any are taken.
+    pub(crate) commands: Option<CommandsHandle>,
 }
 
 /// A copy of it, as `gateway status --json` prints it.
@@ -49,6 +52,9 @@ pub(crate) struct Report {
     pub(crate) sources: BTreeMap<String, SourceReport>,
     /// Each broker.
     pub(crate) brokers: BTreeMap<String, BrokerReport>,
+    /// Commands, where any are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commands: Option<CommandsReport>,
 }
 
 impl Status {
@@ -66,6 +72,7 @@ impl Status {
             routes: self.routes.taken().map(by_name).collect(),
             sources: self.sources.iter().map(|(id, s)| (id.to_string(), s.report())).collect(),
             brokers: self.brokers.iter().map(|(id, b)| (id.to_string(), b.report())).collect(),
+            commands: self.commands.as_ref().map(CommandsHandle::report),
         }
     }
 }

@@ -22,7 +22,7 @@ pub use exception::Exception;
 pub use failure::{Failure, Fault};
 pub use master::{Event, Master, MasterConfig, Output, Transport, UnitConfig};
 pub use plan::{Block, Limits, plan};
-pub use point::{DecodeError, Format, Order, Point};
+pub use point::{DecodeError, Format, Order, Point, WriteError};
 pub use request::{OutOfRange, Read, Request, Table};
 pub use response::Response;
 

@@ -1,5 +1,6 @@
 //! What is measured, and what is held against what.
 
+mod commands;
 mod cores;
 mod disk;
 mod http;
@@ -69,6 +70,7 @@ pub(crate) fn ratios() -> impl Iterator<Item = (&'static str, &'static str)> {
         routes::RATIOS,
         peers::RATIOS,
         requests::RATIOS,
+        commands::RATIOS,
         disk::RATIOS,
     ]
     .into_iter()
@@ -99,6 +101,7 @@ pub(crate) fn cases() -> Vec<Case> {
         publishers::mosquitto(),
         peers::peers(),
         requests::requests(),
+        commands::commands(),
         simulator::fleets(),
         cores::framings(),
         cores::formats(),

@@ -15,6 +15,7 @@ mod bare_http;
 mod bare_serial;
 mod cases;
 mod codec;
+mod commands;
 mod decoders;
 mod far_end;
 mod fields;

@@ -27,7 +27,8 @@ impl Node {
     fn new(epoch: u32, settled: u16, form: &str) -> Self {
         let folder = TempDir::new();
         let program = folder.join("node");
-        let sources = ["host.c", "link.c", "sha256.c"].map(|file| Path::new(SOURCES).join(file));
+        let sources =
+            ["host.c", "link.c", "tasks.c", "sha256.c"].map(|file| Path::new(SOURCES).join(file));
         let flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-fsanitize=undefined"];
         let key: &[&str] = if form == "key" { &["-DLINK_WITH_KEY"] } else { &[] };
         let flags = flags.iter().chain(key).chain(&["-fno-sanitize-recover=all", "-o"]);

@@ -15,3 +15,4 @@ mod harness;
 mod board;
 mod c_node;
 mod nodes;
+mod told;

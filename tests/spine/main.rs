@@ -13,6 +13,7 @@ mod coap_poll;
 mod coap_resources;
 mod coap_tcp;
 mod coap_uploads;
+mod commanded;
 mod decoders;
 mod faulty;
 mod frames;

@@ -17,7 +17,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::mosquitto::{Mosquitto, PASSWORD, USER};
 use crate::harness::temp::port;
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 

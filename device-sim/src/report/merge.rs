@@ -89,6 +89,9 @@ impl Report {
             *own += recovery;
         }
         self.series.merge(other.series);
+        if let Some(commands) = other.commands {
+            *self.commands.get_or_insert_default() += commands;
+        }
         for (failure, example) in other.examples {
             let own = self.examples.entry(failure).or_insert_with(|| example.clone());
             if example.is_before(own) {

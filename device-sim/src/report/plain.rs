@@ -12,6 +12,8 @@ use super::recovery::{Repeated, by_fault};
 use super::text::{count, duration, share};
 use super::{Example, Fleet, Report};
 
+/// Columns of the name of a threshold, where none is longer.
+const NAMES: usize = 14;
 /// Columns of the name of what was seen within the gateway.
 const REHEARSAL: usize = 32;
 
@@ -64,6 +66,7 @@ impl Report {
         self.push_fleets(&mut text, colour);
         self.push_phases(&mut text, colour);
         self.push_recoveries(&mut text, colour);
+        self.push_commands(&mut text, colour);
         self.push_rehearsal(&mut text, colour);
         self.push_outcomes(&mut text, colour);
         self.push_examples(&mut text, colour);
@@ -124,6 +127,21 @@ impl Report {
         text.push('\n');
     }
 
+    fn push_commands(&self, text: &mut String, colour: Colour) {
+        let Some(commands) = &self.commands else { return };
+        let rows = commands.rows();
+        let (head, cells) =
+            (rows.map(|(name, ..)| name.to_owned()), rows.map(|(_, amount, _)| count(amount)));
+        let columns = Columns::holding([9, 9, 9, 10, 10, 13, 11, 13, 10], [&head, &cells]);
+        push(text, colour, Ink::Pale, &columns.row("commands", &head));
+        let is_bad = rows.iter().any(|(.., is_bad)| *is_bad);
+        push(text, colour, if is_bad { Ink::Bad } else { Ink::Plain }, &columns.row("", &cells));
+        for (miss, example) in &commands.examples {
+            push(text, colour, Ink::Plain, &format!("  first {miss}: {example}"));
+        }
+        text.push('\n');
+    }
+
     fn push_phases(&self, text: &mut String, colour: Colour) {
         let head = ["count", "min", "p50", "p90", "p99", "p99.9", "max"].map(str::to_owned);
         let cells = |Phase { latency, .. }: &Phase| {
@@ -174,12 +192,14 @@ impl Report {
     fn push_outcomes(&self, text: &mut String, colour: Colour) {
         let width =
             self.outcomes.iter().map(|outcome| outcome.limit.chars().count()).max().unwrap_or(0);
+        let longest = self.outcomes.iter().map(|outcome| outcome.name.chars().count()).max();
+        let names = longest.map_or(NAMES, |longest| NAMES.max(longest + 1));
         for outcome in &self.outcomes {
             let (ink, word) =
                 if outcome.passed { (Ink::Good, "kept") } else { (Ink::Bad, "MISSED") };
             let word = colour.paint(ink, &format!("{word:<8}"));
             let (name, limit, reason) = (&outcome.name, &outcome.limit, &outcome.reason);
-            let rest = format!("{name:<14}{limit:<width$}  {reason}");
+            let rest = format!("{name:<names$}{limit:<width$}  {reason}");
             text.push_str(&word);
             push(text, colour, Ink::Plain, &rest);
         }

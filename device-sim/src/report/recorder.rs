@@ -122,6 +122,7 @@ impl Recorder {
             recoveries: self.recoveries.clone(),
             series: self.series.clone(),
             examples: self.examples.clone(),
+            commands: None,
             rehearsal: None,
             wall,
         };

@@ -13,8 +13,8 @@ use crate::device::DeviceConfig;
 use crate::scenario::values::{Address, BrokerAddress, PortName};
 use crate::scenario::{Planned, Scenario};
 use crate::transport::{
-    CoapTcpUplink, CoapUplink, HttpUplink, LinkCarrier, LinkIdentity, LinkUplink, ModbusBus,
-    MqttUplink, SerialPort, SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
+    Attendance, CoapTcpUplink, CoapUplink, Duty, HttpUplink, LinkCarrier, LinkIdentity, LinkUplink,
+    ModbusBus, MqttUplink, SerialPort, SerialUplink, TcpUplink, TransportError, UdpUplink, Uplink,
 };
 
 /// The resource that takes reports where the target has no path.
@@ -29,6 +29,8 @@ pub(super) struct Targets {
     modbus: Option<ModbusBus>,
     /// The user name and password at the broker.
     login: Option<(String, String)>,
+    /// What nodes share that are told something.
+    attendance: Attendance,
 }
 
 #[derive(Clone, Debug)]
@@ -73,7 +75,8 @@ impl Targets {
         };
         let (serial, link_serial) =
             (scenario.target.serial.clone(), scenario.target.link_serial.clone());
-        Ok(Self { addresses, serial, link_serial, modbus, login: scenario.target.login() })
+        let (login, attendance) = (scenario.target.login(), Attendance::default());
+        Ok(Self { addresses, serial, link_serial, modbus, login, attendance })
     }
 
     /// Whether somebody listens there, as far as that can be seen.
@@ -90,6 +93,11 @@ impl Targets {
         }
         tracing::debug!(scenario = scenario.name, "everything is there");
         Ok(())
+    }
+
+    /// Until when nodes are there for commands, and what they note of them.
+    pub(super) const fn attendance(&self) -> &Attendance {
+        &self.attendance
     }
 
     /// Where a device sends to.
@@ -140,7 +148,9 @@ impl Targets {
         let link = |carrier| {
             let (device, key) = node.clone();
             let (epoch, restart_every) = (epoch.unwrap_or(1), planned.restart_every);
-            let identity = LinkIdentity { device, key, epoch, restart_every, seed };
+            let (obeys, attendance) = (planned.obeys, self.attendance.clone());
+            let duty = Some(Box::new(Duty { obeys, seed, attendance }));
+            let identity = LinkIdentity { device, key, epoch, restart_every, seed, duty };
             Uplink::Link(LinkUplink { carrier, identity })
         };
         let uplink = match via {

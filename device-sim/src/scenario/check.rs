@@ -1,5 +1,6 @@
 //! What the keys of a scenario mean together: types become fleets that can be played.
 
+mod commands;
 mod fault;
 mod payload;
 mod registers;
@@ -27,7 +28,7 @@ use crate::settings::report::Problem;
 use crate::settings::tree::KeyPath;
 use crate::settings::{Id, Interval};
 use crate::signal::Signal;
-use crate::threshold::{Limit, Metric, Threshold, Thresholds, Value};
+use crate::threshold::{Metric, Threshold, Thresholds};
 
 /// The version of scenarios.
 const VERSION: u32 = 1;
@@ -76,6 +77,7 @@ pub(super) fn check(
         check.tell(["verify"], title, "add `mqtt = \"mqtt://127.0.0.1:1883\"` to [target]");
     }
     let faults = check.faults(&config);
+    let commands = check.commands(&config, &fleets);
     let thresholds = config.thresholds.clone().unwrap_or_else(|| promised(&config));
     if let Err(error) = thresholds.check(config.faults.iter().map(|fault| fault.name.as_str())) {
         check.tell(["thresholds"], error.to_string(), "name faults of this scenario");
@@ -90,6 +92,7 @@ pub(super) fn check(
         gateway: config.gateway,
         faults,
         verify: config.verify,
+        commands,
         thresholds,
         folder,
     }
@@ -211,6 +214,7 @@ impl Check<'_> {
         }
         let node = config.node.clone().unwrap_or_default();
         let keys = self.keys(name, config, &node);
+        let obeys = self.obeys(name, config);
         let (payload, pace) = (payload?, pace?);
         let is_numbered = payload.is_numbered() || config.via.is_link() || config.via.is_asked();
         if whole.verify.is_some() && !is_numbered && (clock.none || !payload.has_time()) {
@@ -243,6 +247,7 @@ impl Check<'_> {
             baud: config.baud.unwrap_or(DEFAULT_BAUD),
             first_node: node.first.unwrap_or(1),
             keys,
+            obeys,
             registers: registers.into(),
         })
     }
@@ -418,10 +423,14 @@ impl Check<'_> {
 
 /// What a scenario without thresholds has to keep: nothing without a far end to look at.
 fn promised(config: &ScenarioConfig) -> Thresholds {
-    config
-        .verify
-        .as_ref()
-        .map_or_else(|| Thresholds::new([]), |verify| verify.delivery.thresholds())
+    let readings = config.verify.as_ref().map(|verify| verify.delivery.thresholds());
+    let readings = readings.iter().flat_map(Thresholds::iter);
+    let readings = readings.map(|(metric, threshold)| (metric, threshold.clone()));
+    let commands: &[Metric] = match config.commands {
+        Some(_) => &[Metric::CommandsNoOutcome, Metric::CommandsFalseDone],
+        None => &[],
+    };
+    Thresholds::new(readings.chain(commands.iter().map(|metric| (*metric, Threshold::none()))))
 }
 
 impl Delivery {
@@ -434,8 +443,7 @@ impl Delivery {
                 &[Metric::Lost, Metric::Duplicates, Metric::Refused, Metric::WrongValue]
             }
         };
-        let none = Threshold { limit: Limit::at_most(Value::Count(0)), except: Vec::new() };
-        Thresholds::new(metrics.iter().map(|metric| (*metric, none.clone())))
+        Thresholds::new(metrics.iter().map(|metric| (*metric, Threshold::none())))
     }
 }
 

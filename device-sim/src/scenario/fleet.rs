@@ -8,6 +8,7 @@ use proto::{Instant, Rng, Timestamp};
 
 use super::values::Numbered;
 use crate::Via;
+use crate::command::Obeys;
 use crate::device::{Channel, Cycle, DeviceClock, DeviceConfig, Pace, Schedule};
 use crate::modbus::Register;
 use crate::payload::Payload;
@@ -38,6 +39,8 @@ pub struct Fleet {
     pub(super) first_node: u32,
     /// Where its channels are, in their order, over Modbus.
     pub(super) registers: Arc<[Register]>,
+    /// What nodes of the link protocol make of commands.
+    pub(super) obeys: Obeys,
     /// Keys of the link protocol by the number of the node.
     pub(super) keys: Vec<(u32, Key)>,
 }
@@ -65,6 +68,8 @@ pub struct Planned {
     pub node: (u32, Option<Key>),
     /// Where its channels are, in their order, over Modbus.
     pub registers: Arc<[Register]>,
+    /// What it makes of commands, over the link protocol.
+    pub obeys: Obeys,
     /// How often it starts again, over the link protocol, which counts boots itself.
     pub restart_every: Option<Duration>,
 }
@@ -137,6 +142,7 @@ impl Fleet {
             baud: self.baud,
             node: (node, key),
             registers: Arc::clone(&self.registers),
+            obeys: self.obeys,
             restart_every: self.reboot.filter(|_| is_link).map(|cycle| cycle.up + cycle.down),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The doc comments here are the descriptions of the schema and the hints of messages.
 
+mod commands;
 mod fleet;
 mod payload;
 mod signal;
@@ -18,6 +19,7 @@ use crate::fault::FaultConfig;
 use crate::settings::{Id, Interval};
 use crate::threshold::Thresholds;
 
+pub use commands::*;
 pub use fleet::*;
 pub use payload::*;
 pub use signal::*;
@@ -56,6 +58,9 @@ pub struct ScenarioConfig {
     /// What is looked at on the far end; without it, nothing is.
     #[serde(default)]
     pub verify: Option<VerifyConfig>,
+    /// Commands that the run asks for.
+    #[serde(default)]
+    pub commands: Option<CommandsConfig>,
     /// What a run has to keep; without it, what `verify` promises. `lost = 0`, `duplicates = "< 0.1%"`,
     /// `latency.p99 = { max = "2s", except = ["broker down"] }`.
     #[serde(default)]

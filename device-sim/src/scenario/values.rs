@@ -1,7 +1,7 @@
 //! The values of single keys of a scenario.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -170,6 +170,13 @@ impl Address {
     /// The path without its first slash; empty without one.
     pub fn path(&self) -> &str {
         &self.path
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        let (host, port) = (address.ip().to_string(), address.port());
+        Self { scheme: None, host, port, path: String::new() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Metric;
 use crate::histogram::{Histogram, Quantile};
-use crate::report::{Recovery, Report, text};
+use crate::report::{Commands, Recovery, Report, text};
 
 /// A value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,21 @@ impl Metric {
             let text = format!("{} over {} readings", text::duration(found), latency.count());
             Ok((Measured::Duration(found), text))
         };
+        let of_commands = |read: fn(&Commands) -> u64| {
+            let commands = report.commands.as_ref().filter(|commands| commands.sent > 0);
+            let commands = commands.ok_or("no command was sent")?;
+            share(read(commands), commands.sent, "commands")
+        };
         match self {
+            Self::CommandsDone => of_commands(|commands| commands.done),
+            Self::CommandsExpired => of_commands(|commands| commands.expired),
+            Self::CommandsFailed => of_commands(|commands| commands.failed),
+            Self::CommandsFalseDone => of_commands(|commands| commands.false_done),
+            Self::CommandsNoOutcome => of_commands(|commands| commands.no_outcome),
+            Self::CommandsRepeated => of_commands(|commands| commands.repeated),
+            Self::CommandsSent => of_commands(|commands| commands.sent),
+            Self::CommandsUnasked => of_commands(|commands| commands.unasked),
+            Self::CommandsUnknown => of_commands(|commands| commands.unknown),
             Self::Acknowledged => of_sent(total.acknowledged),
             Self::Arrived => of_sent(total.arrived),
             Self::Lost => of_sent(total.lost),

@@ -9,6 +9,24 @@ pub enum Metric {
     Acknowledged,
     /// See [`Fleet::arrived`](crate::report::Fleet::arrived).
     Arrived,
+    /// See [`Commands::done`](crate::report::Commands::done).
+    CommandsDone,
+    /// See [`Commands::expired`](crate::report::Commands::expired).
+    CommandsExpired,
+    /// See [`Commands::failed`](crate::report::Commands::failed).
+    CommandsFailed,
+    /// See [`Commands::false_done`](crate::report::Commands::false_done).
+    CommandsFalseDone,
+    /// See [`Commands::no_outcome`](crate::report::Commands::no_outcome).
+    CommandsNoOutcome,
+    /// See [`Commands::repeated`](crate::report::Commands::repeated).
+    CommandsRepeated,
+    /// See [`Commands::sent`](crate::report::Commands::sent).
+    CommandsSent,
+    /// See [`Commands::unasked`](crate::report::Commands::unasked).
+    CommandsUnasked,
+    /// See [`Commands::unknown`](crate::report::Commands::unknown).
+    CommandsUnknown,
     /// See [`Fleet::duplicates`](crate::report::Fleet::duplicates).
     Duplicates,
     /// See [`Fleet::late`](crate::report::Fleet::late).
@@ -45,9 +63,18 @@ pub enum Metric {
 
 impl Metric {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 27] = [
         Self::Acknowledged,
         Self::Arrived,
+        Self::CommandsDone,
+        Self::CommandsExpired,
+        Self::CommandsFailed,
+        Self::CommandsFalseDone,
+        Self::CommandsNoOutcome,
+        Self::CommandsRepeated,
+        Self::CommandsSent,
+        Self::CommandsUnasked,
+        Self::CommandsUnknown,
         Self::Duplicates,
         Self::Late,
         Self::LatencyMax,
@@ -71,6 +98,15 @@ impl Metric {
         match self {
             Self::Acknowledged => "acknowledged",
             Self::Arrived => "arrived",
+            Self::CommandsDone => "commands.done",
+            Self::CommandsExpired => "commands.expired",
+            Self::CommandsFailed => "commands.failed",
+            Self::CommandsFalseDone => "commands.false_done",
+            Self::CommandsNoOutcome => "commands.no_outcome",
+            Self::CommandsRepeated => "commands.repeated",
+            Self::CommandsSent => "commands.sent",
+            Self::CommandsUnasked => "commands.unasked",
+            Self::CommandsUnknown => "commands.unknown",
             Self::Duplicates => "duplicates",
             Self::Late => "late",
             Self::LatencyMax => "latency.max",
@@ -111,9 +147,16 @@ impl Metric {
             | Self::LatencyP99
             | Self::LatencyP999
             | Self::Recovery => Kind::Duration,
-            Self::Unknown => Kind::Count,
+            Self::CommandsSent | Self::CommandsUnasked | Self::Unknown => Kind::Count,
             Self::Acknowledged
             | Self::Arrived
+            | Self::CommandsDone
+            | Self::CommandsExpired
+            | Self::CommandsFailed
+            | Self::CommandsFalseDone
+            | Self::CommandsNoOutcome
+            | Self::CommandsRepeated
+            | Self::CommandsUnknown
             | Self::Duplicates
             | Self::Late
             | Self::Lost

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::{Limit, Metric, Threshold, Thresholds, Value};
 use crate::suggest::did_you_mean;
 
-/// The table of those about latency.
-const LATENCY: &str = "latency";
+/// The tables of those that belong together.
+const TABLES: [&str; 2] = ["commands", "latency"];
 const KEYS: [&str; 4] = ["limit", "max", "min", "except"];
 
 impl Serialize for Thresholds {
@@ -41,7 +41,7 @@ impl<'de> Deserialize<'de> for Thresholds {
     }
 }
 
-/// The table, or the one in it: `latency.p99 = ...`.
+/// The table, or one in it: `latency.p99 = ...`.
 struct Table<'a> {
     prefix: &'static str,
     thresholds: &'a mut BTreeMap<Metric, Threshold>,
@@ -56,8 +56,9 @@ impl<'de> Visitor<'de> for Table<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(key) = map.next_key::<String>()? {
-            if self.prefix.is_empty() && key == LATENCY {
-                map.next_value_seed(Inner(self.thresholds))?;
+            let table = TABLES.into_iter().find(|table| self.prefix.is_empty() && key == *table);
+            if let Some(prefix) = table {
+                map.next_value_seed(Inner(Table { prefix, thresholds: self.thresholds }))?;
                 continue;
             }
             let name = match self.prefix {
@@ -80,14 +81,14 @@ impl<'de> Visitor<'de> for Table<'_> {
     }
 }
 
-/// The table of latencies.
-struct Inner<'a>(&'a mut BTreeMap<Metric, Threshold>);
+/// A table in the table.
+struct Inner<'a>(Table<'a>);
 
 impl<'de> serde::de::DeserializeSeed<'de> for Inner<'_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(Table { prefix: LATENCY, thresholds: self.0 })
+        deserializer.deserialize_map(self.0)
     }
 }
 

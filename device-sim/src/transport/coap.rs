@@ -137,6 +137,7 @@ impl Node {
             Event::Request { .. }
             | Event::Malformed { .. }
             | Event::Notification { .. }
+            | Event::Acknowledged { .. }
             | Event::Delivered { .. }
             | Event::Undelivered { .. } => return,
         };

@@ -5,8 +5,13 @@
 //! reading is known by device, epoch and the sequence number of its report, which are those on the wire:
 //! reports are numbered in the order in which the node takes them, and where it has to begin another epoch,
 //! those that are open are numbered again.
+//!
+//! A node obeys: it answers a command with the value that came with it, and takes files into its memory. Where
+//! it has a [`Duty`] it notes what it carries out, does not always obey, and stays for commands after its last
+//! report.
 
 mod core;
+mod duty;
 mod line;
 
 use std::io;
@@ -18,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::core::ACK_TIMEOUT;
 pub use self::core::{LinkCore, LinkEvent, LinkIdentity, LinkOutput, link_framer, stuffed};
+pub use self::duty::{Attendance, Duty};
 use self::line::{Line, Unsent};
 use super::reconnect::Reconnect;
 use super::{PATIENCE, SerialPort, Surroundings, TransportError, udp};
@@ -79,7 +85,10 @@ impl LinkUplink {
             LinkCarrier::Udp(gateway) => (Some(Line::udp(udp::connect(gateway).await?)), None),
             LinkCarrier::Tcp(gateway) => (None, Some(Reconnect::new(gateway))),
         };
-        let mut core = LinkCore::new(surroundings.now(), self.identity, device.channels());
+        let attendance = self.identity.duty.as_ref().map(|duty| duty.attendance.until.clone());
+        let leave = attendance.unwrap_or_else(|| stop.clone());
+        let name = device.id().to_owned();
+        let mut core = LinkCore::new(surroundings.now(), self.identity, &name, device.channels());
         loop {
             let mut life = Life {
                 via,
@@ -88,10 +97,10 @@ impl LinkUplink {
                 core: &mut core,
                 unsent: Unsent::default(),
             };
-            let leave = life.run(&mut line, reconnect.as_mut(), &stop).await;
+            let left = life.run(&mut line, reconnect.as_mut(), &stop, &leave).await;
             life.core.forget();
             life.tell();
-            match leave {
+            match left {
                 Leave::Stopped => return Ok(line.and_then(Line::into_port)),
                 Leave::Restart => core.restart(surroundings.now()),
             }
@@ -109,22 +118,23 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Lives on `line`, and on the next whenever it breaks.
+    /// Lives on `line`, and on the next whenever it breaks; reports until `stop`, and is there until `leave`.
     async fn run(
         &mut self,
         line: &mut Option<Line>,
         mut reconnect: Option<&mut Reconnect>,
         stop: &CancellationToken,
+        leave: &CancellationToken,
     ) -> Leave {
         loop {
             if let Some(open) = line {
-                match self.serve(open, stop).await {
-                    Ok(leave) => {
+                match self.serve(open, stop, leave).await {
+                    Ok(left) => {
                         // Who loses its power loses its connection.
                         if reconnect.is_some() {
                             *line = None;
                         }
-                        return leave;
+                        return left;
                     }
                     Err(error) => tracing::debug!(device = self.device.id(), %error, "no line"),
                 }
@@ -133,13 +143,13 @@ impl Life<'_> {
                 // A line that cannot break; it is not asked all the time why it does.
                 let pause =
                     self.surroundings.clock.sleep_until(self.surroundings.now() + ACK_TIMEOUT);
-                if stop.run_until_cancelled(pause).await.is_none() {
+                if leave.run_until_cancelled(pause).await.is_none() {
                     return Leave::Stopped;
                 }
                 continue;
             };
             *line = None;
-            let connected = reconnect.next(self.device.id(), self.surroundings, stop).await;
+            let connected = reconnect.next(self.device.id(), self.surroundings, leave).await;
             let Some(stream) = connected else { return Leave::Stopped };
             *line = Some(Line::tcp(stream));
             self.unsent.clear();
@@ -147,26 +157,35 @@ impl Life<'_> {
         }
     }
 
-    /// Until the line breaks, the device starts again, or `stop` and the last acknowledgement.
-    async fn serve(&mut self, line: &mut Line, stop: &CancellationToken) -> io::Result<Leave> {
+    /// Until the line breaks, the device starts again, or `leave` and the last acknowledgement.
+    async fn serve(
+        &mut self,
+        line: &mut Line,
+        stop: &CancellationToken,
+        leave: &CancellationToken,
+    ) -> io::Result<Leave> {
         let clock = self.surroundings.clock;
         let mut buffer = vec![0; 2 * MAX_FRAME];
         let mut leave_at = Instant::FAR_FUTURE;
         self.core.handle_timeout(clock.now());
         loop {
             let wait = self.drain(line);
-            let stopping = stop.is_cancelled();
-            if stopping && (self.core.is_idle() || clock.now() >= leave_at) {
+            let (stopping, leaving) = (stop.is_cancelled(), leave.is_cancelled());
+            if leaving && leave_at == Instant::FAR_FUTURE {
+                leave_at = clock.now() + PATIENCE;
+            }
+            if leaving && (self.core.is_idle() || clock.now() >= leave_at) {
                 return Ok(Leave::Stopped);
             }
-            if !stopping && clock.now() >= self.core.ends_at() {
+            if !leaving && clock.now() >= self.core.ends_at() {
                 return Ok(Leave::Restart);
             }
             let may_report = !stopping && self.core.has_room();
             tokio::select! {
-                () = stop.cancelled(), if !stopping => leave_at = clock.now() + PATIENCE,
-                () = clock.sleep_until(leave_at), if stopping => {}
-                () = clock.sleep_until(self.core.ends_at()), if !stopping => {}
+                () = stop.cancelled(), if !stopping => {}
+                () = leave.cancelled(), if !leaving => {}
+                () = clock.sleep_until(leave_at), if leaving => {}
+                () = clock.sleep_until(self.core.ends_at()), if !leaving => {}
                 () = clock.sleep_until(self.device.poll_timeout()), if may_report => self.report(),
                 () = clock.sleep_until(wait) => self.core.handle_timeout(clock.now()),
                 ready = line.writable(&clock), if !self.unsent.is_empty() => {

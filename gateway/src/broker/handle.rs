@@ -21,6 +21,7 @@ pub(crate) struct BrokerHandle {
     status: Arc<BrokerStatus>,
     commands: mpsc::Sender<Command>,
     subscriber: Option<SubscriberHandle>,
+    ears: Option<SubscriberHandle>,
 }
 
 /// What the rest of the gateway holds of a broker's connection that subscribes.
@@ -47,7 +48,7 @@ impl BrokerHandle {
     /// A handle, and where its commands come out.
     pub(super) fn new(status: Arc<BrokerStatus>) -> (Self, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        (Self { status, commands, subscriber: None }, receiver)
+        (Self { status, commands, subscriber: None, ears: None }, receiver)
     }
 
     /// The same with the connection that subscribes.
@@ -55,10 +56,16 @@ impl BrokerHandle {
         Self { subscriber: Some(subscriber), ..self }
     }
 
+    /// The same with the connection that takes commands.
+    pub(crate) fn with_ears(self, ears: SubscriberHandle) -> Self {
+        Self { ears: Some(ears), ..self }
+    }
+
     /// Where the connections stand.
     pub(crate) fn report(&self) -> BrokerReport {
         let subscriber = self.subscriber.as_ref().map(|subscriber| subscriber.status.report());
-        BrokerReport { subscriber, ..self.status.report() }
+        let commands = self.ears.as_ref().map(|ears| ears.status.report());
+        BrokerReport { subscriber, commands, ..self.status.report() }
     }
 
     /// Sends something again; resolves when everything is acknowledged or refused, and ends what is
@@ -73,7 +80,7 @@ impl BrokerHandle {
     /// The packets that go over the wire from now on, for as long as the receiver is there.
     pub(crate) async fn wire(&self) -> Result<mpsc::Receiver<WireEntry>, Stopping> {
         let (sender, packets) = mpsc::channel(PACKETS);
-        if let Some(subscriber) = &self.subscriber {
+        for subscriber in self.subscriber.iter().chain(&self.ears) {
             subscriber.taps.send(sender.clone()).await.map_err(|_| Stopping)?;
         }
         self.commands.send(Command::Wire(sender)).await.map_err(|_| Stopping)?;

@@ -48,6 +48,9 @@ pub(crate) struct BrokerReport {
     pub(crate) disconnects: BTreeMap<&'static str, Count>,
     /// The connection that subscribes, where there is one.
     pub(crate) subscriber: Option<SubscriberReport>,
+    /// The connection that takes commands, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) commands: Option<SubscriberReport>,
 }
 
 /// Where the connection that subscribes stands, kept by its task.
@@ -176,6 +179,7 @@ impl BrokerStatus {
             acknowledged: self.acknowledged.load(Ordering::Relaxed),
             oldest_seconds: None,
             subscriber: None,
+            commands: None,
             refused: self.refused.snapshot(),
             left_out: self.left_out.snapshot(),
             disconnects: self.disconnects.snapshot(),

@@ -3,9 +3,11 @@
 //! It is another connection than the one that publishes, with another client identifier: its session
 //! can have another lifetime, a flood of messages stalls no acknowledgement of a publish, and a
 //! connection that ends because of a reading takes no subscription with it.
+//!
+//! What comes is for an [`Audience`]: the [topics that are watched](super::board), or
+//! [who takes commands](super::command_ears). Each has a connection of its own.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
@@ -14,88 +16,112 @@ use tokio::io::{self as async_io, AsyncRead, AsyncReadExt as _, AsyncWrite, Asyn
 use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use super::board::Board;
 use super::connection::{ConnectionError, READ_BYTES};
-use super::handle::{SubscriberHandle, TAPS};
+use super::handle::TAPS;
 use super::listener::{Listener, ListenerEvent, ListenerOptions};
 use super::session::SessionError;
 use super::status::SubscriberStatus;
 use super::taps::Taps;
-use super::topics::{Refusal, TopicMessage};
 use super::transport::{Transport, send};
-use super::wire::{Reason, Received, code};
 use super::wire_log::WireEntry;
 use crate::causes::chain;
 use crate::clock;
 use crate::config::{Broker, Id};
 
-/// What is put behind the client identifier of the connection that publishes.
-const CLIENT_ID_SUFFIX: &str = "-sub";
+/// Who listens.
+pub(super) trait Audience {
+    /// What is put behind the client identifier of the connection that publishes.
+    const SUFFIX: &'static str;
+    /// Whether the broker keeps the session, and what is published meanwhile, while the gateway is away.
+    const KEEPS: bool;
+
+    /// Whose status it is.
+    fn status(&self) -> &SubscriberStatus;
+
+    /// When [`turn`](Self::turn) is to be called at the latest.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// Waits until there may be more to do. Nothing is lost where it is not waited for to the end.
+    async fn work(&mut self);
+
+    /// Does what there is to do while there is no connection.
+    fn handle_idle(&mut self, now: Instant);
+
+    /// Subscribes, ends subscriptions and acknowledges.
+    fn turn(&mut self, now: Instant, listener: &mut Listener) -> Result<(), SessionError>;
+
+    /// Takes what has come.
+    fn handle_event(
+        &mut self,
+        now: Instant,
+        event: ListenerEvent,
+        listener: &mut Listener,
+    ) -> Result<(), SessionError>;
+
+    /// The connection has ended, or was not made.
+    fn handle_end(&mut self);
+}
 
 /// One broker's task that subscribes.
-pub(crate) struct SubscriberTask {
+pub(super) struct SubscriberTask<A> {
     name: Id,
     transport: Transport,
     /// Longest wait for a write.
     patience: Duration,
     listener: Listener,
-    board: Board,
+    audience: A,
     /// Since when the broker has accepted the connection.
     connected: Option<Instant>,
     watchers: mpsc::Receiver<mpsc::Sender<WireEntry>>,
     taps: Taps,
-    status: Arc<SubscriberStatus>,
 }
 
-impl SubscriberTask {
-    /// Prepares the task, what is seen of it, and the topics that it brings.
-    pub(crate) fn new(
+impl<A: Audience> SubscriberTask<A> {
+    /// Prepares the task, and where who looks at the wire comes in.
+    pub(super) fn prepare(
         name: &Id,
         config: &Broker,
         gateway: &Id,
         seed: u64,
-    ) -> (Self, SubscriberHandle, Board) {
-        let board = Board::new();
-        let status = Arc::new(SubscriberStatus::new(board.clone()));
+        audience: A,
+    ) -> (Self, mpsc::Sender<mpsc::Sender<WireEntry>>) {
         let username = config.username.clone();
         let password = config.password.as_ref().map(|p| p.expose().to_owned());
         let listener = Listener::new(ListenerOptions {
             protocol: config.protocol,
-            client_id: config.client_id_for(gateway) + CLIENT_ID_SUFFIX,
+            client_id: config.client_id_for(gateway) + A::SUFFIX,
             login: username.map(|name| (name, password.unwrap_or_default())),
             keep_alive: config.keep_alive.duration(),
             ack_timeout: config.ack_timeout.duration(),
-            keeps: false,
+            keeps: A::KEEPS,
         });
         let (tap, watchers) = mpsc::channel(TAPS);
-        let handle = SubscriberHandle::new(Arc::clone(&status), tap);
         let task = Self {
             name: name.clone(),
             transport: Transport::new(name, config, seed),
             patience: config.ack_timeout.duration(),
             listener,
-            board: board.clone(),
+            audience,
             connected: None,
             watchers,
             taps: Taps::default(),
-            status,
         };
-        (task, handle, board)
+        (task, tap)
     }
 
-    /// Runs until `stop` is cancelled.
-    pub(crate) async fn run(mut self, stop: CancellationToken) {
+    /// Listens until `stop` is cancelled.
+    pub(super) async fn listen(mut self, stop: CancellationToken) {
         while !stop.is_cancelled() {
             let end = self.connect_and_serve(&stop).await;
-            self.status.handle_end();
-            self.board.change(|topics| topics.handle_end());
+            self.audience.status().handle_end();
+            self.audience.handle_end();
             let pause = self.transport.handle_end(self.connected.take(), clock::now());
             let Err(error) = end else { return };
             let (reason, text) = (error.reason(), chain(&error));
             warn!(broker = %self.name, retry_in = ?pause, "no subscriptions: {text}");
-            self.status.disconnects.count(reason, || text);
+            self.audience.status().disconnects.count(reason, || text);
             self.wait(pause, &stop).await;
         }
     }
@@ -105,14 +131,14 @@ impl SubscriberTask {
         let over = sleep(pause);
         tokio::pin!(over);
         loop {
-            let due = self.board.lock().deadline();
+            let due = self.audience.deadline();
             tokio::select! {
                 () = &mut over => return,
                 () = stop.cancelled() => return,
                 Some(tap) = self.watchers.recv() => self.taps.add(tap),
-                () = self.board.work() => {}
+                () = self.audience.work() => {}
                 () = sleep_until(clock::deadline(due.unwrap_or(Instant::FAR_FUTURE))),
-                    if due.is_some() => self.board.lock().handle_timeout(clock::now()),
+                    if due.is_some() => self.audience.handle_idle(clock::now()),
             }
         }
     }
@@ -154,7 +180,7 @@ impl SubscriberTask {
             if stalled.is_some_and(|stalled| now >= stalled) {
                 return Err(ConnectionError::Broken(io::ErrorKind::TimedOut.into()));
             }
-            let waits = [stalled, self.board.lock().deadline()];
+            let waits = [stalled, self.audience.deadline()];
             let deadline = waits.into_iter().flatten().fold(self.listener.deadline(), Instant::min);
             tokio::select! {
                 read = reader.read_buf(&mut incoming), if self.listener.wants_bytes() => {
@@ -169,7 +195,7 @@ impl SubscriberTask {
                     sent.map_err(ConnectionError::Broken)?;
                     write_since = None;
                 }
-                () = self.board.work() => {}
+                () = self.audience.work() => {}
                 Some(tap) = self.watchers.recv() => self.taps.add(tap),
                 () = stop.cancelled(), if !stop.is_cancelled() => {}
                 () = sleep_until(clock::deadline(deadline)) => {}
@@ -181,81 +207,16 @@ impl SubscriberTask {
     fn turn(&mut self, now: Instant) -> Result<(), SessionError> {
         self.listener.handle_timeout(now)?;
         while let Some(event) = self.listener.poll_event() {
-            self.handle_event(now, event)?;
-        }
-        if !self.listener.is_connected() {
-            return Ok(());
-        }
-        let mut topics = self.board.lock();
-        topics.handle_timeout(now);
-        while self.listener.has_room() {
-            if let Some(topic) = topics.poll_unsubscribe() {
-                self.listener.unsubscribe(now, &topic)?;
-            } else if let Some(topic) = topics.poll_subscribe() {
-                self.listener.subscribe(now, topic)?;
-            } else {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn handle_event(&mut self, now: Instant, event: ListenerEvent) -> Result<(), SessionError> {
-        match event {
-            ListenerEvent::Connected { .. } => {
+            if let ListenerEvent::Connected { .. } = event {
                 info!(broker = %self.name, url = %self.transport.url(), "ready to subscribe");
                 self.connected = Some(now);
-                self.status.handle_connected();
-                self.board.change(|topics| topics.handle_connected(now));
+                self.audience.status().handle_connected();
             }
-            ListenerEvent::Granted(topic) => {
-                debug!(broker = %self.name, %topic, "subscribed");
-                self.board.change(|topics| topics.handle_granted(&topic, now));
-            }
-            ListenerEvent::Refused(topic, reason) => {
-                debug!(broker = %self.name, %topic, %reason, "not subscribed");
-                self.status.refused.count("refused", || format!("{topic}: {reason}"));
-                let refusal = refusal(&reason);
-                self.board.change(|topics| topics.handle_refused(&topic, refusal, now));
-            }
-            ListenerEvent::Message(message, receipt) => {
-                self.status.handle_message();
-                let Received { topic, retain, payload, content_type, .. } = *message;
-                let message = TopicMessage { payload, content_type };
-                if !self.board.change(|topics| topics.handle_message(&topic, message, retain)) {
-                    self.status.refused.count("no_room", || topic);
-                }
-                // Only the latest state counts, and it is where it is wanted.
-                if let Some(receipt) = receipt {
-                    self.listener.acknowledge(now, receipt)?;
-                }
-            }
-            ListenerEvent::Oversize(topic) => {
-                self.board.change(|topics| topics.handle_oversize(&topic));
-                self.status.refused.count("too_large", || topic);
-            }
+            self.audience.handle_event(now, event, &mut self.listener)?;
+        }
+        if self.listener.is_connected() {
+            self.audience.turn(now, &mut self.listener)?;
         }
         Ok(())
-    }
-}
-
-fn refusal(reason: &Reason) -> Refusal {
-    let is_forbidden = matches!(
-        reason.code,
-        code::NOT_AUTHORIZED | code::TOPIC_FILTER_INVALID | code::PACKET_TOO_LARGE
-    );
-    Refusal { is_forbidden, detail: reason.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_matter_of_permission_is_forbidden() {
-        // MQTT 5 §3.9.3; 0x80 is all that MQTT 3.1.1 has.
-        for (code, expected) in [(0x80, false), (0x87, true), (0x8f, true), (0x97, false)] {
-            assert_eq!(refusal(&Reason::of(code)).is_forbidden, expected, "{code:#x}");
-        }
     }
 }

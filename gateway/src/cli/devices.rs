@@ -33,7 +33,9 @@ fn listed(line: &str) -> String {
     };
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = writeln!(out, "{}: {} at {}, {heard}", text("name"), text("source"), text("address"));
+    let at = Some(text("address")).filter(|address| !address.is_empty());
+    let at = at.map_or_else(String::new, |address| format!(" at {address}"));
+    let _ = writeln!(out, "{}: {}{at}, {heard}", text("name"), text("source"));
     let registrations = device.get("registrations").and_then(Value::as_array);
     for registration in registrations.into_iter().flatten() {
         let text = |key: &str| registration.get(key).and_then(Value::as_str);
@@ -50,6 +52,13 @@ fn listed(line: &str) -> String {
             let _ = writeln!(out, "    {resource}");
         }
     }
+    let operations = device.get("operations").and_then(Value::as_array);
+    for operation in operations.into_iter().flatten() {
+        let text = |key: &str| operation.get(key).and_then(Value::as_str);
+        let set = text("set").map_or_else(String::new, |topic| format!(", at {topic}"));
+        let (name, value) = (text("name").unwrap_or("-"), text("value").unwrap_or("-"));
+        let _ = writeln!(out, "  {name}: {value}{set}");
+    }
     out
 }
 
@@ -64,6 +73,11 @@ mod tests {
             registered as /rd/1 in sector s for 60 s more, at coap://10.0.0.1\n    \
             <coap://10.0.0.1/t>;obs\n";
         assert_eq!(listed(line), expected);
+        let valve = r#"{"name":"v","source":"s","address":"","last_heard":null,"readings":0,"registrations":[],"operations":[{"name":"open","value":"true or false","set":"site/gw/v/open/set"}]}"#;
+        assert_eq!(
+            listed(valve),
+            "v: s, no readings yet\n  open: true or false, at site/gw/v/open/set\n"
+        );
         let silent = r#"{"name":"a","source":"s","address":"x","last_heard":null,"readings":0,"registrations":[]}"#;
         assert_eq!(listed(silent), "a: s at x, no readings yet\n");
     }

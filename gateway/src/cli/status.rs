@@ -117,6 +117,7 @@ fn table(status: &Value) -> String {
         counts(&mut out, status, &format!("/brokers/{name}/disconnects"), "disconnected");
         subscriber(&mut out, status, name);
     }
+    commands(&mut out, status);
     for name in names(status, "/store/orphans") {
         let _ = writeln!(
             out,
@@ -263,6 +264,32 @@ fn subscriber(out: &mut String, status: &Value, broker: &str) {
     );
     counts(out, status, &format!("{path}/refused"), "not subscribed or taken:");
     counts(out, status, &format!("{path}/disconnects"), "disconnected from subscribing:");
+}
+
+/// What became of commands, where any are taken.
+fn commands(out: &mut String, status: &Value) {
+    let Some(Value::Object(_)) = status.pointer("/commands") else { return };
+    let number = |path: &str| status.pointer(path).and_then(Value::as_u64).unwrap_or(0);
+    let deaf: Vec<&str> = names(status, "/brokers")
+        .filter(|broker| {
+            let ears = status.pointer(&format!("/brokers/{broker}/commands/connected"));
+            ears == Some(&Value::Bool(false))
+        })
+        .map(String::as_str)
+        .collect();
+    let _ = writeln!(
+        out,
+        "commands {} open, {} done, {} failed, {} expired{}",
+        number("/commands/open"),
+        number("/commands/done"),
+        number("/commands/failed"),
+        number("/commands/expired"),
+        match deaf.is_empty() {
+            true => String::new(),
+            false => format!(", not connected to take any from {}", deaf.join(", ")),
+        }
+    );
+    counts(out, status, "/commands/refused", "not taken:");
 }
 
 /// What a broker has missed, by reason.

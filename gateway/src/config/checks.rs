@@ -6,9 +6,11 @@ mod binary;
 mod brokers;
 mod frames;
 mod modbus;
+mod operations;
 mod routes;
 mod sources;
 mod transforms;
+mod ways;
 
 use super::findings::Findings;
 use super::layer::{Aim, Layers};
@@ -34,6 +36,7 @@ pub(super) fn check(config: &Config, whole: &Node, layers: &Layers, findings: &m
     brokers::check(&mut checks);
     routes::check(&mut checks);
     transforms::check(&mut checks);
+    operations::check(&mut checks);
 }
 
 /// Tells that a gateway cannot run because a part is not there at all.

@@ -8,7 +8,8 @@ use super::shape::{Doc, Key, List, Shape, Table};
 use super::strict::TAG;
 
 /// Sections in the order in which one writes a file; a test watches that none is missing.
-const SECTIONS: [&str; 5] = ["gateway", "store", "sources", "brokers", "routes"];
+const SECTIONS: [&str; 8] =
+    ["gateway", "store", "sources", "brokers", "routes", "commands", "operations", "groups"];
 
 const INTRODUCTION: &str = include_str!("manual/introduction.md");
 
@@ -43,7 +44,7 @@ fn section(text: &mut String, name: &str, key: &Key) {
 
 /// The tables inside of a table.
 fn parts(text: &mut String, table: &Table) {
-    for (name, key) in ["link", "frame", "decode", "units", "tls"]
+    for (name, key) in ["link", "frame", "decode", "units", "tls", "value", "via"]
         .iter()
         .filter_map(|n| table.keys.get_key_value(*n))
     {

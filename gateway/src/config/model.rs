@@ -8,6 +8,7 @@ mod coap_poll;
 mod decode;
 mod frame;
 mod modbus;
+mod operations;
 mod source;
 mod tls;
 mod transform;
@@ -28,6 +29,7 @@ pub(crate) use coap_poll::*;
 pub(crate) use decode::*;
 pub(crate) use frame::*;
 pub(crate) use modbus::*;
+pub(crate) use operations::*;
 pub(crate) use source::*;
 pub(crate) use tls::*;
 pub(crate) use transform::*;
@@ -83,6 +85,31 @@ pub(crate) struct Config {
     /// to = ["cloud"]
     /// ```
     pub(crate) routes: BTreeMap<Id, Route>,
+    /// How commands are taken that come from brokers; without it none are. See docs/commands.md.
+    ///
+    /// ```toml
+    /// [commands]
+    /// from = ["cloud"]
+    /// ```
+    pub(crate) commands: Option<Commands>,
+    /// What may be done with which devices, by name.
+    ///
+    /// ```toml
+    /// [operations.setpoint]
+    /// source = "nodes"
+    /// devices = ["valve-*"]
+    /// value = { type = "number", min = 5, max = 30, unit = "Cel" }
+    /// via = { type = "coap", method = "put", path = "/setpoint" }
+    /// writable = true
+    /// ```
+    pub(crate) operations: BTreeMap<Id, Operation>,
+    /// Devices that one command can go to, by name.
+    ///
+    /// ```toml
+    /// [groups.north]
+    /// devices = ["valve-n*"]
+    /// ```
+    pub(crate) groups: BTreeMap<Id, Group>,
 }
 
 /// The gateway itself.

@@ -69,8 +69,13 @@ impl Loaded {
                 }
             }
             Shape::Tagged(variants) => {
-                let chosen = value.as_object().and_then(|object| object.iter().next());
-                if let Some((tag, fields)) = chosen {
+                // Its tag is a key of its own, or the only one.
+                let mut own = value.clone();
+                let tag = own.as_object_mut().and_then(|object| object.remove(TAG));
+                let own = tag.as_ref().and_then(Value::as_str).map(|tag| (tag, &own));
+                let only = value.as_object().and_then(|object| object.iter().next());
+                let only = only.map(|(tag, fields)| (tag.as_str(), fields));
+                if let Some((tag, fields)) = own.or(only) {
                     let origin = self.origin(&path.key(TAG));
                     inner.values.push((TAG.to_owned(), json!(tag), origin));
                     if let Some(table) = variants.get(tag) {

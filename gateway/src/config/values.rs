@@ -26,6 +26,7 @@ mod node_url;
 mod resource_path;
 mod rules;
 mod secret;
+mod send_template;
 mod server_name;
 mod small;
 
@@ -34,7 +35,7 @@ use device_sim::settings::{Because, TextValue, TextVisitor, text_value};
 pub(crate) use broker_url::BrokerUrl;
 pub(crate) use broker_urls::BrokerUrls;
 pub(crate) use code::Code;
-pub(crate) use decimal::Decimal;
+pub(crate) use decimal::{Decimal, unscaled};
 pub(crate) use device_sim::settings::{ByteSize, Id, Interval};
 pub(crate) use frame_size::FrameSize;
 pub(crate) use hex_bytes::HexBytes;
@@ -52,4 +53,5 @@ pub(crate) use rules::{
     span_ms_option, span_option, whole, whole_option,
 };
 pub(crate) use secret::Secret;
+pub(crate) use send_template::{Filling, HexTemplate, TextTemplate, Unsendable};
 pub(crate) use server_name::ServerName;

@@ -53,8 +53,13 @@ pub(crate) async fn ask(
         | Request::StoreVerify
         | Request::StoreExport(_)
         | Request::Letters(_)
-        | Request::LettersDrop(_) => PATIENCE,
-        Request::Replay { .. } | Request::LettersResend(_) | Request::Wire { .. } => ANY_PATIENCE,
+        | Request::LettersDrop(_)
+        | Request::Cancel { .. }
+        | Request::Commands { .. } => PATIENCE,
+        Request::Send(_)
+        | Request::Replay { .. }
+        | Request::LettersResend(_)
+        | Request::Wire { .. } => ANY_PATIENCE,
     };
     let silent = |_| io::Error::from(io::ErrorKind::TimedOut);
     let connect = UnixStream::connect(state_dir.join(SOCKET));

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use proto::Instant;
 use serde::Serialize;
 
+use super::commands::OperationLine;
 use super::{Answer, AnswerError, End};
 use crate::clock;
+use crate::commands::CommandsHandle;
 use crate::nodes::Node;
 use crate::pipeline::rfc3339_text;
 use crate::source::Heard;
@@ -26,6 +28,8 @@ struct DeviceLine<'a> {
     readings: u64,
     /// Its registrations: one for each sector.
     registrations: Vec<RegistrationLine<'a>>,
+    /// What may be done with it.
+    operations: Vec<OperationLine>,
 }
 
 /// A registration in a resource directory (RFC 9176).
@@ -50,6 +54,10 @@ pub(super) async fn list(answer: &mut Answer, status: &Status) -> Result<End, An
             devices.entry((source.to_string(), name)).or_default().0 = Some(heard);
         }
     }
+    // Those that an operation names are there before they were heard of.
+    for (source, name) in status.commands.iter().flat_map(CommandsHandle::named_devices) {
+        devices.entry((source, name)).or_default();
+    }
     for node in status.nodes.registered() {
         let key = (node.source.to_string(), node.name.clone());
         devices.entry(key).or_default().1.push(node);
@@ -65,6 +73,7 @@ pub(super) async fn list(answer: &mut Answer, status: &Status) -> Result<End, An
             last_heard: heard.as_ref().map(|heard| rfc3339_text(heard.last)),
             readings: heard.as_ref().map_or(0, |heard| heard.readings),
             registrations: nodes.iter().map(|node| RegistrationLine::of(node, now)).collect(),
+            operations: OperationLine::of(status.commands.as_ref(), source, name),
         })?;
         answer.send_if_much().await?;
     }

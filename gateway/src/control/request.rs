@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::commands::SendRequest;
 use crate::store::{DeadLetter, Selection};
 
 /// A request: one line such as `{"request":"status"}`.
@@ -43,6 +44,23 @@ pub(crate) enum Request {
     LettersResend(LetterChoice),
     /// Delete dead letters: one line for each broker.
     LettersDrop(LetterChoice),
+    /// Carry a command out: its states, one a line, until the last. It ends when the client hangs up; the
+    /// command goes on.
+    Send(SendRequest),
+    /// Do not carry a command out: its state then, on one line.
+    Cancel {
+        /// The device or the group.
+        device: String,
+        /// The command's identifier.
+        id: String,
+    },
+    /// The newest commands, one a line.
+    Commands {
+        /// Only those of this device or group.
+        device: Option<String>,
+        /// Most of them.
+        limit: usize,
+    },
     /// The packets of a broker's connection, one a line, until the client hangs up.
     Wire {
         /// The broker's name.

@@ -226,7 +226,8 @@ impl Fleet {
             let link = |carrier| {
                 let (device, key) = (node.number, Some(Key::new(&node.key)));
                 let epoch = epoch.unwrap_or(1);
-                let identity = LinkIdentity { device, key, epoch, restart_every: None, seed };
+                let identity =
+                    LinkIdentity { device, key, epoch, restart_every: None, seed, duty: None };
                 Uplink::Link(LinkUplink { carrier, identity })
             };
             let uplink = match via {

@@ -328,6 +328,7 @@ mod tests {
             payload: Bytes::from_static(b"on"),
             retain: true,
             content_type: Some("text/plain".to_owned()),
+            correlation: None,
         };
         record.content = Content::Message(message.clone());
         let received = r#""received":"2026-11-20T22:39:00.123Z"}"#;

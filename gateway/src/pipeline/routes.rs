@@ -125,6 +125,8 @@ pub(crate) struct PublishProperties {
     /// How long the message is worth something.
     pub(crate) expiry_seconds: Option<u32>,
     pub(crate) response_topic: Option<String>,
+    /// Correlation Data, for who waits for a response.
+    pub(crate) correlation: Option<Bytes>,
     pub(crate) user: Option<UserProperties>,
 }
 
@@ -373,6 +375,7 @@ impl Routes {
                 is_text,
                 expiry_seconds: left.map(whole_seconds),
                 response_topic: route.response_topic.as_ref().map(|topic| topic.render(&fields)),
+                correlation: None,
                 user,
             })
         });
@@ -405,6 +408,7 @@ fn publish_message(recipient: &Recipient, n: u64, message: &Message) -> Publish 
             is_text: false,
             expiry_seconds: None,
             response_topic: None,
+            correlation: message.correlation.clone(),
             user,
         })
     });

@@ -71,7 +71,8 @@ impl TopicTemplate {
     }
 }
 
-fn push_level(topic: &mut String, field: &str) {
+/// Adds a field as one level of a topic, or a part of one; see [`TopicTemplate::render`].
+pub(crate) fn push_level(topic: &mut String, field: &str) {
     if field.bytes().all(is_plain) {
         return topic.push_str(field);
     }
@@ -84,6 +85,25 @@ fn push_level(topic: &mut String, field: &str) {
             c => topic.push(c),
         }
     }
+}
+
+/// What [`push_level`] has made a level of; `None` where it is no percent-encoded UTF-8.
+pub(crate) fn decode_level(level: &str) -> Option<String> {
+    if !level.contains('%') {
+        return Some(level.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(level.len());
+    let mut rest = level.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                u8::try_from(digit()? * 16 + digit()?).ok()?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
 }
 
 /// `text` as any broker takes it in a field that is not a topic.

@@ -3,14 +3,16 @@
 //! [`resources`] says what a request means; [`posted`] reads readings out of it; [`view`],
 //! [`files`], the topics of [`bridge`] and who has [`registered`] are what there is to see. [`rates`]
 //! says who asks too often, and [`pending`] answers when something is done. [`serving`] puts that
-//! together; around it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which
+//! together. [`orders`] go to nodes, or are [`fetched`] by them; around it are [`datagrams`], a loop for each UDP address, with the [`groups`] in which
 //! nodes look for it, and [`stream`], one for each TCP connection, and [`stepped`] for a rehearsal.
 
 mod bridge;
 mod datagrams;
+mod fetched;
 mod files;
 mod groups;
 mod observed;
+mod orders;
 mod pending;
 mod posted;
 mod rates;
@@ -21,7 +23,7 @@ mod stepped;
 mod stream;
 mod view;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +42,7 @@ use self::bridge::Bridge;
 use self::datagrams::Server;
 use self::files::Files;
 use self::groups::Groups;
+use self::orders::{KnownNodes, NodeOrders};
 use self::rates::Rates;
 use self::registered::{Registered, expire};
 pub(crate) use self::resources::posted_readings;
@@ -47,11 +50,14 @@ use self::resources::{Resources, accepted};
 pub(super) use self::stepped::SteppedCoap;
 use self::stream::Connection;
 use super::clients::{Clients, listen};
+use super::coap_orders::{Calls, Carrier};
 use super::latest::Latest;
 use super::udp::bind_udp;
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
+use crate::commands::{Mailbox, Orders};
 use crate::config::CoapLink;
+use crate::nodes::Nodes;
 use crate::store::{KEEP, Origin, Spool, StoreError};
 use crate::supervisor::Supervisor;
 
@@ -60,7 +66,7 @@ const REMEMBERED: u64 = 65_536;
 /// Answers to groups that wait for their moment, of up to 5 s (RFC 7252 §8.2): no more of them go to
 /// somebody whose address was forged.
 const MAX_GROUP_ANSWERS: usize = 64;
-/// The longest list of resources that is read from a node.
+/// The longest list of resources that is read from a node, and the largest answer to an order.
 const MAX_FETCHED: usize = 64 * 1024;
 /// Bytes of bodies that a connection sends in blocks, and of responses that it fetches so.
 const CONNECTION_BYTES: usize = 2 * 1024 * 1024;
@@ -78,6 +84,8 @@ pub(crate) struct CoapSource {
     clients: Option<Clients>,
     config: NodeConfig,
     spool: Spool,
+    nodes: Arc<Nodes>,
+    orders: Option<Orders>,
     seed: u64,
 }
 
@@ -86,6 +94,7 @@ impl CoapSource {
         context: Context,
         link: &CoapLink,
         surroundings: &Surroundings,
+        orders: Option<Orders>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let open = |path: &PathBuf| {
@@ -122,11 +131,15 @@ impl CoapSource {
             bridge,
             rates: link.max_rate.map(Rates::new),
             registered: Registered::of(&context.name, &surroundings.nodes),
+            node_orders: orders.is_some().then(|| {
+                let is_fetched = surroundings.fetched.contains(&context.name);
+                NodeOrders::new(is_fetched.then(Mailbox::new))
+            }),
             context,
         };
         let resources = resources.into();
-        let spool = surroundings.spool.clone();
-        Ok(Self { resources, sockets, clients, config, spool, seed })
+        let (spool, nodes) = (surroundings.spool.clone(), Arc::clone(&surroundings.nodes));
+        Ok(Self { resources, sockets, clients, config, spool, nodes, orders, seed })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -142,6 +155,7 @@ impl CoapSource {
         }
         let Stored { known, next } = stored;
         let mut servers: Supervisor<()> = Supervisor::new();
+        let mut callers = Vec::new();
         for ((socket, groups), seed) in self.sockets.into_iter().zip(self.seed..) {
             let mut node = Node::new(self.config.clone(), seed);
             for (origin, age) in &known {
@@ -152,13 +166,24 @@ impl CoapSource {
             for task in tasks {
                 servers.start(format!("coap group {name}"), task);
             }
-            let server = Server::new(Arc::clone(&resources), socket, requests, node);
+            let (caller, calls) = Calls::new();
+            let numbered = (callers.len(), calls);
+            let local = socket.local_addr().unwrap_or((Ipv6Addr::UNSPECIFIED, 0).into());
+            callers.push((local, caller));
+            let server = Server::new(Arc::clone(&resources), socket, requests, node, numbered);
             servers.start(format!("coap {name}"), server.run(stop.clone()));
         }
         let (followed, spool, until) = (Arc::clone(&resources), self.spool, stop.clone());
         servers.start(format!("coap {name} readings"), async move {
             followed.latest.follow(&followed.context.name, &spool, next, until).await;
         });
+        if let Some(orders) = self.orders {
+            let mailbox = resources.mailbox().cloned();
+            let (resources, sockets) = (Arc::clone(&resources), callers);
+            let known = Arc::new(KnownNodes { resources, nodes: self.nodes, sockets });
+            let carrier = Carrier::new(known, mailbox, orders);
+            servers.start(format!("coap {name} orders"), carrier.run(stop.clone()));
+        }
         let lifetimes = expire(Arc::clone(&resources), stop.clone());
         servers.start(format!("coap {name} lifetimes"), lifetimes);
         if let Some(clients) = self.clients {

@@ -3,7 +3,8 @@
 //! [`poller`] decides whom to ask what and when; [`wanted`] is what was configured, [`node`] and
 //! [`resource`] what is known of each node. Around that is the loop here, with [`sockets`], names
 //! that are being [resolved](names), readings on their [way](handover) to the store, and the nodes
-//! that come and go: those of a [`list`], and those that have [`registered`].
+//! that come and go: those of a [`list`], and those that have [`registered`]. Orders to nodes find
+//! them at their [`places`].
 //!
 //! A notification is acknowledged when it arrives, by the messaging layer: before its readings are
 //! on disk. What a crash takes in between comes again: the gateway registers anew after its start,
@@ -13,6 +14,7 @@ mod handover;
 mod list;
 mod names;
 mod node;
+mod places;
 mod poller;
 mod registered;
 mod resource;
@@ -33,15 +35,19 @@ use self::handover::Handover;
 use self::list::NodeList;
 use self::names::Names;
 pub(crate) use self::node::NodeReport;
+use self::places::AskedNodes;
 use self::poller::{AddError, Content, Output, PollConfig, Poller};
 pub(crate) use self::poller::{MAX_NODES, MAX_RESOURCES};
 use self::registered::Registered;
 pub(crate) use self::sample::{Sample, representation_readings};
 use self::sockets::Sockets;
 use self::wanted::Wanted;
+use super::coap_orders::{Calls, Carrier};
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
+use crate::commands::Orders;
 use crate::config::{CoapPollLink, NodeUrl};
+use crate::supervisor::Supervisor;
 
 /// A client of nodes.
 pub(crate) struct CoapPollSource {
@@ -55,6 +61,9 @@ pub(crate) struct CoapPollSource {
     registrations: Option<Registered>,
     registered: BTreeMap<String, NodeUrl>,
     own_names: bool,
+    /// The requests of orders.
+    calls: Calls,
+    carrier: Option<Carrier<AskedNodes>>,
 }
 
 /// The nodes of a source while it runs. Others may add and remove some.
@@ -69,13 +78,15 @@ impl CoapPollSource {
         context: Context,
         link: &CoapPollLink,
         surroundings: &Surroundings,
+        orders: Option<Orders>,
         seed: u64,
     ) -> Result<Self, SourceError> {
         let sockets = Sockets::open()
             .map_err(|(address, source)| context.bind_error("link", address, source))?;
         context.status.set_listening(sockets.addresses());
         let max_body = usize::try_from(link.max_body.bytes()).unwrap_or(usize::MAX);
-        let config = PollConfig { max_backoff: link.max_backoff.duration(), max_body };
+        let (max_backoff, interval) = (link.max_backoff.duration(), link.interval.duration());
+        let config = PollConfig { max_backoff, max_body, interval };
         let poller = Poller::new(&config, Wanted::all(link), seed);
         let nodes = Arc::new(Nodes { poller: Mutex::new(poller), changed: Notify::new() });
         for (name, url) in &link.nodes {
@@ -90,7 +101,14 @@ impl CoapPollSource {
         let list = link.node_list.as_ref().map(|file| NodeList::new(file, link.nodes.keys()));
         let registrations = link.registered.as_ref();
         let registrations = registrations.map(|at| Registered::at(at, &surroundings.nodes));
+        let (caller, calls) = Calls::new();
+        let carrier = orders.map(|orders| {
+            let (nodes, families) = (Arc::clone(&nodes), sockets.families());
+            Carrier::new(Arc::new(AskedNodes { nodes, families, caller }), None, orders)
+        });
         Ok(Self {
+            calls,
+            carrier,
             listed,
             registrations,
             registered: BTreeMap::new(),
@@ -110,6 +128,11 @@ impl CoapPollSource {
 
     /// Runs until `stop` is cancelled and what was received is settled.
     pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut carriers: Supervisor<()> = Supervisor::new();
+        if let Some(carrier) = self.carrier.take() {
+            let name = format!("coap {} orders", self.context.name);
+            carriers.start(name, carrier.run(stop.clone()));
+        }
         loop {
             let wait = self.drain().await;
             tokio::select! {
@@ -123,6 +146,9 @@ impl CoapPollSource {
                     self.nodes.lock().handle_resolved(clock::now(), node, address);
                 }
                 settled = self.handover.settled() => self.handle_settled(settled),
+                asked = self.calls.asked() => {
+                    self.calls.handle_asked(clock::now(), &mut *self.nodes.lock(), asked);
+                }
                 listed = NodeList::changed(&mut self.list) => {
                     let listed = listed.into_iter().map(|node| (node.name, node.url)).collect();
                     self.nodes.replace(&self.context, &mut self.listed, listed);
@@ -142,6 +168,7 @@ impl CoapPollSource {
             let settled = self.handover.settled().await;
             self.handle_settled(settled);
         }
+        while carriers.next_end().await.is_some() {}
     }
 
     /// Sends what is to be sent and handles what came of requests; the time until which there is
@@ -157,6 +184,9 @@ impl CoapPollSource {
                 }
                 Output::Resolve(lookup) => self.names.resolve(lookup),
                 Output::Content(content) => self.take(content),
+                // What no order waits for was given up.
+                Output::OfOrder(event) => drop(self.calls.handle_event(event)),
+                Output::Watched(number, ended) => self.calls.handle_watched(number, ended),
                 Output::Failed { node, reason, why } => {
                     self.context.refuse(reason, node, why, b"");
                 }

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use proto::Instant;
 use proto::frame::{FrameError, Framer, Pause};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Interval, MissedTickBehavior, interval, timeout, timeout_at};
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout_at};
 
 use crate::clock;
-use crate::config::Poll;
 use crate::frame::Cutting;
 
 /// Bytes read at a time.
@@ -18,9 +17,6 @@ const READ_BYTES: usize = 8192;
 /// adapter holds bytes back for 16 ms, and a sketch may measure between two parts of a line.
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// The longest time that the other end may leave a request in the way.
-const SEND_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Frames of a stream.
 pub(super) struct Framed {
     framer: Framer,
@@ -28,25 +24,6 @@ pub(super) struct Framed {
     buffer: Vec<u8>,
     /// When something came last, or a pause was noted.
     silent_since: Instant,
-}
-
-/// A request that is sent again and again.
-pub(super) struct Polling {
-    request: Vec<u8>,
-    due: Interval,
-}
-
-impl Polling {
-    /// The first one is due at once.
-    pub(super) fn new(poll: &Poll) -> Self {
-        Self { request: poll.send.bytes().to_vec(), due: due_every(poll.every.duration()) }
-    }
-
-    async fn send(&self, writer: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
-        let late = || io::Error::new(io::ErrorKind::TimedOut, "it does not take the request");
-        let sent = timeout(SEND_TIMEOUT, writer.write_all(&self.request)).await;
-        sent.unwrap_or_else(|_| Err(late()))
-    }
 }
 
 /// When a request is due, the first time at once; what was late moves those after it.
@@ -90,19 +67,9 @@ impl Framed {
         Ok(count > 0)
     }
 
-    /// The same while requests are sent, if there are any.
-    pub(super) async fn fill_polled(
-        &mut self,
-        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
-        polling: &mut Option<Polling>,
-    ) -> io::Result<bool> {
-        let Some(polling) = polling else { return self.fill(stream).await };
-        loop {
-            tokio::select! {
-                _ = polling.due.tick() => polling.send(stream).await?,
-                filled = self.fill(stream) => return filled,
-            }
-        }
+    /// Whether what comes may be the rest of a frame that began earlier.
+    pub(super) fn is_opening(&self) -> bool {
+        self.framer.is_opening()
     }
 
     /// The stream has ended.

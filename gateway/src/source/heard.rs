@@ -1,16 +1,11 @@
 //! The devices of a source that were heard of last.
-//!
-//! They are in two generations: who is heard moves into the younger one, and when that is full, it
-//! becomes the older one, whose devices are forgotten. So it costs the same however many there are.
 
-use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
 use std::sync::{Mutex, PoisonError};
 
 use proto::{Reading, Timestamp};
 
-/// Devices of a generation: at least as many are known, at most twice as many.
-const GENERATION: usize = 2048;
+use super::recent::Recent;
 
 /// What is known of a device.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -25,21 +20,16 @@ pub(crate) struct Heard {
 
 /// The devices.
 #[derive(Debug, Default)]
-pub(super) struct HeardOf(Mutex<Generations>);
-
-#[derive(Debug, Default)]
-struct Generations {
-    younger: HashMap<String, Heard>,
-    older: HashMap<String, Heard>,
-}
+pub(super) struct HeardOf(Mutex<Recent<Heard>>);
 
 impl HeardOf {
     /// Takes the readings of a message from `peer`.
     pub(super) fn note(&self, readings: &[Reading], peer: &dyn Display, now: Timestamp) {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Heard { address: String::new(), last: Timestamp::from_nanos(0), readings: 0 };
         for of_one in readings.chunk_by(|one, next| one.device == next.device) {
             let Some(reading) = of_one.first() else { continue };
-            let Some(heard) = generations.device(&reading.device) else { continue };
+            let Some(heard) = devices.hear(&reading.device, new) else { continue };
             heard.address.clear();
             // Writing to a string cannot fail.
             let _ = write!(heard.address, "{peer}");
@@ -50,29 +40,12 @@ impl HeardOf {
 
     /// All that are known, by name.
     pub(super) fn devices(&self) -> Vec<(String, Heard)> {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = generations.younger.iter().chain(&generations.older);
-        let mut all: Vec<_> = all.map(|(name, heard)| (name.clone(), heard.clone())).collect();
-        drop(generations);
+        let devices = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = devices.all().map(|(name, heard)| (name.clone(), heard.clone()));
+        let mut all: Vec<_> = all.collect();
+        drop(devices);
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         all
-    }
-}
-
-impl Generations {
-    fn device(&mut self, name: &str) -> Option<&mut Heard> {
-        if !self.younger.contains_key(name) {
-            if self.younger.len() >= GENERATION {
-                self.older = std::mem::take(&mut self.younger);
-            }
-            let known = self.older.remove(name).unwrap_or_else(|| Heard {
-                address: String::new(),
-                last: Timestamp::from_nanos(0),
-                readings: 0,
-            });
-            self.younger.insert(name.to_owned(), known);
-        }
-        self.younger.get_mut(name)
     }
 }
 
@@ -107,22 +80,5 @@ mod tests {
         ];
         let known: Vec<_> = heard.devices().into_iter().map(|(_, heard)| heard).collect();
         assert_eq!(known, expected);
-    }
-
-    #[test]
-    fn those_that_were_not_heard_for_longest_are_forgotten() {
-        let heard = HeardOf::default();
-        let hear = |name: &str| heard.note(&[reading(name)], &"x", Timestamp::from_nanos(1));
-        hear("first");
-        for i in 0..10 * GENERATION {
-            hear(&i.to_string());
-            hear("always");
-            assert!(heard.0.lock().unwrap().younger.len() <= GENERATION);
-        }
-        let known = heard.devices();
-        let find = |name: &str| known.iter().find(|(known, _)| known == name);
-        assert_eq!(find("first"), None);
-        assert_eq!(find("always").unwrap().1.readings, 10 * GENERATION as u64);
-        assert!((GENERATION..=2 * GENERATION).contains(&known.len()));
     }
 }

@@ -3,10 +3,15 @@
 //!
 //! [`ports`] carries frames, whatever they come over; [`hub`] is the loop around
 //! [`proto::link::Gateway`]; [`memory`] is what it knows over a restart; [`stepped`] is all of it for a
-//! rehearsal.
+//! rehearsal. [`orders`] has what nodes are told: [`calls`] is its way to the hub, [`payload`] what is in it,
+//! [`download`] files.
 
+mod calls;
+mod download;
 mod hub;
 mod memory;
+mod orders;
+mod payload;
 mod ports;
 mod sample;
 mod stepped;
@@ -17,8 +22,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::calls::{Caller, caller};
 use self::hub::{Hub, QUEUE};
 use self::memory::Memory;
+use self::orders::carry_out;
 use self::ports::{Carrier, PortSide};
 pub(crate) use self::sample::{LinkPiece, link_pieces};
 pub(super) use self::stepped::SteppedLink;
@@ -26,6 +33,7 @@ use super::clients::{Clients, listen};
 use super::udp::bind_udp;
 use super::{Context, SourceError, Surroundings};
 use crate::clock;
+use crate::commands::Orders;
 use crate::config::{Link, LinkDecode};
 use crate::supervisor::Supervisor;
 
@@ -35,6 +43,7 @@ pub(crate) struct LinkSource {
     carrier: Carrier,
     hub: Hub,
     side: PortSide,
+    orders: Option<(Orders, Caller)>,
 }
 
 impl LinkSource {
@@ -44,6 +53,7 @@ impl LinkSource {
         link: &Link,
         decode: &LinkDecode,
         surroundings: &Surroundings,
+        orders: Option<Orders>,
     ) -> Result<Self, SourceError> {
         let Surroundings { state_dir, spool, .. } = surroundings;
         let keys = sample::keys(decode)
@@ -60,8 +70,11 @@ impl LinkSource {
         }
         let (sender, arrivals) = mpsc::channel(QUEUE);
         let side = PortSide { context: Arc::clone(&context), arrivals: sender };
-        let hub = Hub::new(Arc::clone(&context), gateway, names, memory, spool.clone(), arrivals);
-        Ok(Self { context, carrier, hub, side })
+        let (caller, asks) = caller();
+        let hub =
+            Hub::new(Arc::clone(&context), gateway, names, memory, spool.clone(), arrivals, asks);
+        let orders = orders.map(|orders| (orders, caller));
+        Ok(Self { context, carrier, hub, side, orders })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -73,6 +86,10 @@ impl LinkSource {
         let mut tasks: Supervisor<()> = Supervisor::new();
         // Ports outlive the hub's last acknowledgements: they end when it does.
         let closed = CancellationToken::new();
+        if let Some((orders, caller)) = self.orders {
+            let stop = stop.clone();
+            tasks.start(format!("link {name} orders"), carry_out(orders, caller, stop));
+        }
         let (hub, hub_stop, close) = (self.hub, stop, closed.clone());
         tasks.start(format!("link {name}"), async move {
             hub.run(hub_stop).await;

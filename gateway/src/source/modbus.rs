@@ -2,11 +2,13 @@
 //!
 //! What is asked when is decided by [`Master`]; this is its link. Readings are handed in like those
 //! of any other source. While there is no room for them nothing is asked: a device keeps its
-//! registers, so that what is not read now is read later as it is then.
+//! registers, so that what is not read now is read later as it is then. [`writes`] are orders, which go
+//! before what is polled.
 
 mod registers;
 mod sample;
 mod status;
+mod writes;
 
 use std::io;
 use std::pin::pin;
@@ -30,10 +32,12 @@ use super::tcp_client;
 use crate::broker::Backoff;
 use crate::causes::chain;
 use crate::clock;
+use crate::commands::Orders;
 use crate::config::{BusPlace, ModbusLink, Parity, SerialLink, Source, StopBits};
 use crate::pipeline::Receipt;
 use crate::store::NotStored;
 use registers::Registers;
+use writes::{Writes, WrittenUnit};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 1024;
@@ -54,6 +58,7 @@ pub(crate) struct ModbusSource {
     units: Vec<Unit>,
     master: Master,
     receipts: FuturesUnordered<Receipt>,
+    writes: Writes,
     seed: u64,
 }
 
@@ -81,7 +86,13 @@ enum OpenError {
 }
 
 impl ModbusSource {
-    pub(super) fn new(context: Context, link: &ModbusLink, source: &Source, seed: u64) -> Self {
+    pub(super) fn new(
+        context: Context,
+        link: &ModbusLink,
+        source: &Source,
+        orders: Option<Orders>,
+        seed: u64,
+    ) -> Self {
         let timeout = link.timeout.duration();
         let units = source.units.iter();
         let units = units.map(|(at, unit)| Registers::new(&context.name, *at, unit, timeout));
@@ -92,6 +103,11 @@ impl ModbusSource {
             Some(BusPlace::Tcp(_)) | None => Transport::Tcp,
         };
         let addresses: Vec<_> = units.iter().map(|unit| unit.address).collect();
+        let written = source.units.iter().zip(&registers).map(|((at, unit), registers)| {
+            let (address, order) = (at.get(), unit.order);
+            WrittenUnit { address, device: registers.device.clone(), order }
+        });
+        let writes = Writes::new(orders, written.collect());
         let devices = registers.iter().map(|registers| registers.device.clone());
         let status = Arc::new(BusStatus::new(addresses.iter().copied().zip(devices)));
         context.status.set_bus(Arc::clone(&status));
@@ -100,7 +116,7 @@ impl ModbusSource {
         let unit = |(address, registers)| Unit { address, registers, failing: None };
         let units = addresses.into_iter().zip(registers).map(unit).collect();
         let receipts = FuturesUnordered::new();
-        Self { context, link: link.clone(), status, units, master, receipts, seed }
+        Self { context, link: link.clone(), status, units, master, receipts, writes, seed }
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -120,14 +136,18 @@ impl ModbusSource {
         let mut backoff = Backoff::new(longest, self.seed);
         let mut is_known = false;
         loop {
-            match open(&self.link).await {
+            let opened = tokio::select! {
+                opened = open(&self.link) => opened,
+                never = self.writes.hold("the bus is not open") => match never {},
+            };
+            match opened {
                 Ok(wire) => {
                     info!(source = %self.context.name, "the bus is open");
                     self.context.status.set_up(true);
                     is_known = false;
                     let since = clock::now();
                     let end = self.poll(wire).await;
-                    self.master.handle_disconnected(clock::now());
+                    self.handle_gone().await;
                     self.context.status.set_up(false);
                     self.context.status.reconnects.fetch_add(1, Ordering::Relaxed);
                     warn!(source = %self.context.name, reason = %end, "the bus is gone; opening it again");
@@ -143,7 +163,19 @@ impl ModbusSource {
                 }
                 Err(_) => {}
             }
-            sleep(backoff.pause()).await;
+            tokio::select! {
+                () = sleep(backoff.pause()) => {}
+                never = self.writes.hold("the bus is not open") => match never {},
+            }
+        }
+    }
+
+    /// The link is gone: what was under way is told.
+    async fn handle_gone(&mut self) {
+        self.master.handle_disconnected(clock::now());
+        while let Output::Event(event) = self.master.poll_output(clock::now()) {
+            // It fails only when the gateway is stopping.
+            let _ = self.handle_event(event).await;
         }
     }
 
@@ -152,6 +184,7 @@ impl ModbusSource {
         self.master.handle_connected(clock::now());
         let mut buffer = [0; READ_BYTES];
         loop {
+            self.writes.release(&self.master);
             let wait = match self.master.poll_output(clock::now()) {
                 Output::Transmit { unit, frame } => {
                     trace!(source = %self.context.name, frame = ?Hex(&frame), "asked");
@@ -198,6 +231,7 @@ impl ModbusSource {
                 Some(outcome) = self.receipts.next(), if !self.receipts.is_empty() => {
                     self.handle_receipt(outcome.unwrap_or(Err(NotStored::Failed)));
                 }
+                next = self.writes.next() => self.writes.go_on(next, &mut self.master),
                 () = until => self.master.handle_timeout(clock::now()),
             }
         }
@@ -221,6 +255,10 @@ impl ModbusSource {
             }
             Event::Failed { unit, read, why } => {
                 self.handle_failure(unit, read, why);
+                Ok(())
+            }
+            Event::Served { ticket, outcome } => {
+                self.handle_served(ticket, outcome);
                 Ok(())
             }
             Event::Discarded { unit, why } => {
@@ -267,6 +305,18 @@ impl ModbusSource {
             debug!(source = %self.context.name, unit = unit.address, "{}", example());
         } else {
             warn!(source = %self.context.name, unit = unit.address, "{}", example());
+        }
+    }
+
+    fn handle_served(&mut self, ticket: u64, outcome: Result<Vec<u8>, Failure>) {
+        let failed = outcome.as_ref().err().copied();
+        let Some(unit) = self.writes.handle_served(ticket, outcome, &mut self.master) else {
+            return;
+        };
+        let Some(status) = self.status.units.get(unit) else { return };
+        match failed {
+            None => status.count_answer(clock::now(), 0),
+            Some(why) => status.failed.count(why.reason(), || format!("a command: {why}")),
         }
     }
 

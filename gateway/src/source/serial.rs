@@ -2,6 +2,8 @@
 //!
 //! A port that is unplugged reads as ended or fails. Either way its descriptor is dropped at once,
 //! because while it is held the kernel gives the device another name when it comes back.
+//!
+//! What is sent is said by a [`Speaker`] beside the reading.
 
 mod port;
 
@@ -15,8 +17,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use super::framed::{Framed, Polling};
+use super::conversation::Partner;
+use super::speaker::Speaker;
 use crate::causes::chain;
+use crate::commands::Orders;
 use crate::config::SerialLink;
 pub(super) use port::{Port, PortError};
 
@@ -31,54 +35,39 @@ const SETTLING_BYTES: usize = 4096;
 pub(crate) struct SerialSource {
     context: Context,
     link: SerialLink,
+    orders: Option<Orders>,
 }
 
 impl SerialSource {
-    pub(super) fn new(context: Context, link: &SerialLink) -> Self {
-        Self { context, link: link.clone() }
+    pub(super) fn new(context: Context, link: &SerialLink, orders: Option<Orders>) -> Self {
+        Self { context, link: link.clone(), orders }
     }
 
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let speaker = Speaker::new(self.orders.take(), self.link.poll.clone());
         // What is read is handed in without waiting for the disk, so that ending early is safe.
-        let _ = stop.run_until_cancelled(self.read_forever()).await;
+        let _ = stop.run_until_cancelled(self.read_forever(speaker)).await;
     }
 
-    async fn read_forever(&self) {
+    async fn read_forever(&self, mut speaker: Speaker) {
+        let context = &self.context;
+        let partner = Partner { context, name: &context.name, gone: "it was unplugged" };
         loop {
-            let port = open_when_there(&self.context, &self.link).await;
-            let end = self.read(port).await;
-            handle_gone(&self.context, &self.link, &end).await;
-        }
-    }
-
-    /// Reads until the port is gone.
-    async fn read(&self, mut port: Port) -> io::Error {
-        let framer = self.context.cutting.opening_framer();
-        let mut framed = Framed::new(framer, &self.context.cutting);
-        let mut polling = self.link.poll.as_ref().map(Polling::new);
-        let end = loop {
-            match framed.fill_polled(&mut port, &mut polling).await {
-                Ok(true) => self.take_frames(&mut framed).await,
-                Ok(false) => {
-                    break io::Error::new(io::ErrorKind::UnexpectedEof, "it was unplugged");
-                }
-                Err(error) => break error,
+            let port = tokio::select! {
+                port = open_when_there(context, &self.link) => port,
+                never = speaker.hold("the port is not open") => match never {},
+            };
+            let framer = context.cutting.opening_framer();
+            let end = partner.converse(port, framer, &mut speaker).await;
+            speaker.handle_gone(&format!("the port is gone: {end}")).await;
+            tokio::select! {
+                () = handle_gone(context, &self.link, &end) => {}
+                never = speaker.hold("the port is gone") => match never {},
             }
-        };
-        // Before anything that may wait: see [`Port`].
-        drop(port);
-        framed.end();
-        self.take_frames(&mut framed).await;
-        end
-    }
-
-    async fn take_frames(&self, framed: &mut Framed) {
-        while let Some(frame) = framed.poll_frame() {
-            self.context.take(frame, &self.context.name).await;
         }
     }
 }

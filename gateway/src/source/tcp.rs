@@ -1,5 +1,7 @@
 //! Clients that connect and send frames.
 
+mod roads;
+
 use std::collections::VecDeque;
 use std::fmt::Display;
 use std::io;
@@ -11,13 +13,18 @@ use proto::frame::FrameError;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
+use self::roads::{Dispatcher, Road, Roads};
 use super::clients::{Clients, listen};
+use super::ear::{Ear, Offered};
 use super::framed::Framed;
+use super::speaker::Speaker;
 use super::{Context, SourceError};
+use crate::commands::Orders;
 use crate::config::TcpLink;
 use crate::frame::Unframed;
 use crate::pipeline::Receipt;
@@ -33,10 +40,16 @@ pub(crate) struct TcpSource {
     context: Arc<Context>,
     clients: Clients,
     reply: bool,
+    roads: Arc<Roads>,
+    dispatcher: Dispatcher,
 }
 
 impl TcpSource {
-    pub(super) fn open(context: Context, link: &TcpLink) -> Result<Self, SourceError> {
+    pub(super) fn open(
+        context: Context,
+        link: &TcpLink,
+        orders: Option<Orders>,
+    ) -> Result<Self, SourceError> {
         let listener = listen(link.bind);
         let listener =
             listener.map_err(|source| context.bind_error("link.bind", link.bind, source))?;
@@ -44,7 +57,9 @@ impl TcpSource {
         info!(source = %context.name, %address, "listening for TCP");
         context.status.set_listening(vec![address]);
         let clients = Clients::new(vec![listener], link.max_clients);
-        Ok(Self { context: context.into(), clients, reply: link.reply })
+        let (roads, dispatcher) = Roads::new(orders);
+        let (context, roads) = (context.into(), roads.into());
+        Ok(Self { context, clients, reply: link.reply, roads, dispatcher })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -52,11 +67,17 @@ impl TcpSource {
     }
 
     pub(super) async fn run(self, stop: CancellationToken) {
-        let Self { context, clients, reply } = self;
+        let Self { context, clients, reply, roads, dispatcher } = self;
         let serve = |stream, peer| {
-            Client { context: Arc::clone(&context), peer, reply }.run(stream, stop.clone())
+            let (context, roads) = (Arc::clone(&context), Arc::clone(&roads));
+            let (road, orders) = Roads::open();
+            let client = Client { context, peer, reply, roads, road, ear: Ear::default() };
+            client.run(stream, orders, stop.clone())
         };
-        clients.run(&context, &stop, serve).await;
+        tokio::select! {
+            () = clients.run(&context, &stop, serve) => {}
+            never = dispatcher.run(&roads) => match never {},
+        }
     }
 }
 
@@ -65,6 +86,10 @@ struct Client {
     context: Arc<Context>,
     peer: SocketAddr,
     reply: bool,
+    roads: Arc<Roads>,
+    /// The one to this client.
+    road: Road,
+    ear: Ear,
 }
 
 /// A reply in the order of the frames.
@@ -74,12 +99,22 @@ enum Reply {
 }
 
 impl Client {
-    async fn run(self, mut stream: TcpStream, stop: CancellationToken) {
+    async fn run(self, mut stream: TcpStream, orders: Orders, stop: CancellationToken) {
         debug!(source = %self.context.name, peer = %self.peer, "connected");
         let mut framed = Framed::new(self.context.cutting.framer(), &self.context.cutting);
         let (reader, writer) = stream.split();
-        if let Err(error) = self.serve(reader, writer, &mut framed, stop).await {
+        let writer = Mutex::new(writer);
+        let mut speaker = Speaker::new(Some(orders), None);
+        let end = tokio::select! {
+            end = self.serve(reader, &writer, &mut framed, stop) => end,
+            end = speaker.speak(&writer, &self.ear) => Err(end),
+        };
+        if let Err(error) = &end {
             debug!(source = %self.context.name, peer = %self.peer, %error, "disconnected");
+        }
+        speaker.handle_gone("the connection has ended").await;
+        for order in speaker.close() {
+            self.roads.give_back(order).await;
         }
         // Without an end half a number is a wrong one; what needs no end is whole now.
         framed.end();
@@ -91,7 +126,7 @@ impl Client {
     async fn serve(
         &self,
         mut reader: ReadHalf<'_>,
-        mut writer: WriteHalf<'_>,
+        writer: &Mutex<WriteHalf<'_>>,
         framed: &mut Framed,
         stop: CancellationToken,
     ) -> io::Result<()> {
@@ -113,6 +148,7 @@ impl Client {
                 line = next_reply(&mut replies), if !replies.is_empty() => {
                     replies.pop_front();
                     let text = self.gather(line, &mut replies);
+                    let mut writer = writer.lock().await;
                     timeout(WRITE_TIMEOUT, writer.write_all(text.as_bytes())).await??;
                 }
             }
@@ -131,10 +167,14 @@ impl Client {
                 return refused(&Unframed(error)).filter(|_| is_frame);
             }
         };
+        if self.ear.offer(frame) == Offered::IsTaken {
+            return None;
+        }
         let readings = match self.context.decode(frame, self.peer.ip().to_canonical()) {
             Ok(readings) => readings,
             Err(error) => return refused(&error),
         };
+        self.roads.note(&readings, &self.road);
         // Waiting for room here stops the reading, and the client feels it.
         match self.context.inlet.submit(readings).await {
             Ok(receipt) => Some(Reply::Waiting(receipt)),

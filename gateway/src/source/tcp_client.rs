@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Context;
-use super::framed::{Framed, Polling};
+use super::conversation::Partner;
+use super::speaker::Speaker;
 use crate::broker::{Backoff, connect_tcp};
 use crate::clock;
-use crate::config::{HostPort, Poll, TcpClientLink};
+use crate::commands::Orders;
+use crate::config::{HostPort, TcpClientLink};
 
 /// The longest time that an attempt takes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,40 +30,57 @@ pub(crate) struct TcpClientSource {
     server: HostPort,
     max_backoff: Duration,
     mid_stream: bool,
-    poll: Option<Poll>,
+    speaker: Speaker,
     seed: u64,
 }
 
 impl TcpClientSource {
-    pub(super) fn new(context: Context, link: &TcpClientLink, seed: u64) -> Self {
+    pub(super) fn new(
+        context: Context,
+        link: &TcpClientLink,
+        orders: Option<Orders>,
+        seed: u64,
+    ) -> Self {
         let (max_backoff, mid_stream) = (link.max_backoff.duration(), link.mid_stream);
-        let (server, poll) = (link.connect.clone(), link.poll.clone());
-        Self { context, server, max_backoff, mid_stream, poll, seed }
+        let speaker = Speaker::new(orders, link.poll.clone());
+        Self { context, server: link.connect.clone(), max_backoff, mid_stream, speaker, seed }
     }
 
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         // What is read is handed in without waiting for the disk, so that ending early is safe.
         let _ = stop.run_until_cancelled(self.read_forever()).await;
     }
 
-    async fn read_forever(&self) {
-        let (name, server) = (&self.context.name, &self.server);
+    async fn read_forever(&mut self) {
+        let Self { context, server, speaker, .. } = self;
+        let server = &*server;
+        let name = &context.name;
+        let partner = Partner { context, name: server, gone: "closed by it" };
         let mut backoff = Backoff::new(self.max_backoff, self.seed);
         let mut is_known = false;
         loop {
-            match connect(server).await {
+            let connected = tokio::select! {
+                connected = connect(server) => connected,
+                never = speaker.hold("the connection is being made") => match never {},
+            };
+            match connected {
                 Ok(stream) => {
                     info!(source = %name, %server, "connected");
                     is_known = false;
                     let since = clock::now();
-                    self.context.status.set_up(true);
-                    let end = self.read(stream).await;
-                    self.context.status.set_up(false);
-                    self.context.status.reconnects.fetch_add(1, Ordering::Relaxed);
+                    context.status.set_up(true);
+                    let framer = match self.mid_stream {
+                        true => context.cutting.opening_framer(),
+                        false => context.cutting.framer(),
+                    };
+                    let end = partner.converse(stream, framer, speaker).await;
+                    context.status.set_up(false);
+                    speaker.handle_gone(&format!("the connection ended: {end}")).await;
+                    context.status.reconnects.fetch_add(1, Ordering::Relaxed);
                     warn!(source = %name, %server, reason = %end, "the connection ended; connecting again");
                     if Backoff::is_stable(Some(since), clock::now()) {
                         backoff.reset();
@@ -71,34 +90,13 @@ impl TcpClientSource {
                     is_known = true;
                     let why = explain(&error);
                     warn!(source = %name, %server, %error, "cannot connect: {why}; trying again");
-                    self.context.refuse("not_connected", server, format!("{error}: {why}"), b"");
+                    context.refuse("not_connected", server, format!("{error}: {why}"), b"");
                 }
                 Err(_) => {}
             }
-            sleep(backoff.pause()).await;
-        }
-    }
-
-    /// Reads until the connection ends.
-    async fn read(&self, mut stream: TcpStream) -> io::Error {
-        let cutting = &self.context.cutting;
-        let framer = if self.mid_stream { cutting.opening_framer() } else { cutting.framer() };
-        let mut framed = Framed::new(framer, cutting);
-        let mut polling = self.poll.as_ref().map(Polling::new);
-        loop {
-            let end = match framed.fill_polled(&mut stream, &mut polling).await {
-                Ok(true) => None,
-                Ok(false) => Some(io::Error::new(io::ErrorKind::UnexpectedEof, "closed by it")),
-                Err(error) => Some(error),
-            };
-            if end.is_some() {
-                framed.end();
-            }
-            while let Some(frame) = framed.poll_frame() {
-                self.context.take(frame, &self.server).await;
-            }
-            if let Some(end) = end {
-                return end;
+            tokio::select! {
+                () = sleep(backoff.pause()) => {}
+                never = speaker.hold("there is no connection") => match never {},
             }
         }
     }

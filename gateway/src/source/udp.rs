@@ -1,10 +1,12 @@
 //! Datagrams.
 
 mod answers;
+mod calls;
 
 use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use proto::frame::{Framer, Pause};
@@ -15,8 +17,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::answers::{Answer, Answers};
+use self::calls::Calls;
+use super::ear::Offered;
 use super::framed::due_every;
 use super::{Context, SourceError};
+use crate::clock;
+use crate::commands::Orders;
 use crate::config::{UdpLink, UdpPoll};
 use crate::store::NotStored;
 
@@ -28,17 +34,31 @@ const TURN: usize = 64;
 const LAST_TURNS: usize = 1024;
 /// How often the kernel is asked for what it dropped.
 const DROP_CHECK: Duration = Duration::from_secs(2);
+/// How long the answer to a request of `poll` may take before an order is sent all the same.
+const POLL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A UDP socket.
 pub(crate) struct UdpSource {
     context: Context,
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     address: SocketAddr,
     poll: Option<UdpPoll>,
+    orders: Option<Orders>,
+}
+
+/// What goes on at a socket.
+struct Traffic {
+    framer: Framer,
+    answers: Answers,
+    calls: Calls,
 }
 
 impl UdpSource {
-    pub(super) fn open(context: Context, link: &UdpLink) -> Result<Self, SourceError> {
+    pub(super) fn open(
+        context: Context,
+        link: &UdpLink,
+        orders: Option<Orders>,
+    ) -> Result<Self, SourceError> {
         let receive_buffer = usize::try_from(link.receive_buffer.bytes()).unwrap_or(usize::MAX);
         let sharing = if link.groups.is_empty() { Sharing::No } else { Sharing::Groups };
         let socket = bind_shared(link.bind, receive_buffer, sharing);
@@ -53,40 +73,46 @@ impl UdpSource {
         let address = socket.local_addr().unwrap_or(link.bind);
         info!(source = %context.name, %address, "listening for UDP");
         context.status.set_listening(vec![address]);
-        Ok(Self { context, socket, address, poll: link.poll.clone() })
+        Ok(Self { context, socket: socket.into(), address, poll: link.poll.clone(), orders })
     }
 
     pub(super) fn context(&self) -> &Context {
         &self.context
     }
 
-    pub(super) async fn run(self, stop: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut buffer = vec![0; MAX_DATAGRAM];
-        let mut framer = self.context.cutting.framer();
+        let mut traffic = Traffic {
+            framer: self.context.cutting.framer(),
+            answers: Answers::default(),
+            calls: Calls::new(Arc::clone(&self.socket), self.orders.take()),
+        };
         let mut drop_check = interval(DROP_CHECK);
         let mut request = self.poll.as_ref().map(|poll| due_every(poll.every.duration()));
-        let mut answers = Answers::default();
         let mut dropped = 0;
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 _ = drop_check.tick() => self.count_dropped(&mut dropped),
-                () = due(&mut request) => self.ask(),
-                Some(stored) = answers.next(), if !answers.is_empty() => self.answer(stored),
+                () = due(&mut request) => self.ask(&mut traffic.calls),
+                Some(stored) = traffic.answers.next(), if !traffic.answers.is_empty() => {
+                    self.answer(stored);
+                }
+                () = traffic.calls.go_on() => {}
                 ready = self.socket.readable() => match ready {
-                    Ok(()) => drop(self.receive(&mut buffer, &mut framer, &mut answers).await),
+                    Ok(()) => drop(self.receive(&mut buffer, &mut traffic).await),
                     Err(error) => self.warn_of(&error),
                 },
             }
         }
         // What has arrived before the stop is not lost with the socket.
         for _ in 0..LAST_TURNS {
-            if !self.receive(&mut buffer, &mut framer, &mut answers).await {
+            if !self.receive(&mut buffer, &mut traffic).await {
                 break;
             }
         }
-        while let Some(stored) = answers.next().await {
+        while let Some(stored) = traffic.answers.next().await {
             self.answer(stored);
         }
         self.count_dropped(&mut dropped);
@@ -94,9 +120,13 @@ impl UdpSource {
 
     /// Sends the request to every device. A datagram may be lost in any case, so one that cannot be
     /// sent is counted, and it is tried again when the next one is due.
-    fn ask(&self) {
+    fn ask(&self, calls: &mut Calls) {
         let Some(poll) = &self.poll else { return };
+        let until = clock::now() + POLL_PATIENCE.min(poll.every.duration());
         for device in &poll.to {
+            if !calls.may_poll(*device, until) {
+                continue;
+            }
             if let Err(error) = self.socket.try_send_to(poll.send.bytes(), *device) {
                 self.context.refuse("not_sent", device.ip().to_canonical(), error, b"");
             }
@@ -104,13 +134,13 @@ impl UdpSource {
     }
 
     /// Takes what has arrived, for one turn; whether there may be more.
-    async fn receive(&self, buffer: &mut [u8], framer: &mut Framer, answers: &mut Answers) -> bool {
+    async fn receive(&self, buffer: &mut [u8], traffic: &mut Traffic) -> bool {
         for _ in 0..TURN {
             match self.socket.try_recv_from(buffer) {
                 Ok((_, peer)) if !self.context.allows(peer) => {}
                 Ok((len, peer)) => {
                     let datagram = buffer.get(..len).unwrap_or_default();
-                    self.handle_datagram(datagram, peer, framer, answers).await;
+                    self.handle_datagram(datagram, peer, traffic).await;
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
@@ -127,27 +157,36 @@ impl UdpSource {
     }
 
     /// While the pipeline is full the kernel's buffer takes the burst; what it drops is counted.
-    async fn handle_datagram(
-        &self,
-        datagram: &[u8],
-        peer: SocketAddr,
-        framer: &mut Framer,
-        answers: &mut Answers,
-    ) {
+    async fn handle_datagram(&self, datagram: &[u8], peer: SocketAddr, traffic: &mut Traffic) {
         let ip = peer.ip().to_canonical();
+        let Traffic { framer, answers, calls } = traffic;
         match self.context.cutting.whole(datagram) {
             Some(Ok(datagram)) => match self.context.reader.answer(datagram) {
                 Some(answer) => self.take_answered(datagram, (peer, answer), answers).await,
-                None => self.context.take(Ok(datagram), ip).await,
+                None => self.take_frame(datagram, peer, calls).await,
             },
             Some(Err(error)) => self.context.unframed(error, ip),
             None => {
                 framer.handle_bytes(datagram);
                 framer.handle_pause(Pause::Datagram);
                 while let Some(frame) = framer.poll_frame() {
-                    self.context.take(frame, ip).await;
+                    match frame {
+                        Ok(frame) => self.take_frame(frame, peer, calls).await,
+                        Err(error) => self.context.unframed(error, ip),
+                    }
                 }
             }
+        }
+    }
+
+    async fn take_frame(&self, frame: &[u8], peer: SocketAddr, calls: &mut Calls) {
+        if calls.offer(frame, peer) == Offered::IsTaken {
+            return;
+        }
+        if let Ok(readings) = self.context.decode(frame, peer.ip().to_canonical()) {
+            calls.note(&readings, peer);
+            // It fails only when the gateway is stopping.
+            let _ = self.context.inlet.submit_unacknowledged(readings).await;
         }
     }
 

@@ -4,7 +4,7 @@
 //! reading = [source, device, name, unit | null, value, time_ns, time_quality, epoch | null,
 //!            sequence | null, received_ns, origin | null, moment?]
 //! message = [source, null, broker, topic, payload, retain, content_type | null,
-//!            received_ns, origin | null, moment?]
+//!            received_ns, origin | null, (moment | null)?, correlation?]
 //! value  = number: integer | 4([exponent, mantissa]) ; text: text ; boolean: bool ; bytes: bytes
 //! origin = [peer, message_id, token] ; CoAP
 //!        | [device, epoch, sequence] ; the link protocol
@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use minicbor::bytes::ByteSlice;
 use minicbor::data::{IanaTag, Tag, Type};
 use minicbor::{Decoder, Encoder};
 use proto::link::Ticket;
@@ -63,6 +64,8 @@ pub(crate) struct Message {
     pub(crate) retain: bool,
     /// Its MIME type, where that is known.
     pub(crate) content_type: Option<String>,
+    /// Correlation Data (MQTT 5 §3.3.2.3.6).
+    pub(crate) correlation: Option<Bytes>,
 }
 
 impl Record {
@@ -71,6 +74,14 @@ impl Record {
         match &self.content {
             Content::Reading(reading) => Some(reading),
             Content::Message(_) => None,
+        }
+    }
+
+    /// The message, where it is one.
+    const fn message(&self) -> Option<&Message> {
+        match &self.content {
+            Content::Message(message) => Some(message),
+            Content::Reading(_) => None,
         }
     }
 
@@ -122,7 +133,11 @@ pub(super) fn encode(out: &mut Vec<u8>, record: &Record) {
 type Encoded = Result<(), minicbor::encode::Error<std::convert::Infallible>>;
 
 fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
-    let more = u64::from(record.moment.is_some());
+    let correlation = record.message().and_then(|message| message.correlation.as_ref());
+    let more = match correlation {
+        Some(_) => 2,
+        None => u64::from(record.moment.is_some()),
+    };
     match &record.content {
         Content::Reading(reading) => {
             e.array(FIELDS.0 + more)?.str(&record.source)?;
@@ -143,8 +158,17 @@ fn encode_fields(e: &mut Encoder<&mut Vec<u8>>, record: &Record) -> Encoded {
         }
         None => e.null()?,
     };
-    if let Some(Moment { boot, uptime }) = &record.moment {
-        e.array(2)?.bytes(&boot.0)?.u64(uptime.as_micros())?;
+    match &record.moment {
+        Some(Moment { boot, uptime }) => {
+            e.array(2)?.bytes(&boot.0)?.u64(uptime.as_micros())?;
+        }
+        None if correlation.is_some() => {
+            e.null()?;
+        }
+        None => {}
+    }
+    if let Some(correlation) = correlation {
+        e.bytes(correlation)?;
     }
     Ok(())
 }
@@ -216,13 +240,19 @@ pub(super) fn decode(n: u64, bytes: &[u8], sources: &mut Names) -> Result<Record
     if fields < without {
         return Err(RecordError("fields are missing"));
     }
-    let content = match is_message {
+    let mut content = match is_message {
         true => Content::Message(decode_message(&mut d)?),
         false => Content::Reading(decode_reading(&mut d)?),
     };
     let received = Timestamp::from_nanos(d.i64()?);
     let origin = decode_origin(&mut d)?;
     let moment = if fields > without { decode_moment(&mut d)? } else { None };
+    if let Content::Message(message) = &mut content
+        && fields > without + 1
+    {
+        message.correlation =
+            d.decode::<Option<&ByteSlice>>()?.map(|bytes| Bytes::copy_from_slice(bytes));
+    }
     Ok(Record { n, source, content, received, origin, moment })
 }
 
@@ -234,6 +264,7 @@ fn decode_message(d: &mut Decoder<'_>) -> Result<Message, RecordError> {
         payload: Bytes::copy_from_slice(d.bytes()?),
         retain: d.bool()?,
         content_type: d.decode::<Option<&str>>()?.map(str::to_owned),
+        correlation: None,
     })
 }
 
@@ -402,10 +433,12 @@ mod tests {
             payload in any::<Vec<u8>>(),
             retain in any::<bool>(),
             content_type in proptest::option::of(".*"),
+            correlation in proptest::option::of(any::<Vec<u8>>()),
             moment in moments(),
         ) {
+            let correlation = correlation.map(Bytes::from);
             let message =
-                Message { broker: "b".into(), topic, payload: payload.into(), retain, content_type };
+                Message { broker: "b".into(), topic, payload: payload.into(), retain, content_type, correlation };
             check(&Record {
                 n: 7,
                 source: "s".into(),

@@ -12,17 +12,12 @@
 #include <string.h>
 
 #include "link.h"
+#include "tasks.h"
 
 /* The channels of the standard's vectors. */
 static const uint8_t CHANNELS[] = {
     0x83, 0x83, 0x64, 't', 'e', 'm', 'p', 0x63, 'C', 'e', 'l', 0x21, 0x83, 0x63, 'h', 'u', 'm',
     0x63, '%',  'R',  'H', 0x20, 0x83, 0x65, 'c', 'o', 'u', 'n', 't', 0x60, 0x00};
-
-static uint8_t command(const uint8_t *payload, size_t len) {
-    (void)payload;
-    (void)len;
-    return 0;
-}
 
 int main(void) {
     struct link node = {0};
@@ -42,7 +37,7 @@ int main(void) {
 #endif
             node.channels = CHANNELS;
             node.channels_len = sizeof CHANNELS;
-            node.command = command;
+            node.command = task_run;
             puts("ok");
         } else if (!strcmp(word, "state")) {
             printf("%" PRIu32 " %u %" PRIu32 " %d %d %" PRIu64 "\n", node.epoch, node.settled,

@@ -142,7 +142,7 @@ size_t link_poll(struct link *link, uint8_t *out) {
         link->has_response = false;
         header->type = RESPONSE;
         sequence = link->last_command;
-        p = begin(p, 1, link->result);
+        p = append(p, link->answer, link->answer_len);
     } else {
         if ((link->is_open && !link->report) || (int32_t)(now - link->at) < 0) return 0;
         if (!link->pause) link->pause = FIRST_PAUSE_MS;
@@ -256,7 +256,8 @@ static void take(struct link *link) {
         if (header->epoch != link->epoch || header->sequence < link->last_command) return;
         if (header->sequence > link->last_command) {
             link->last_command = header->sequence;
-            link->result = link->command ? link->command(payload, (size_t)(end - payload)) : 1;
+            link->answer_len =
+                (uint8_t)link->command(payload, (size_t)(end - payload), link->answer);
         }
         link->has_response = true;
     } else if (read_map(payload, end, &fields)) {

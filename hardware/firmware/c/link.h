@@ -11,11 +11,13 @@
 #include <stdint.h>
 
 /* The longest frame that it takes, and that it makes. */
-#define LINK_MAX_FRAME 112
+#define LINK_MAX_FRAME 192
 /* The longest stuffed frame, with its delimiter. */
 #define LINK_MAX_STUFFED (LINK_MAX_FRAME + 2)
 /* The longest payload of a report. */
 #define LINK_MAX_REPORT 64
+/* The longest payload of an answer to a command. */
+#define LINK_MAX_ANSWER 48
 /* Most values of a report. */
 #define LINK_MAX_VALUES 8
 
@@ -23,7 +25,7 @@ struct link {
     /* Its own; bytes are at the front, where the shortest instructions reach them. */
     uint8_t is_open, has_response, has_asked;
     uint8_t report;       /* under way: 0 none, 1 that waits, 2 that was sent */
-    uint8_t payload_len, result;
+    uint8_t payload_len, answer_len;
     uint8_t rx_len, rx_left, rx_code; /* a length of one more than there is room for: too long */
 
     /* The time: milliseconds since 1970 at uptime 0, once it is known. */
@@ -37,8 +39,9 @@ struct link {
 #ifdef LINK_WITH_KEY
     const uint8_t *key; /* 32 bytes */
 #endif
-    uint8_t (*command)(const uint8_t *payload, size_t len); /* carries one out, or null */
-    void (*keep_epoch)(uint32_t epoch);                      /* keeps it over a restart, or null */
+    /* Carries a command out, and writes the payload of the answer; its length. */
+    size_t (*command)(const uint8_t *payload, size_t len, uint8_t answer[LINK_MAX_ANSWER]);
+    void (*keep_epoch)(uint32_t epoch); /* keeps it over a restart, or null */
 
     /* Milliseconds since the node started, to be set before each call. */
     uint64_t now;
@@ -49,6 +52,7 @@ struct link {
     uint32_t acknowledged;     /* reports so far */
     uint64_t unix_at_start_ms;
     uint8_t payload[LINK_MAX_REPORT];
+    uint8_t answer[LINK_MAX_ANSWER]; /* to the last command */
     uint8_t rx[LINK_MAX_FRAME];
 };
 

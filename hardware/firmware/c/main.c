@@ -1,6 +1,8 @@
 /* The reference node on a Cortex-M3 (LM3S6965, which QEMU has as lm3s6965evb): it counts, and
- * reports its count and a temperature ten times a second while the gateway acknowledges. */
+ * reports its count and a temperature ten times a second while the gateway acknowledges, and does
+ * what it is told (tasks.h). */
 #include "link.h"
+#include "tasks.h"
 
 #define REGISTER(address) (*(volatile uint32_t *)(address))
 #define UART_DATA REGISTER(0x4000c000)
@@ -27,6 +29,8 @@ static const uint8_t KEY[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 
 /* [["temp", "Cel", -2], ["count", "", 0]] */
 static const uint8_t CHANNELS[] = {0x82, 0x83, 0x64, 't', 'e', 'm', 'p', 0x63, 'C', 'e', 'l', 0x21,
                                    0x83, 0x65, 'c', 'o', 'u', 'n', 't', 0x60, 0x00};
+
+_Static_assert(TASK_MAX_ANSWER <= LINK_MAX_ANSWER, "every answer fits");
 
 /* The compiler calls it for what it clears (GCC, "Language Standards Supported by GCC"). */
 __attribute__((used)) void *memset(void *to, int byte, size_t len) {
@@ -65,6 +69,7 @@ void start(void) {
 #endif
     node.channels = CHANNELS;
     node.channels_len = sizeof CHANNELS;
+    node.command = task_run;
 
     uint8_t taken = 0;
     int32_t count = 1;

@@ -39,14 +39,14 @@ static void compress(uint32_t state[8], uint32_t w[64]) {
     for (int i = 0; i < 8; i++) state[i] += s[i];
 }
 
-/* The hash of the key in a block of its own, each byte changed by `pad`, and of a message. */
-static void half(const uint8_t key[32], uint8_t pad, const uint8_t *message, uint32_t len,
-                 uint32_t hash[8]) {
+void sha256(const uint8_t key[32], uint8_t pad, const uint8_t *message, uint32_t len,
+            uint32_t hash[8]) {
     uint32_t state[8], w[64];
 #pragma GCC unroll 1
     for (int i = 0; i < 8; i++) state[i] = INITIAL[i];
+    uint32_t start = key ? 0 : 64;
     len += 64;
-    for (uint32_t at = 0;;) {
+    for (uint32_t at = start;;) {
         uint32_t byte = at < 32 ? key[at] ^ pad : pad;
         if (at >= 64) byte = at < len ? message[at - 64] : at == len ? 0x80 : 0;
         uint32_t word = at++ % 64 / 4;
@@ -54,7 +54,7 @@ static void half(const uint8_t key[32], uint8_t pad, const uint8_t *message, uin
         if (at % 64) continue;
         /* A block that has room for the length is the last. */
         bool is_last = at > len + 8;
-        if (is_last) w[15] = len * 8;
+        if (is_last) w[15] = (len - start) * 8;
         compress(state, w);
         if (is_last) break;
     }
@@ -62,6 +62,6 @@ static void half(const uint8_t key[32], uint8_t pad, const uint8_t *message, uin
 }
 
 void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint32_t code[8]) {
-    half(key, 0x36, message, len, code);
-    half(key, 0x5c, (const uint8_t *)code, 32, code);
+    sha256(key, 0x36, message, len, code);
+    sha256(key, 0x5c, (const uint8_t *)code, 32, code);
 }

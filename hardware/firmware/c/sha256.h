@@ -9,4 +9,9 @@
  * its bytes are in the order of the memory. */
 void hmac_sha256(const uint8_t key[32], const uint8_t *message, size_t len, uint32_t code[8]);
 
+/* The SHA-256 of a key in a block of its own, each byte changed by `pad`, and of a message; without
+ * a key that of the message. Likewise. */
+void sha256(const uint8_t key[32], uint8_t pad, const uint8_t *message, uint32_t len,
+            uint32_t hash[8]);
+
 #endif

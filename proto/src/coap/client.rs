@@ -158,6 +158,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.end(now, endpoint, id.0, Err(FailReason::Cancelled.into()));
     }
 
+    /// Takes the acknowledgement of one of the exchanges, whose response comes later.
+    pub(super) fn handle_acknowledged(&mut self, id: RequestId) {
+        let Some(&key) = self.by_request.get(&id) else { return };
+        let has_arrived = match self.calls.get(key).map(|call| &call.phase) {
+            Some(Phase::Whole) => true,
+            Some(Phase::Upload(upload)) => upload.is_at_end(),
+            Some(Phase::Download(_)) | None => false,
+        };
+        if has_arrived {
+            self.events.push_back(CallEvent::Acknowledged { call: CallId(key) });
+        }
+    }
+
     /// Takes a response to one of the exchanges; the exchange is over.
     pub(super) fn handle_response(
         &mut self,

@@ -85,6 +85,11 @@ pub enum Event<P> {
         /// The response, of class 2 and with Observe.
         response: Response,
     },
+    /// A request has arrived, and its response will come in a message of its own (RFC 7252 §5.2.2).
+    Acknowledged {
+        /// Which request.
+        id: RequestId,
+    },
     /// The response to a request; the request is over.
     Response {
         /// Which request.

@@ -113,7 +113,8 @@ pub enum NodeEvent<P> {
 ///
 /// As a server it hands over whole requests and takes whole responses. As a client each
 /// [`request`](Self::request) ends in exactly one [`CallEvent::Response`] or
-/// [`CallEvent::Failed`], with any number of [`CallEvent::Notification`] before if it observes.
+/// [`CallEvent::Failed`]. Before may come [`CallEvent::Acknowledged`], and any number of
+/// [`CallEvent::Notification`] if it observes.
 #[derive(Debug)]
 pub struct Node<P> {
     endpoint: Endpoint<P>,
@@ -294,6 +295,7 @@ impl<P: Copy + Ord + Hash + Debug> Node<P> {
             Event::Notification { id, response, .. } => {
                 self.client.handle_notification(now, endpoint, id, response);
             }
+            Event::Acknowledged { id } => self.client.handle_acknowledged(id),
             Event::Response { id, response, .. } => {
                 self.client.handle_response(now, endpoint, id, response);
             }

@@ -9,7 +9,8 @@ use core::time::Duration;
 
 use self::device::Device;
 pub use self::output::{
-    CommandError, CommandOutcome, GatewayEvent, GatewayOutput, Measured, Report, Ticket,
+    CommandError, CommandNumber, CommandOutcome, GatewayEvent, GatewayOutput, Measured, Report,
+    Ticket,
 };
 use super::message::{Data, Hello};
 use super::sequences::{Offer, Replay};
@@ -143,6 +144,7 @@ impl<P: Clone> Gateway<P> {
             self.outputs.push_back(GatewayOutput::Transmit { peer: peer.clone(), frame });
             return Err(Fault::Stale);
         }
+        let was_reachable = device.is_reachable();
         device.heard(now, peer);
         self.to_answer.insert(number);
         let uptime = hello.uptime;
@@ -159,6 +161,10 @@ impl<P: Clone> Gateway<P> {
             self.event(GatewayEvent::Opened { peer: peer.clone(), device: number, epoch });
         }
         self.lose(number, opened.lost);
+        if !was_reachable {
+            self.event(GatewayEvent::Reached { device: number });
+        }
+        self.send_again(now, number);
         Ok(Some(uptime))
     }
 
@@ -180,6 +186,10 @@ impl<P: Clone> Gateway<P> {
         };
         if epoch < device.epoch() {
             return Err(Fault::Stale);
+        }
+        if !device.is_reachable() {
+            let reached = GatewayEvent::Reached { device: number };
+            self.outputs.push_back(GatewayOutput::Event(reached));
         }
         device.heard(now, peer);
         let offer = match sequence {

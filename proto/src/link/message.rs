@@ -85,10 +85,10 @@ pub struct Time {
     pub uptime: Duration,
 }
 
-type Encoded = Result<(), minicbor::encode::Error<Infallible>>;
+pub(super) type Encoded = Result<(), minicbor::encode::Error<Infallible>>;
 
 /// A map written with `write`.
-fn map(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Encoded) -> Vec<u8> {
+pub(super) fn map(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Encoded) -> Vec<u8> {
     let mut out = Vec::new();
     // Writing to a vector cannot fail.
     let _ = write(&mut Encoder::new(&mut out));
@@ -96,7 +96,7 @@ fn map(write: impl FnOnce(&mut Encoder<&mut Vec<u8>>) -> Encoded) -> Vec<u8> {
 }
 
 /// Gives each key of the one map in `payload` to `read`, which takes its value or leaves it.
-fn read_map<'a>(
+pub(super) fn read_map<'a>(
     payload: &'a [u8],
     mut read: impl FnMut(u64, &mut Decoder<'a>) -> Result<bool, Fault>,
 ) -> Result<(), Fault> {
@@ -111,7 +111,7 @@ fn read_map<'a>(
     if d.position() == payload.len() { Ok(()) } else { Err(Fault::Payload("bytes behind it")) }
 }
 
-const INDEFINITE: Fault = Fault::Payload("an indefinite length");
+pub(super) const INDEFINITE: Fault = Fault::Payload("an indefinite length");
 
 impl From<minicbor::decode::Error> for Fault {
     fn from(_: minicbor::decode::Error) -> Self {

@@ -4,6 +4,9 @@
 //! of those that have something due, the one goes next that was asked longest ago. One that does not
 //! answer [rests](mod@unit), so that it costs the others little.
 //!
+//! What somebody else wants of a unit, such as a write, is [handed in](Master::handle_request) and goes
+//! before everything that is due.
+//!
 //! Call [`handle_connected`](Master::handle_connected) when the link is open, `handle_bytes` with what
 //! arrives, `handle_timeout` when the time of an [`Output::Wait`] has come; after each, drain
 //! [`poll_output`](Master::poll_output) up to the next `Wait`.
@@ -34,6 +37,8 @@ const GAP: Duration = Duration::from_millis(50);
 const LONGEST_NOISE: Duration = Duration::from_millis(200);
 /// Requests in a row into a connection from which nothing comes, until it is made anew.
 const MAX_SILENT: u32 = 3;
+/// Requests that wait beside those that are due; a further one is not taken.
+const MAX_REQUESTS: usize = 64;
 
 /// How frames get to the units.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -100,6 +105,13 @@ pub enum Event {
         /// Why.
         why: Failure,
     },
+    /// A request that was handed in has come to its end.
+    Served {
+        /// As it was handed in.
+        ticket: u64,
+        /// The data of the answer: nothing for a write that is confirmed.
+        outcome: Result<Vec<u8>, Failure>,
+    },
     /// Something else was heard than an answer, while this unit was waited for, if one was.
     Discarded {
         /// Which unit.
@@ -144,6 +156,7 @@ pub struct Master {
     is_connected: bool,
     is_disconnecting: bool,
     open: Option<Open>,
+    requests: VecDeque<Wanted>,
     receiver: Receiver,
     events: VecDeque<Event>,
     /// When the last request ended.
@@ -161,8 +174,8 @@ pub struct Master {
 #[derive(Debug)]
 struct Open {
     unit: usize,
-    block: usize,
-    read: Read,
+    work: Work,
+    request: Request,
     expected: Expected,
     deadline: Instant,
     /// When bytes that are no answer are given up.
@@ -170,6 +183,23 @@ struct Open {
     /// An answer of the unit that does not fit: the right one may still come.
     fault: Option<Failure>,
     was_heard: bool,
+}
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    /// A block that was due.
+    Poll { block: usize, read: Read },
+    /// What was handed in with this ticket.
+    Ticket(u64),
+}
+
+/// A request that was handed in.
+#[derive(Debug)]
+struct Wanted {
+    ticket: u64,
+    unit: usize,
+    request: Request,
 }
 
 impl Master {
@@ -183,6 +213,7 @@ impl Master {
             is_connected: false,
             is_disconnecting: false,
             open: None,
+            requests: VecDeque::new(),
             receiver: Receiver::default(),
             events: VecDeque::new(),
             ended: Instant::ZERO,
@@ -210,6 +241,29 @@ impl Master {
     pub fn handle_disconnected(&mut self, now: Instant) {
         self.is_connected = false;
         self.fail(now, Failure::Disconnected);
+        let outcome = || Err(Failure::Disconnected);
+        let unsent = self.requests.drain(..);
+        let unsent =
+            unsent.map(|Wanted { ticket, .. }| Event::Served { ticket, outcome: outcome() });
+        self.events.extend(unsent);
+    }
+
+    /// Takes a request to a unit, by its position, which goes before everything that is due, also to one
+    /// that rests; [`Event::Served`] tells its end. False if it is not taken: there are too many, no such
+    /// unit, or the link is gone.
+    pub fn handle_request(&mut self, ticket: u64, unit: usize, request: Request) -> bool {
+        let is_right = unit < self.units.len() && request.encode().is_ok();
+        if !is_right || !self.is_connected || self.requests.len() >= MAX_REQUESTS {
+            return false;
+        }
+        self.requests.push_back(Wanted { ticket, unit, request });
+        true
+    }
+
+    /// Whether a unit did not answer what it was asked last.
+    #[must_use]
+    pub fn is_silent(&self, unit: usize) -> bool {
+        self.units.get(unit).is_some_and(Unit::is_silent)
     }
 
     /// Asks for nothing before `until`: what was read has nowhere to go.
@@ -266,6 +320,16 @@ impl Master {
                 open.gap.map_or(open.deadline, |gap| gap.min(open.deadline)),
             ));
         }
+        if !self.requests.is_empty() {
+            if now < self.quiet_until {
+                return Output::Wait(Some(self.quiet_until));
+            }
+            if let Some(Wanted { ticket, unit, request }) = self.requests.pop_front()
+                && let Some(output) = self.transmit(now, unit, Work::Ticket(ticket), request)
+            {
+                return output;
+            }
+        }
         let free = self.quiet_until.max(self.paused_until);
         if free <= now
             && let Some(output) = self.ask(now)
@@ -284,8 +348,18 @@ impl Master {
         let read = unit.block(block)?.read;
         self.turn += 1;
         unit.turn = self.turn;
-        let request = Request::Read(read);
-        // A read is always within its limits.
+        self.transmit(now, index, Work::Poll { block, read }, Request::Read(read))
+    }
+
+    fn transmit(
+        &mut self,
+        now: Instant,
+        index: usize,
+        work: Work,
+        request: Request,
+    ) -> Option<Output> {
+        let unit = self.units.get(index)?;
+        // A read is always within its limits, and what is handed in was looked at.
         let pdu = request.encode().unwrap_or_default();
         self.transaction = self.transaction.wrapping_add(1);
         let (transaction, rtu_len) = (self.transaction, request.response_len() + 3);
@@ -303,7 +377,7 @@ impl Master {
         let deadline = now + unit.timeout + on_the_line;
         let (gap, fault, was_heard) = (None, None, false);
         self.open =
-            Some(Open { unit: index, block, read, expected, deadline, gap, fault, was_heard });
+            Some(Open { unit: index, work, request, expected, deadline, gap, fault, was_heard });
         Some(Output::Transmit { unit: index, frame })
     }
 
@@ -366,23 +440,32 @@ impl Master {
     /// The unit that is waited for has answered something.
     fn handle_pdu(&mut self, now: Instant, pdu: Vec<u8>) {
         let Some(open) = self.open.take() else { return };
-        let Open { unit, block, read, .. } = open;
-        match Request::Read(read).parse_response(&pdu) {
+        match open.request.parse_response(&pdu) {
             Ok(data) => {
-                let Some(asked) = self.units.get_mut(unit) else { return };
-                let points = asked.block(block).map(|block| block.points.as_slice());
-                let values = points.unwrap_or_default().iter();
-                let value = |&at: &usize| Some((at, asked.point(at)?.decode(read, data)));
-                let values = values.filter_map(value).collect();
-                let skipped = asked.handle_answer(block, now);
-                self.end(now, unit, open.fault);
-                self.events.push_back(Event::Answered { unit, read, pdu, values, skipped });
+                let Some(asked) = self.units.get_mut(open.unit) else { return };
+                let event = match open.work {
+                    Work::Poll { block, read } => {
+                        let points = asked.block(block).map(|block| block.points.as_slice());
+                        let values = points.unwrap_or_default().iter();
+                        let value = |&at: &usize| Some((at, asked.point(at)?.decode(read, data)));
+                        let values = values.filter_map(value).collect();
+                        let skipped = asked.handle_answer(block, now);
+                        Event::Answered { unit: open.unit, read, pdu, values, skipped }
+                    }
+                    Work::Ticket(ticket) => {
+                        asked.handle_presence(now);
+                        Event::Served { ticket, outcome: Ok(data.to_vec()) }
+                    }
+                };
+                self.end(now, open.unit, open.fault);
+                self.events.push_back(event);
             }
             Err(fault @ (Fault::Function { .. } | Fault::Length { .. }))
                 if self.transport != Transport::Tcp =>
             {
                 // It may be the answer to an earlier request, and this one's may follow.
-                let earlier = open.fault.map(|why| Event::Discarded { unit: Some(unit), why });
+                let unit = Some(open.unit);
+                let earlier = open.fault.map(|why| Event::Discarded { unit, why });
                 self.events.extend(earlier);
                 self.open = Some(Open { fault: Some(fault.into()), ..open });
             }
@@ -395,14 +478,18 @@ impl Master {
 
     /// The request that is under way is in vain.
     fn fail(&mut self, now: Instant, why: Failure) {
-        let Some(Open { unit, block, read, .. }) = self.open.take() else { return };
+        let Some(Open { unit, work, .. }) = self.open.take() else { return };
         self.end(now, unit, None);
-        self.events.push_back(Event::Failed { unit, read, why });
+        self.events.push_back(match work {
+            Work::Poll { read, .. } => Event::Failed { unit, read, why },
+            Work::Ticket(ticket) => Event::Served { ticket, outcome: Err(why) },
+        });
         let longest = self.longest_rest;
         let Some(asked) = self.units.get_mut(unit) else { return };
         if let Failure::Answer(Fault::Exception(exception)) = why
             && !exception.is_absence()
         {
+            let Work::Poll { block, .. } = work else { return asked.handle_presence(now) };
             let split = exception.is_about_the_range().then(|| asked.split(block, now));
             match split.flatten() {
                 Some(read) => self.events.push_back(Event::Split { unit, read }),
@@ -410,7 +497,10 @@ impl Master {
             }
         } else if why != Failure::Disconnected {
             // Without a link, the unit had no chance to answer.
-            asked.handle_failure(block, now, longest);
+            asked.handle_silence(now, longest);
+            if let Work::Poll { block, .. } = work {
+                asked.handle_failure(block, now, longest);
+            }
         }
     }
 

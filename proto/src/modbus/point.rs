@@ -3,6 +3,8 @@
 //! The standard says that a register is sent with its high byte first (AP §4.2), and nothing about
 //! values that are longer. Devices differ in both, so the order is said for each.
 
+mod write;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -11,6 +13,8 @@ use crate::{Number, Value};
 
 use super::request::bit;
 use super::{Read, Table};
+
+pub use write::WriteError;
 
 /// How many bits a register has.
 const REGISTER_BITS: u8 = 16;

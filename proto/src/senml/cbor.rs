@@ -20,6 +20,8 @@
 mod half;
 mod number;
 
+pub use self::half::widen as widen_half;
+
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::convert::Infallible;

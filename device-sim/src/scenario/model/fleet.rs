@@ -66,6 +66,33 @@ pub struct FleetConfig {
     /// of units on a Modbus bus.
     #[serde(default)]
     pub node: Option<NodeConfig>,
+    /// What nodes of the link protocol make of commands; without it they obey.
+    #[serde(default)]
+    pub obeys: Option<ObeysConfig>,
+}
+
+/// What devices make of commands; what no share says is obeyed. Shares are 100% together at most.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+pub struct ObeysConfig {
+    /// The share that is refused, and not carried out.
+    #[serde(default)]
+    pub refuse: Share,
+    /// Commands that are carried out, and answered late.
+    #[serde(default)]
+    pub late: Option<LateConfig>,
+    /// The share in the middle of which the device loses its power: it carries it out, and starts again
+    /// before it has answered.
+    #[serde(default)]
+    pub die: Share,
+}
+
+/// Late answers.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+pub struct LateConfig {
+    /// The share of commands.
+    pub share: Share,
+    /// How late.
+    pub by: Interval,
 }
 
 /// How often a device reports.

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use proto::frame::{Framer, Framing, cobs};
-use proto::link::{self, Key, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, ReportId};
+use proto::link::{
+    self, FileReceiver, Key, MAX_BLOCK, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput, Reply,
+    ReportId,
+};
 use proto::{Instant, Reading, Value};
 
+use super::duty::{Act, Duty, act};
 use crate::device::{Channel, Report};
 
 /// The first pause before a frame is sent again; it doubles.
@@ -16,8 +20,8 @@ pub(super) const ACK_TIMEOUT: Duration = Duration::from_millis(500);
 const MAX_TIMEOUT: Duration = Duration::from_secs(2);
 /// Reports that a node keeps; the device measures no more until one is acknowledged.
 const MAX_OPEN: usize = 32;
-/// `{0: 0}`: any command was carried out.
-const DONE: [u8; 3] = [0xa1, 0, 0];
+/// The largest file that a node takes.
+const MAX_FILE: u32 = 256 * 1024;
 
 /// Who a node is.
 #[derive(Clone, Debug)]
@@ -32,6 +36,8 @@ pub struct LinkIdentity {
     pub restart_every: Option<Duration>,
     /// Spreads its pauses.
     pub seed: u64,
+    /// What it makes of commands; without it, it obeys.
+    pub duty: Option<Box<Duty>>,
 }
 
 /// What becomes of readings, for the ledger.
@@ -84,12 +90,22 @@ pub struct LinkCore {
     /// What is not acknowledged yet, at most [`MAX_OPEN`].
     open: BTreeMap<ReportId, Report>,
     events: VecDeque<LinkEvent>,
+    /// The name of the device.
+    name: String,
+    files: FileReceiver,
+    duty: Option<Box<Duty>>,
+    /// The answer that comes late; there is one at most, since a node is asked one thing at a time.
+    late: Option<(Instant, u16, Reply)>,
+    /// It has lost its power.
+    dies: bool,
+    /// When it was handed something last.
+    now: Instant,
 }
 
 impl LinkCore {
-    /// A node that starts, and measures these channels.
-    pub fn new(now: Instant, identity: LinkIdentity, channels: &[Channel]) -> Self {
-        let LinkIdentity { device, key, epoch, restart_every, seed } = identity;
+    /// The node of a device of that name that starts, and measures these channels.
+    pub fn new(now: Instant, identity: LinkIdentity, name: &str, channels: &[Channel]) -> Self {
+        let LinkIdentity { device, key, epoch, restart_every, seed, duty } = identity;
         let config = NodeConfig {
             key,
             queue: MAX_OPEN,
@@ -108,6 +124,12 @@ impl LinkCore {
             config,
             open: BTreeMap::new(),
             events: VecDeque::new(),
+            name: name.to_owned(),
+            files: FileReceiver::new(MAX_FILE, MAX_BLOCK),
+            duty,
+            late: None,
+            dies: false,
+            now,
         }
     }
 
@@ -123,6 +145,9 @@ impl LinkCore {
 
     /// When it starts again.
     pub fn ends_at(&self) -> Instant {
+        if self.dies {
+            return self.booted;
+        }
         self.restart_every.map_or(Instant::FAR_FUTURE, |every| self.booted + every)
     }
 
@@ -133,7 +158,9 @@ impl LinkCore {
         self.config.epoch = self.epoch;
         self.seed = self.seed.wrapping_add(1);
         self.node = Node::new(self.config.clone(), self.seed);
-        (self.booted, self.numbered) = (now, 0);
+        (self.booted, self.numbered, self.now) = (now, 0, now);
+        self.files = FileReceiver::new(MAX_FILE, MAX_BLOCK);
+        (self.late, self.dies) = (None, false);
     }
 
     /// It waits for no answer any more.
@@ -149,11 +176,16 @@ impl LinkCore {
 
     /// A frame has arrived.
     pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
+        self.now = now;
         self.node.handle_frame(self.uptime(now), frame);
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = now;
+        if let Some((_, number, reply)) = self.late.take_if(|(at, ..)| *at <= now) {
+            self.node.respond(number, reply.encode());
+        }
         self.node.handle_timeout(self.uptime(now));
     }
 
@@ -189,7 +221,8 @@ impl LinkCore {
                 NodeOutput::Event(event) => self.handle_event(event),
                 NodeOutput::Wait(until) => {
                     let until = until.map(|until| self.booted + (until - Instant::ZERO));
-                    return LinkOutput::Wait(until.unwrap_or(Instant::FAR_FUTURE));
+                    let late = self.late.as_ref().map_or(Instant::FAR_FUTURE, |(at, ..)| *at);
+                    return LinkOutput::Wait(until.unwrap_or(Instant::FAR_FUTURE).min(late));
                 }
             }
         }
@@ -206,7 +239,13 @@ impl LinkCore {
                 self.events.extend(report.map(|report| LinkEvent::Refused(report.readings)));
             }
             NodeEvent::Epoch(epoch) => self.begin_epoch(epoch),
-            NodeEvent::Command { number, .. } => self.node.respond(number, DONE.to_vec()),
+            NodeEvent::Command { number, payload } => {
+                match act(self.duty.as_deref(), &self.name, &mut self.files, &payload) {
+                    Act::Answer(reply) => self.node.respond(number, reply.encode()),
+                    Act::Late(reply, by) => self.late = Some((self.now + by, number, reply)),
+                    Act::Die => self.dies = true,
+                }
+            }
             NodeEvent::Time { .. } => {}
             NodeEvent::Malformed(fault) => {
                 tracing::debug!(device = self.config.device, %fault, "a damaged frame");

@@ -96,6 +96,12 @@ pub(in crate::broker) fn encode_properties(
     if let Some(topic) = &properties.response_topic {
         put_text(out, id::RESPONSE_TOPIC, topic);
     }
+    if let Some(data) =
+        properties.correlation.as_ref().filter(|data| u16::try_from(data.len()).is_ok())
+    {
+        out.push(id::CORRELATION_DATA);
+        put_bytes(out, data);
+    }
     if let Some(user) = &properties.user {
         put_user(out, user);
     }

@@ -19,6 +19,12 @@ pub(in crate::broker) struct Received {
     pub(in crate::broker) payload: Bytes,
     /// MIME type; only in MQTT 5.
     pub(in crate::broker) content_type: Option<String>,
+    /// Where an answer is wanted; only in MQTT 5.
+    pub(in crate::broker) response_topic: Option<String>,
+    /// What the answer is to say; only in MQTT 5.
+    pub(in crate::broker) correlation: Option<Bytes>,
+    /// How many seconds it is still worth something; only in MQTT 5.
+    pub(in crate::broker) expiry_seconds: Option<u32>,
 }
 
 /// The start of a PUBLISH: its topic and its packet identifier, which is there at quality of
@@ -94,7 +100,8 @@ pub(super) fn publish(
 ) -> Result<Received, WireError> {
     const CUT: WireError = WireError::Size(Kind::PUBLISH.name());
     let ReceivedHead { topic, id } = head(first, &mut body)?.ok_or(CUT)?;
-    let mut content_type = None;
+    let (mut content_type, mut response_topic) = (None, None);
+    let (mut correlation, mut expiry_seconds) = (None, None);
     if protocol == Protocol::V5 {
         // In a PUBLISH their length is never left out (MQTT 5 §3.3.2.3.1).
         if body.is_empty() {
@@ -105,6 +112,15 @@ pub(super) fn publish(
             match (property, value) {
                 (id::CONTENT_TYPE, PropertyValue::Text(text)) => {
                     content_type = Some(text.to_owned());
+                }
+                (id::RESPONSE_TOPIC, PropertyValue::Text(text)) => {
+                    response_topic = Some(text.to_owned());
+                }
+                (id::CORRELATION_DATA, PropertyValue::Binary(bytes)) => {
+                    correlation = Some(Bytes::copy_from_slice(bytes));
+                }
+                (id::MESSAGE_EXPIRY_INTERVAL, PropertyValue::Integer(seconds)) => {
+                    expiry_seconds = Some(seconds);
                 }
                 (
                     id::PAYLOAD_FORMAT_INDICATOR
@@ -121,7 +137,17 @@ pub(super) fn publish(
     }
     let payload = body.take(body.len()).unwrap_or_default();
     let payload = Bytes::copy_from_slice(payload);
-    Ok(Received { topic, retain: first & 1 != 0, id, payload, content_type })
+    let retain = first & 1 != 0;
+    Ok(Received {
+        topic,
+        retain,
+        id,
+        payload,
+        content_type,
+        response_topic,
+        correlation,
+        expiry_seconds,
+    })
 }
 
 /// Reads the start of a PUBLISH, whose first byte is `first`; `None` as long as it is not there.

@@ -24,6 +24,23 @@ impl Decimal {
     }
 }
 
+/// The number that with this `scale` and `offset` is `value`, which is it times the first plus the second;
+/// `None` if there is none.
+pub(crate) fn unscaled(
+    value: Number,
+    scale: Option<Decimal>,
+    offset: Option<Decimal>,
+) -> Option<Number> {
+    let moved = match offset {
+        Some(offset) => value.checked_add(offset.number().negated())?,
+        None => value,
+    };
+    match scale {
+        Some(scale) => moved.checked_div(scale.number()),
+        None => Some(moved),
+    }
+}
+
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;

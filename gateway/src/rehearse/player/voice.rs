@@ -57,7 +57,7 @@ impl Voice {
             }
             Via::LinkSerial | Via::LinkTcp | Via::LinkUdp => {
                 let identity = part.identity.clone();
-                Self::Link(Link::new(*via, identity, part.device.channels()).into())
+                Self::Link(Link::new(*via, identity, &part.device).into())
             }
         }
     }

@@ -111,6 +111,7 @@ impl Bridge {
             payload: request.payload.clone().into(),
             retain: request.method == Method::Put,
             content_type: request.options.content_format().and_then(media_type).map(str::to_owned),
+            correlation: None,
         })
     }
 

@@ -17,6 +17,7 @@ use super::groups::GroupRequest;
 use super::resources::{Resources, Sender, Way, busy};
 use super::serving::{Fetch, Serving};
 use crate::clock;
+use crate::source::coap_orders::Calls;
 use crate::store::Origin;
 
 /// The largest datagram there is.
@@ -33,6 +34,10 @@ pub(super) struct Server {
     groups: mpsc::Receiver<GroupRequest>,
     node: Node<SocketAddr>,
     serving: Serving<SocketAddr>,
+    /// The requests of orders.
+    calls: Calls,
+    /// Which of the source's sockets this is.
+    number: usize,
     /// Simple registrations whose node was asked for its resources.
     fetches: HashMap<CallId, Fetch<SocketAddr>>,
 }
@@ -43,9 +48,11 @@ impl Server {
         socket: UdpSocket,
         groups: mpsc::Receiver<GroupRequest>,
         node: Node<SocketAddr>,
+        (number, calls): (usize, Calls),
     ) -> Self {
         let serving = Serving::new(Arc::clone(&resources));
-        Self { resources, socket, groups, node, serving, fetches: HashMap::new() }
+        let fetches = HashMap::new();
+        Self { resources, socket, groups, node, serving, calls, number, fetches }
     }
 
     /// Runs until `stop` is cancelled and every request that was taken is answered.
@@ -62,6 +69,9 @@ impl Server {
             }
             tokio::select! {
                 () = stop.cancelled(), if !stopping => {}
+                asked = self.calls.asked(), if !stopping => {
+                    self.calls.handle_asked(clock::now(), &mut self.node, asked);
+                }
                 news = self.serving.next() => self.serving.tell(&mut self.node, news),
                 Some((peer, datagram)) = self.groups.recv(), if !stopping => {
                     let (now, delivery) = (clock::now(), Delivery::Multicast);
@@ -111,7 +121,8 @@ impl Server {
         let now = clock::now();
         match event {
             NodeEvent::Request { ask, from, delivery, message_id, token, request } => {
-                let sender = Sender { peer: from, way: Way::Datagram(delivery) };
+                let sender =
+                    Sender { peer: from, way: Way::Datagram(delivery), socket: self.number };
                 let origin = Origin::Coap { peer: from, message_id, token: token.to_vec() };
                 let (node, origin) = (&mut self.node, Some(origin));
                 let fetch = self.serving.handle_request(node, ask, sender, origin, &request);
@@ -123,12 +134,14 @@ impl Server {
             NodeEvent::Malformed { from, fault } => {
                 self.resources.context.refuse("malformed", from, fault, b"");
             }
-            NodeEvent::Call(CallEvent::Response { call, response, .. }) => {
-                self.finish_fetch(now, call, Some(&response));
-            }
-            NodeEvent::Call(CallEvent::Failed { call, .. }) => self.finish_fetch(now, call, None),
-            // Nothing is observed by this node.
-            NodeEvent::Call(CallEvent::Notification { .. }) => {}
+            NodeEvent::Call(event) => match self.calls.handle_event(event) {
+                Some(CallEvent::Response { call, response, .. }) => {
+                    self.finish_fetch(now, call, Some(&response));
+                }
+                Some(CallEvent::Failed { call, .. }) => self.finish_fetch(now, call, None),
+                // Nothing is observed by this node.
+                Some(CallEvent::Notification { .. } | CallEvent::Acknowledged { .. }) | None => {}
+            },
         }
     }
 
@@ -147,7 +160,11 @@ impl Server {
     fn finish_fetch(&mut self, now: Instant, call: CallId, fetched: Option<&Response>) {
         let Some(Fetch { ask, sender, request }) = self.fetches.remove(&call) else { return };
         let response = match (fetched, &self.resources.registered) {
-            (Some(fetched), Some(nodes)) => nodes.finish_simply(sender, &request, fetched),
+            (Some(fetched), Some(nodes)) => {
+                let response = nodes.finish_simply(sender, &request, fetched);
+                self.resources.note(sender, nodes);
+                response
+            }
             _ => Response::new(Code::GATEWAY_TIMEOUT)
                 .diagnostic("the node does not answer GET /.well-known/core"),
         };

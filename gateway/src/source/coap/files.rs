@@ -1,27 +1,26 @@
 //! Files for nodes, such as firmware and settings: a folder, which they read and, where that is
 //! allowed, write.
 //!
-//! A path is resolved by the kernel below the folder (`openat2` with `RESOLVE_BENEATH`), so that
-//! neither `..` nor a link leads out of it, not even one that is made at that moment.
+//! A path never leads [out of the folder](crate::source::folder).
 //!
 //! Everything here waits for the disk, so it is for threads that may, a few at a time.
 
 mod uploads;
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proto::coap::link_format::Link;
 use proto::coap::{Code, ETag, Method, Request, Response, Target, check_segment, content_format};
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use rustix::fs::{Mode, open};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::uploads::{UploadError, Uploads, is_temporary};
 use super::resources::not_found;
 use crate::config;
+use crate::source::folder::{FOLDER, open_below};
 
 /// The largest file that is served, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -136,14 +135,7 @@ impl Files {
         if is_temporary(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let root = open(&self.root, FOLDER, Mode::empty())?;
-        // Opening a pipe would wait for its other end.
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let below = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        let file = File::from(openat2(root, path, flags, Mode::empty(), below)?);
-        if !file.metadata()?.is_file() {
-            return Err(io::ErrorKind::NotFound.into());
-        }
+        let (file, _) = open_below(&self.root, path)?;
         let mut content = Vec::new();
         file.take(MAX_FILE + 1).read_to_end(&mut content)?;
         if content.len() as u64 > MAX_FILE {
@@ -152,8 +144,6 @@ impl Files {
         Ok(content)
     }
 }
-
-const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A path below `root` as a link has it (RFC 3986 §2.1).
 pub(super) fn target(root: &str, path: &str) -> String {

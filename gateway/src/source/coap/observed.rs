@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use proto::Reading;
 use proto::coap::{ETag, ResourceId, Response};
 
+use super::fetched::OrderView;
 use super::registered::Look;
 use super::resources::Subject;
 
@@ -12,7 +13,7 @@ use super::resources::Subject;
 /// one is answered without Observe.
 const MAX_LOOKUPS: usize = 64;
 
-/// What is observed: subjects, as many as there are observers, and lookups.
+/// What is observed: subjects and orders, as many as there are observers, and lookups.
 #[derive(Default)]
 pub(super) struct Observed {
     subjects: HashMap<ResourceId, Subject>,
@@ -20,6 +21,9 @@ pub(super) struct Observed {
     by_topic: HashMap<String, Vec<ResourceId>>,
     /// With what their observers know.
     lookups: BTreeMap<ResourceId, (Look, ETag)>,
+    /// With the identifiers of the orders that their observers know.
+    orders: BTreeMap<ResourceId, (OrderView, Option<String>)>,
+    by_order: HashMap<OrderView, ResourceId>,
     last_id: u64,
 }
 
@@ -63,6 +67,47 @@ impl Observed {
         changed
     }
 
+    /// Whether any order is.
+    pub(super) fn has_orders(&self) -> bool {
+        !self.orders.is_empty()
+    }
+
+    /// The number of an order, of which a new observer is told this one. What others know stays known:
+    /// where it is something else they are told by [`changed_orders`](Self::changed_orders).
+    pub(super) fn order_id(&mut self, view: &OrderView, told: Option<&str>) -> ResourceId {
+        let last = &mut self.last_id;
+        let id = *self.by_order.entry(view.clone()).or_insert_with(|| {
+            *last += 1;
+            ResourceId(*last)
+        });
+        self.orders.entry(id).or_insert_with(|| (view.clone(), told.map(str::to_owned)));
+        id
+    }
+
+    /// The orders of which others are there than observers know, by their identifiers; from now on they
+    /// count as known.
+    pub(super) fn changed_orders(
+        &mut self,
+        id_of: impl Fn(&str) -> Option<String>,
+    ) -> Vec<(ResourceId, OrderView)> {
+        let mut changed = Vec::new();
+        for (id, (view, known)) in &mut self.orders {
+            let now = id_of(&view.device);
+            if now != *known {
+                *known = now;
+                changed.push((*id, view.clone()));
+            }
+        }
+        changed
+    }
+
+    /// Observers are told another order.
+    pub(super) fn set_told(&mut self, id: ResourceId, told: Option<&str>) {
+        if let Some((_, known)) = self.orders.get_mut(&id) {
+            *known = told.map(str::to_owned);
+        }
+    }
+
     /// The number of a subject, which it has from now on until it is [forgotten](Self::forget).
     pub(super) fn id(&mut self, subject: &Subject) -> ResourceId {
         let subjects = &self.subjects;
@@ -85,6 +130,9 @@ impl Observed {
     /// Nobody observes it.
     pub(super) fn forget(&mut self, id: ResourceId) {
         self.lookups.remove(&id);
+        if let Some((view, _)) = self.orders.remove(&id) {
+            self.by_order.remove(&view);
+        }
         let Some(subject) = self.subjects.remove(&id) else { return };
         let (index, place) = match &subject {
             Subject::Readings(view) => (&mut self.by_device, view.device.as_str()),
@@ -146,6 +194,21 @@ mod tests {
     use proto::coap::{Method, Request};
 
     use crate::source::coap::view::View;
+
+    #[test]
+    fn every_observer_of_an_order_learns_of_another_one() {
+        let view = OrderView { device: "v".to_owned(), format: 50 };
+        let mut observed = Observed::default();
+        let id = observed.order_id(&view, None);
+        // The order comes, and with it a second observer, who is told that at once.
+        assert_eq!(observed.order_id(&view, Some("1")), id);
+        let one = |_: &str| Some("1".to_owned());
+        assert_eq!(observed.changed_orders(one), [(id, view.clone())], "the first has to be told");
+        assert_eq!(observed.changed_orders(one), []);
+        assert_eq!(observed.changed_orders(|_| None), [(id, view.clone())]);
+        observed.forget(id);
+        assert!(!observed.has_orders() && observed.by_order.is_empty());
+    }
 
     #[test]
     fn a_view_keeps_its_number_until_it_is_forgotten() {

@@ -1,5 +1,6 @@
-//! Requests whose answer takes a while: readings on their way to the disk, files on theirs from it
-//! or to it, and topics that the broker was just asked for.
+//! Requests whose answer takes a while: readings and outcomes on their way to the disk, files on theirs
+//! from it or to it, topics that the broker was just asked for, and orders, of which it is written down
+//! first that they were given.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,11 +10,14 @@ use std::task::{Context as TaskContext, Poll, ready};
 
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use proto::Reading;
 use proto::coap::{Code, Response};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::bridge::TopicView;
+use super::fetched::{OrderView, taken};
 use super::resources::{Resources, Subject, Work, accepted, busy, not_stored};
+use crate::commands::{Pending as Order, Taken};
 use crate::pipeline::{Busy, Receipt};
 use crate::store::{NotStored, Origin};
 
@@ -31,16 +35,21 @@ struct Request<E> {
 
 /// What tells of the end.
 enum End {
-    Stored(Receipt),
+    /// With the devices whose orders the answer tells of.
+    Stored(Receipt, Vec<String>),
     Loaded(JoinHandle<Response>),
     Watched(Pin<Box<dyn Future<Output = TopicView> + Send>>),
+    Ordered(Pin<Box<dyn Future<Output = Option<Order>> + Send>>, OrderView),
+    Answered(Pin<Box<dyn Future<Output = Taken> + Send>>),
 }
 
 /// What came of it.
 enum Outcome {
-    Stored(Result<(), NotStored>),
+    Stored(Result<(), NotStored>, Vec<String>),
     Loaded(Option<Response>),
     Watched(TopicView),
+    Ordered(OrderView, Option<Order>),
+    Answered(Taken),
 }
 
 /// How to answer.
@@ -49,6 +58,8 @@ pub(super) enum Reply {
     Respond(Response),
     /// With what there is to see of this, which can be observed.
     Show(Subject),
+    /// With this order, if there is one, which can be observed.
+    Order(OrderView, Option<Order>),
 }
 
 impl<E: Unpin> Future for Request<E> {
@@ -56,10 +67,16 @@ impl<E: Unpin> Future for Request<E> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let outcome = match &mut self.end {
-            End::Stored(receipt) => {
+            End::Stored(receipt, devices) => {
                 let stored = ready!(Pin::new(receipt).poll(task));
-                Outcome::Stored(stored.unwrap_or(Err(NotStored::Failed)))
+                let devices = std::mem::take(devices);
+                Outcome::Stored(stored.unwrap_or(Err(NotStored::Failed)), devices)
             }
+            End::Ordered(order, view) => {
+                let order = ready!(order.as_mut().poll(task));
+                Outcome::Ordered(view.clone(), order)
+            }
+            End::Answered(taken) => Outcome::Answered(ready!(taken.as_mut().poll(task))),
             End::Watched(view) => Outcome::Watched(ready!(view.as_mut().poll(task))),
             End::Loaded(response) => Outcome::Loaded(ready!(Pin::new(response).poll(task)).ok()),
         };
@@ -87,13 +104,27 @@ impl<E: Unpin> Pending<E> {
         origin: Option<Origin>,
     ) -> Option<(E, Response)> {
         let context = &self.resources.context;
-        let stored = |receipt: Result<Receipt, Busy>| {
+        let stored = |receipt: Result<Receipt, Busy>, devices| {
             let refused = receipt.inspect_err(|why| context.refuse("busy", from, why, b""));
-            refused.ok().map(End::Stored)
+            refused.ok().map(|receipt| End::Stored(receipt, devices))
         };
         let end = match work {
-            Work::Store(readings) => stored(context.inlet.try_submit(readings, origin)),
-            Work::Publish(message) => stored(context.inlet.try_submit_message(message, origin)),
+            Work::Store(readings) => {
+                let devices = self.resources.mailbox().map(|_| devices(&readings));
+                stored(context.inlet.try_submit(readings, origin), devices.unwrap_or_default())
+            }
+            Work::Publish(message) => {
+                stored(context.inlet.try_submit_message(message, origin), Vec::new())
+            }
+            Work::Order(mailbox, view) => {
+                let device = view.device.clone();
+                Some(End::Ordered(Box::pin(async move { mailbox.take(&device).await }), view))
+            }
+            Work::Outcome(mailbox, device, id, answered) => {
+                Some(End::Answered(Box::pin(async move {
+                    mailbox.answer(&device, &id, answered).await
+                })))
+            }
             Work::Watch(view, permit) => Some(End::Watched(Box::pin(async move {
                 let _permit = permit;
                 view.settled().await
@@ -134,8 +165,8 @@ impl<E: Unpin> Pending<E> {
 
     fn answer(&self, outcome: Outcome) -> Reply {
         Reply::Respond(match outcome {
-            Outcome::Stored(Ok(())) => accepted(),
-            Outcome::Stored(Err(why)) => {
+            Outcome::Stored(Ok(()), devices) => self.resources.with_hint(accepted(), &devices),
+            Outcome::Stored(Err(why), _) => {
                 self.resources.context.not_stored(why);
                 not_stored(why)
             }
@@ -143,6 +174,14 @@ impl<E: Unpin> Pending<E> {
                 response.unwrap_or_else(|| Response::new(Code::INTERNAL_SERVER_ERROR))
             }
             Outcome::Watched(view) => return Reply::Show(Subject::Topic(view)),
+            Outcome::Ordered(view, order) => return Reply::Order(view, order),
+            Outcome::Answered(outcome) => taken(outcome),
         })
     }
+}
+
+/// The devices of some readings.
+fn devices(readings: &[Reading]) -> Vec<String> {
+    let runs = readings.chunk_by(|one, next| one.device == next.device);
+    runs.filter_map(|run| run.first()).map(|reading| reading.device.clone()).collect()
 }

@@ -99,6 +99,11 @@ impl Registered {
         answer.unwrap_or_else(not_found)
     }
 
+    /// Where a device has registered from, if it has.
+    pub(super) fn address_of(&self, device: &str) -> Option<SocketAddr> {
+        self.nodes.find_at(&self.source, device)?.1
+    }
+
     /// The name that who sends from there has registered with.
     pub(super) fn name_of(&self, sender: Sender) -> Option<String> {
         let from = requester(sender);
@@ -159,7 +164,8 @@ mod tests {
     #[test]
     fn a_base_uri_is_an_address_without_the_default_port() {
         // RFC 9176 §5, RFC 7252 §6.5
-        let of = |peer: &str, way| requester(Sender { peer: peer.parse().unwrap(), way });
+        let of =
+            |peer: &str, way| requester(Sender { peer: peer.parse().unwrap(), way, socket: 0 });
         let udp = Way::Datagram(Delivery::Unicast);
         let table = [
             ("10.0.0.1:5683", udp, Some("coap://10.0.0.1"), None),

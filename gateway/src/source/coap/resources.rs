@@ -12,13 +12,16 @@ use proto::{Reading, Timestamp};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::bridge::{Bridge, TopicView, Wanted};
+use super::fetched::{ORDERS, OrderView};
 use super::files::Files;
+use super::orders::NodeOrders;
 use super::posted;
 use super::rates::Rates;
 use super::registered::{Look, Registered};
 use super::view::{self, View};
 use crate::broker::Board;
 use crate::clock;
+use crate::commands::{Answered, Mailbox};
 use crate::decode::{DecodeError, Draft, Reader};
 use crate::source::Context;
 use crate::source::latest::Latest;
@@ -39,10 +42,14 @@ const FULL_SECONDS: u32 = 30;
 /// The same for topics (draft-ietf-core-coap-pubsub-20).
 const TOPIC_LINKS: &str = "</ps>;rt=\"core.ps\";ct=40";
 
+/// The same for orders that nodes ask for.
+const ORDER_LINKS: &str = "</cmd>;rt=\"gateway.order\";ct=\"50 60\";obs";
+
 static FIXED: LazyLock<Vec<Link>> = LazyLock::new(|| parse(LINKS).unwrap_or_default());
 static DIRECTORY: LazyLock<Vec<Link>> =
     LazyLock::new(|| parse(DIRECTORY_LINKS).unwrap_or_default());
 static TOPICS: LazyLock<Vec<Link>> = LazyLock::new(|| parse(TOPIC_LINKS).unwrap_or_default());
+static ORDER: LazyLock<Vec<Link>> = LazyLock::new(|| parse(ORDER_LINKS).unwrap_or_default());
 
 /// What a source serves, over all of its sockets.
 pub(super) struct Resources {
@@ -52,6 +59,8 @@ pub(super) struct Resources {
     pub(super) rates: Option<Rates>,
     pub(super) registered: Option<Registered>,
     pub(super) bridge: Option<Bridge>,
+    /// Where there is something that devices can be told to do.
+    pub(super) node_orders: Option<NodeOrders>,
 }
 
 /// Who makes a request.
@@ -59,6 +68,8 @@ pub(super) struct Resources {
 pub(super) struct Sender {
     pub(super) peer: SocketAddr,
     pub(super) way: Way,
+    /// The number of the socket to which it came.
+    pub(super) socket: usize,
 }
 
 /// How a request came.
@@ -71,7 +82,7 @@ pub(super) enum Way {
 }
 
 impl Way {
-    const fn delivery(self) -> Delivery {
+    pub(super) const fn delivery(self) -> Delivery {
         match self {
             Self::Datagram(delivery) => delivery,
             Self::Stream => Delivery::Unicast,
@@ -105,6 +116,10 @@ pub(super) enum Work {
     Serve(Arc<Files>, Request),
     /// Listing the files among the links.
     List(Arc<Files>, Request, Delivery),
+    /// Taking the order that is wanted.
+    Order(Mailbox, OrderView),
+    /// Bringing to the disk what became of the order of a device with this identifier.
+    Outcome(Mailbox, String, String, Answered),
 }
 
 /// What can be shown and observed.
@@ -140,6 +155,10 @@ enum Resource<'a> {
     Lookup(Lookup),
     /// `/.well-known/rd`
     Simple,
+    /// `/cmd`, `/cmd/{device}`
+    Order(Option<&'a str>),
+    /// `/cmd/{device}/{id}`
+    Outcome { device: &'a str, id: &'a str },
 }
 
 impl<'a> Resource<'a> {
@@ -162,6 +181,8 @@ impl<'a> Resource<'a> {
             [Some("rd-lookup"), Some("ep"), None, None] => Self::Lookup(Lookup::Endpoints),
             [Some("rd-lookup"), Some("res"), None, None] => Self::Lookup(Lookup::Resources),
             [Some(".well-known"), Some("rd"), None, None] => Self::Simple,
+            [Some(ORDERS), device, None, None] => Self::Order(device),
+            [Some(ORDERS), Some(device), Some(id), None] => Self::Outcome { device, id },
             _ => return None,
         })
     }
@@ -195,12 +216,18 @@ impl Resources {
                 self.complete(sender, request, clock::wall(), drafts)
             }),
             Some(Resource::File) => self.file(request),
-            Some(Resource::Directory) => self
-                .directory(sender)
-                .map(|registered| Action::Respond(registered.register(sender, request))),
-            Some(Resource::Registration(id)) => self
-                .directory(sender)
-                .map(|registered| Action::Respond(registered.change(sender, id, request))),
+            Some(Resource::Directory) => self.directory(sender).map(|registered| {
+                let response = registered.register(sender, request);
+                self.note(sender, registered);
+                Action::Respond(response)
+            }),
+            Some(Resource::Registration(id)) => self.directory(sender).map(|registered| {
+                let response = registered.change(sender, id, request);
+                self.note(sender, registered);
+                Action::Respond(response)
+            }),
+            Some(Resource::Order(device)) => self.order(sender, device, request),
+            Some(Resource::Outcome { device, id }) => self.outcome(sender, device, id, request),
             Some(Resource::Lookup(what)) => {
                 let registered = self.registered.as_ref().ok_or_else(not_found);
                 registered.map(|_| Action::Look(Look::new(what, sender, request)))
@@ -228,6 +255,9 @@ impl Resources {
         let peer = sender.peer.ip().to_canonical();
         let name = || self.name_of(sender);
         let readings = self.context.complete(drafts, now, peer, name, &request.payload);
+        if let (Some(node_orders), Ok(readings)) = (&self.node_orders, &readings) {
+            node_orders.note_readings(sender, readings);
+        }
         readings.map_err(|error| posted::bad_request(&error))
     }
 
@@ -288,6 +318,9 @@ impl Resources {
             links.extend_from_slice(&TOPICS);
             links.extend(bridge.links());
         }
+        if self.mailbox().is_some() {
+            links.extend_from_slice(&ORDER);
+        }
         links.extend(files);
         let response = discover(&links, request, delivery);
         if response.code != Code::CONTENT {
@@ -302,6 +335,15 @@ impl Resources {
     fn directory(&self, sender: Sender) -> Result<&Registered, Response> {
         let registered = self.registered.as_ref();
         registered.filter(|_| sender.way.delivery() == Delivery::Unicast).ok_or_else(not_found)
+    }
+
+    /// A node that has registered can be told something from the socket to which it has sent that.
+    pub(super) fn note(&self, sender: Sender, registered: &Registered) {
+        if let Some(node_orders) = &self.node_orders
+            && let Some(device) = registered.name_of(sender)
+        {
+            node_orders.note(sender, &device);
+        }
     }
 
     /// The answer to a lookup.
@@ -456,7 +498,7 @@ mod tests {
 
     #[test]
     fn the_fixed_links_are_links() {
-        assert_eq!((FIXED.len(), DIRECTORY.len(), TOPICS.len()), (2, 3, 1));
+        assert_eq!((FIXED.len(), DIRECTORY.len(), TOPICS.len(), ORDER.len()), (2, 3, 1, 1));
     }
 
     #[test]

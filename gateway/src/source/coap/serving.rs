@@ -2,22 +2,26 @@
 //! datagrams and for connections differ only in their sockets.
 
 use std::collections::BTreeSet;
-use std::future;
+use std::future::{self, Future};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use proto::Instant;
 use proto::coap::{Ask, Node, Request, ResourceId, Response, StreamNode};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
+use super::fetched::OrderView;
 use super::observed::Observed;
 use super::pending::{Pending, Reply};
 use super::registered::Look;
 use super::resources::{Action, Resources, Sender, Subject};
 use crate::broker::Board;
 use crate::clock;
+use crate::commands::{Mailbox, Pending as Order};
 use crate::store::Origin;
 
 /// The shortest time between two notifications of who is registered: what changes meanwhile goes
@@ -53,11 +57,19 @@ pub(super) struct Serving<P> {
     topics: Option<watch::Receiver<u64>>,
     /// The number of the newest change of a topic that observers were told.
     told_topic: u64,
+    /// Orders that may have come.
+    orders: Option<watch::Receiver<u64>>,
+    /// Orders that observers are to be told, once it is on disk that they were given.
+    giving: FuturesUnordered<Giving>,
     registrations: watch::Receiver<u64>,
     /// When observers of lookups can be told next, where there is something to tell.
     lookups_due: Option<Instant>,
     lookups_told: Instant,
 }
+
+/// An order that an observer is to be told, or none any more.
+type Giving = Pin<Box<dyn Future<Output = Given> + Send>>;
+type Given = (ResourceId, OrderView, Option<Order>);
 
 /// A simple registration, for which the sender has to be asked for its resources (RFC 9176 §5.1).
 pub(super) struct Fetch<P> {
@@ -75,6 +87,10 @@ pub(super) enum News<P> {
     Topics,
     /// So may what lookups find.
     Lookups,
+    /// So may orders.
+    Orders,
+    /// An order is given.
+    Given(Given),
 }
 
 impl<P: Unpin> Serving<P> {
@@ -93,6 +109,8 @@ impl<P: Unpin> Serving<P> {
             observed: Observed::default(),
             told: 0,
             topics: resources.board().map(Board::changes),
+            orders: resources.mailbox().map(Mailbox::changes),
+            giving: FuturesUnordered::new(),
             told_topic: 0,
             resources,
         }
@@ -141,6 +159,8 @@ impl<P: Unpin> Serving<P> {
             // The sender lives as long as the resources.
             _ = self.newest.changed(), if !self.observed.is_empty() => News::Readings,
             () = changed(&mut self.topics), if !self.observed.is_empty() => News::Topics,
+            () = changed(&mut self.orders), if self.observed.has_orders() => News::Orders,
+            Some(given) = self.giving.next(), if !self.giving.is_empty() => News::Given(given),
             () = next_lookups(&mut self.registrations, &mut self.lookups_due, self.lookups_told),
                 if self.observed.has_lookups() => News::Lookups,
             else => future::pending().await,
@@ -158,8 +178,14 @@ impl<P: Unpin> Serving<P> {
                             let response = self.resources.show(&subject);
                             self.show(node, ask, subject, response);
                         }
+                        Reply::Order(view, order) => self.order(node, ask, &view, order.as_ref()),
                     }
                 }
+            }
+            News::Orders => self.give_orders(),
+            News::Given((id, view, order)) => {
+                self.observed.set_told(id, order.as_ref().map(|order| order.id.as_str()));
+                node.notify(now, id, view.show(order.as_ref()));
             }
             News::Readings => self.notify_readings(node),
             News::Topics => self.notify_topics(node),
@@ -199,6 +225,33 @@ impl<P: Unpin> Serving<P> {
         match id {
             Some(id) => self.begin(node, ask, id, response),
             None => node.respond(clock::now(), ask, response),
+        }
+    }
+
+    fn order(
+        &mut self,
+        node: &mut impl Replies<P>,
+        ask: Ask<P>,
+        view: &OrderView,
+        order: Option<&Order>,
+    ) {
+        let response = view.show(order);
+        if !ask.observes() {
+            return node.respond(clock::now(), ask, response);
+        }
+        let id = self.observed.order_id(view, order.map(|order| order.id.as_str()));
+        self.begin(node, ask, id, response);
+    }
+
+    /// Gives observers the orders that they do not know.
+    fn give_orders(&mut self) {
+        let Some(mailbox) = self.resources.mailbox().cloned() else { return };
+        for (id, view) in self.observed.changed_orders(|device| mailbox.id(device)) {
+            let mailbox = mailbox.clone();
+            self.giving.push(Box::pin(async move {
+                let order = mailbox.take(&view.device).await;
+                (id, view, order)
+            }));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A CoAP server that goes on when it is told to, without a socket: the node, the resources and the
 //! pending answers of a running one, and its connections.
 //!
-//! It takes readings. Files, topics and the directory are not there: a rehearsal has nobody who asks
+//! It takes readings. Files, topics, orders and the directory are not there: a rehearsal has nobody who asks
 //! for them.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -55,6 +55,7 @@ impl SteppedCoap {
             bridge: None,
             rates: link.max_rate.map(Rates::new),
             registered: None,
+            node_orders: None,
             context,
         });
         let mut node = Node::new(node_config(link), seed);
@@ -152,7 +153,7 @@ impl SteppedCoap {
     fn handle_event(&mut self, event: NodeEvent<SocketAddr>) {
         match event {
             NodeEvent::Request { ask, from, delivery, message_id, token, request } => {
-                let sender = Sender { peer: from, way: Way::Datagram(delivery) };
+                let sender = Sender { peer: from, way: Way::Datagram(delivery), socket: 0 };
                 let origin = Some(Origin::Coap { peer: from, message_id, token: token.to_vec() });
                 let (node, serving) = (&mut self.node, &mut self.serving);
                 if let Some(Fetch { ask, .. }) =

@@ -174,7 +174,7 @@ impl Connection {
                 StreamNodeOutput::Transmit(bytes) => self.outgoing = bytes.into(),
                 StreamNodeOutput::Event(StreamNodeEvent::Closed(reason)) => return Err(reason),
                 StreamNodeOutput::Event(StreamNodeEvent::Request { ask, request }) => {
-                    let sender = Sender { peer: self.peer, way: Way::Stream };
+                    let sender = Sender { peer: self.peer, way: Way::Stream, socket: 0 };
                     let node = &mut self.node;
                     let fetch = self.serving.handle_request(node, ask, sender, None, &request);
                     // A client over TCP has no address to ask (RFC 9176 §5.1).

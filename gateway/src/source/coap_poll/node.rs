@@ -173,6 +173,23 @@ impl PolledNode {
         Some((aim, request))
     }
 
+    /// Asks for another resource, of which it is observed because of an order.
+    pub(super) fn add_ordered(
+        &mut self,
+        now: Instant,
+        wanted: Wanted,
+        order: u64,
+        rng: &mut Rng,
+    ) -> u32 {
+        let key = self.next_key;
+        self.next_key = key.wrapping_add(1);
+        let mut resource = Resource::new(key, Arc::new(wanted), None, now, Duration::ZERO, rng);
+        resource.is_ordered = true;
+        resource.observe_now(now, order);
+        self.resources.push(resource);
+        key
+    }
+
     /// The resource with this key.
     pub(super) fn resource(&mut self, key: u32) -> Option<&mut Resource> {
         self.resources.iter_mut().find(|resource| resource.key == key)

@@ -18,6 +18,7 @@
 //! notification (RFC 7641 §3.3.1), and orders notifications (§3.4), fetches blocks (RFC 7959) and
 //! repeats Echo (RFC 9175).
 
+mod orders;
 mod outcomes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -26,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::coap::{
-    BlockSize, CallId, Delivery, EndpointConfig, Node, NodeConfig, NodeOutput, TransferConfig,
+    BlockSize, CallEvent, CallId, Delivery, EndpointConfig, Node, NodeConfig, NodeOutput,
+    TransferConfig,
 };
 use proto::{Instant, Rng};
 
@@ -34,6 +36,7 @@ use super::node::{Aim, Busy, NodeReport, PolledNode};
 use super::resource::Representation;
 use super::wanted::Wanted;
 use crate::config::NodeUrl;
+use crate::source::coap_orders::Ended;
 
 /// Nodes of a source.
 pub(crate) const MAX_NODES: usize = 16_384;
@@ -59,6 +62,10 @@ pub(super) enum Output {
     Resolve(Lookup),
     /// A node has sent a representation.
     Content(Content),
+    /// Something came of a request that is not the poller's own.
+    OfOrder(CallEvent<SocketAddr>),
+    /// Something came of a wish to observe, with its number.
+    Watched(u64, Ended),
     /// Something went wrong, to be counted.
     Failed { node: Arc<str>, reason: &'static str, why: String },
     /// Nothing left: call [`handle_timeout`](Poller::handle_timeout) at that time, unless something
@@ -108,6 +115,8 @@ pub(super) struct PollConfig {
     pub(super) max_backoff: Duration,
     /// The largest representation.
     pub(super) max_body: usize,
+    /// How often a resource is asked for that is to be observed because of an order, while it is not.
+    pub(super) interval: Duration,
 }
 
 /// The client of a source.
@@ -117,6 +126,7 @@ pub(super) struct PollConfig {
 #[derive(Debug)]
 pub(super) struct Poller {
     max_backoff: Duration,
+    interval: Duration,
     wanted: Vec<Arc<Wanted>>,
     coap: Node<SocketAddr>,
     rng: Rng,
@@ -128,6 +138,8 @@ pub(super) struct Poller {
     /// When nodes are to be looked at.
     agenda: BTreeSet<(Instant, NodeId)>,
     calls: BTreeMap<CallId, (NodeId, Aim)>,
+    /// Resources that are to be observed because of orders, by their numbers.
+    watching: BTreeMap<u64, (NodeId, u32)>,
     paused_until: Instant,
     outputs: VecDeque<Output>,
     stats: PollStats,
@@ -163,6 +175,7 @@ impl Poller {
         let config_of_node = NodeConfig { endpoint, client, ..Default::default() };
         Self {
             max_backoff: config.max_backoff,
+            interval: config.interval,
             wanted,
             coap: Node::new(config_of_node, rng.next_u64()),
             rng,
@@ -173,6 +186,7 @@ impl Poller {
             next_id: 0,
             agenda: BTreeSet::new(),
             calls: BTreeMap::new(),
+            watching: BTreeMap::new(),
             paused_until: Instant::ZERO,
             outputs: VecDeque::new(),
             stats: PollStats::default(),
@@ -223,6 +237,7 @@ impl Poller {
         for call in node.resources.iter().filter_map(|r| r.watch).chain(asked) {
             self.give_up(call);
         }
+        self.end_orders(id);
         true
     }
 

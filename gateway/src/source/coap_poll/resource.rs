@@ -33,6 +33,10 @@ pub(super) struct Resource {
     /// Whether the last request asked for an observation.
     asks_to_observe: bool,
     kept: Option<Box<Kept>>,
+    /// Whether it is there because of an order, not of the configuration.
+    pub(super) is_ordered: bool,
+    /// The order that waits until it is observed.
+    pub(super) order: Option<u64>,
 }
 
 /// The points in time at which something is due that is repeated: its own ones for each resource,
@@ -77,8 +81,16 @@ impl Resource {
             observe_at,
             asks_to_observe: false,
             kept: None,
+            is_ordered: false,
+            order: None,
             wanted,
         }
+    }
+
+    /// Asks for an observation now, for an order.
+    pub(super) fn observe_now(&mut self, now: Instant, order: u64) {
+        (self.due, self.observe_at) = (now, now);
+        self.order = Some(order);
     }
 
     /// Where it is.

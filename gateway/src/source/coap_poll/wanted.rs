@@ -60,6 +60,13 @@ impl Wanted {
         })
     }
 
+    /// A resource of a node that is observed because of an order.
+    pub(super) fn ordered(path: ResourcePath, interval: Duration) -> Self {
+        let nodes = Pattern::default();
+        let (accept, name, unit) = (None, None, None);
+        Self { what: What::Path(path), interval, observe: true, accept, name, unit, nodes }
+    }
+
     /// Whether a link leads to one.
     pub(super) fn is_found_by(&self, link: &Link) -> bool {
         match &self.what {

@@ -13,8 +13,8 @@ use crate::decode::{
 /// Most readings of one request.
 const MAX_POSTED: usize = 10 * MAX_READINGS;
 /// What there is.
-pub(super) const NO_SUCH_PATH: &str = "there is /, /r, /r/{device}, /r/{device}/{name}, /events, and for clients of InfluxDB /write, \
-     /api/v2/write and /ping";
+pub(super) const NO_SUCH_PATH: &str = "there is /, /r, /r/{device}, /r/{device}/{name}, /events, /cmd/{device}, /cmd/{device}/{id}, and for \
+     clients of InfluxDB /write, /api/v2/write and /ping";
 /// What [`Posted::pack`] reads.
 const PACKS: &str = "application/json, application/senml+json or application/senml+cbor";
 /// What [`Posted::value`] reads.
@@ -45,9 +45,12 @@ impl Posted<'_> {
             Target::Device(device) => self.pack(Some(device)),
             Target::Readings => self.pack(None),
             Target::Write { precision } => self.lines(precision.as_deref()),
-            Target::Page(_) | Target::Events | Target::Ping | Target::Server => {
-                Err(Refusal::not_allowed(target.methods()))
-            }
+            Target::Page(_)
+            | Target::Events
+            | Target::Ping
+            | Target::Command { .. }
+            | Target::Outcome { .. }
+            | Target::Server => Err(Refusal::not_allowed(target.methods())),
         }
     }
 

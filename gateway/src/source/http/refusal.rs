@@ -70,6 +70,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, "malformed", why)
     }
 
+    /// An outcome of a command that is none.
+    pub(super) fn outcome(why: impl Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "outcome", why)
+    }
+
     /// A missing or wrong token.
     pub(super) fn unauthorized() -> Self {
         let why = "send the token of this source: `Authorization: Bearer TOKEN`";

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::uri::PathAndQuery;
 use hyper::{Method, Request, Response, StatusCode, Version};
 use proto::Reading;
@@ -17,7 +17,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
-use super::body::Bodies;
+use super::body::{Bodies, Body};
+use super::commands::Commands;
 use super::events::Watchers;
 use super::media::Media;
 use super::posted::{self, NO_SUCH_PATH, Posted};
@@ -43,6 +44,8 @@ pub(super) struct Resources {
     pub(super) access: Access,
     pub(super) bodies: Bodies,
     pub(super) watchers: Watchers,
+    /// Those that devices fetch, where any are configured.
+    pub(super) commands: Option<Commands>,
     /// How long a client may take for anything.
     pub(super) timeout: Duration,
     /// The gateway stops.
@@ -101,6 +104,14 @@ impl Resources {
                 Target::Readings | Target::Device(_) | Target::Value { .. },
             )
             | (&Method::POST, Target::Write { .. }) => self.post(peer, request, &target).await,
+            (&Method::GET, Target::Command { device, wait }) => {
+                self.access.check_token(request.headers())?;
+                self.commands()?.ask(device, wait.as_deref()).await
+            }
+            (&Method::POST, Target::Outcome { device, id }) => {
+                let (_, body) = self.receive(request).await?;
+                self.commands()?.answer(device, id, &body.bytes).await
+            }
             _ => Err(Refusal::not_allowed(target.methods())),
         }
     }
@@ -111,15 +122,9 @@ impl Resources {
         request: Request<Incoming>,
         target: &Target,
     ) -> Result<Answer, Refusal> {
-        let (head, body) = request.into_parts();
-        self.access.check_token(&head.headers)?;
-        Access::check_origin(&head.headers)?;
-        let content_type = head.headers.get(header::CONTENT_TYPE);
+        let (headers, body) = self.receive(request).await?;
+        let content_type = headers.get(header::CONTENT_TYPE);
         let content_type = content_type.map(|value| value.to_str().unwrap_or("?"));
-        let body = tokio::select! {
-            body = self.bodies.receive(&head.headers, body) => body?,
-            () = self.stop.cancelled() => return Err(Refusal::busy("the gateway is stopping")),
-        };
         let (now, media, bytes) = (clock::wall(), Media::of(content_type), &body.bytes);
         let reader = &self.context.reader;
         let parts = posted::parts(Posted { reader, now, media, bytes }.drafts(target)?)?;
@@ -129,9 +134,30 @@ impl Resources {
         let parts = parts.into_iter().map(settle).collect::<Result<Vec<_>, _>>();
         let parts = parts.map_err(|error| Refusal::decode(&error))?;
         let count: usize = parts.iter().map(Vec::len).sum();
+        let has_command = self.commands.as_ref().is_some_and(|commands| {
+            let devices = parts.iter().flatten().map(|reading| reading.device.as_str());
+            commands.has_any(devices)
+        });
         self.store(parts).await?;
         let says_nothing = matches!(target, Target::Write { .. });
-        Ok(if says_nothing { empty() } else { accepted(count) })
+        Ok(if says_nothing { empty() } else { accepted(count, has_command) })
+    }
+
+    /// The head and the body of a request that changes something, if it may.
+    async fn receive(&self, request: Request<Incoming>) -> Result<(HeaderMap, Body), Refusal> {
+        let (head, body) = request.into_parts();
+        self.access.check_token(&head.headers)?;
+        Access::check_origin(&head.headers)?;
+        let body = tokio::select! {
+            body = self.bodies.receive(&head.headers, body) => body?,
+            () = self.stop.cancelled() => return Err(Refusal::busy("the gateway is stopping")),
+        };
+        Ok((head.headers, body))
+    }
+
+    fn commands(&self) -> Result<&Commands, Refusal> {
+        let none = || Refusal::not_found("no operation of this source is fetched");
+        self.commands.as_ref().ok_or_else(none)
     }
 
     /// Waits until everything is on disk.
@@ -170,15 +196,16 @@ pub(super) fn content(content_type: &'static str, body: impl Into<Bytes>) -> Ans
     answer
 }
 
-/// The answer when so many readings are on disk.
-fn accepted(readings: usize) -> Answer {
-    let mut answer = content("application/json", format!("{{\"readings\":{readings}}}\n"));
+/// The answer when so many readings are on disk; it says whether a command waits for their device.
+fn accepted(readings: usize, has_command: bool) -> Answer {
+    let command = if has_command { ",\"command\":true" } else { "" };
+    let mut answer = content("application/json", format!("{{\"readings\":{readings}{command}}}\n"));
     *answer.status_mut() = StatusCode::ACCEPTED;
     answer
 }
 
 /// The answer that says nothing but that it is done.
-fn empty() -> Answer {
+pub(super) fn empty() -> Answer {
     let mut answer = Response::new(Full::new(Bytes::new()).boxed_unsync());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer

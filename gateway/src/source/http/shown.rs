@@ -66,7 +66,12 @@ fn see(latest: &Latest, target: &Target, mut see: impl FnMut(u64, &Reading)) {
         Target::Device(device) => latest.of(device, None, see),
         Target::Value { device, name } => latest.of(device, Some(name), see),
         Target::Readings => latest.first_since(0, usize::MAX, &mut see),
-        Target::Page(_) | Target::Events | Target::Write { .. } | Target::Ping | Target::Server => {
-        }
+        Target::Page(_)
+        | Target::Events
+        | Target::Write { .. }
+        | Target::Ping
+        | Target::Command { .. }
+        | Target::Outcome { .. }
+        | Target::Server => {}
     }
 }

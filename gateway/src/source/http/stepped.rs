@@ -42,7 +42,7 @@ struct Client {
 
 impl SteppedHttp {
     pub(in crate::source) fn new(context: Context, link: &HttpLink) -> Self {
-        let resources = Arc::new(serves(context, link, Arc::default()));
+        let resources = Arc::new(serves(context, link, Arc::default(), false));
         Self { resources, clients: BTreeMap::new(), outgoing: Vec::new() }
     }
 

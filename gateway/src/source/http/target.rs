@@ -25,6 +25,20 @@ pub(super) enum Target {
     },
     /// `/ping`, by which clients of InfluxDB ask whether it is there
     Ping,
+    /// `/cmd/{device}`, where a device asks for a command
+    Command {
+        /// Which one.
+        device: String,
+        /// The parameter of the query.
+        wait: Option<String>,
+    },
+    /// `/cmd/{device}/{id}`, where it says what became of it
+    Outcome {
+        /// Which one.
+        device: String,
+        /// The command.
+        id: String,
+    },
     /// `*`: the server itself (RFC 9110 §9.3.7).
     Server,
 }
@@ -33,10 +47,12 @@ impl Target {
     /// What a path names, if anything; it may have a query.
     pub(super) fn of(path: &str) -> Option<Self> {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
-        if ["/write", "/api/v2/write"].contains(&path) {
+        let parameter = |name: &str| {
             let mut parameters = query.split('&');
-            let precision = parameters.find_map(|text| text.strip_prefix("precision="));
-            return Some(Self::Write { precision: precision.map(str::to_owned) });
+            parameters.find_map(|text| text.strip_prefix(name)).map(str::to_owned)
+        };
+        if ["/write", "/api/v2/write"].contains(&path) {
+            return Some(Self::Write { precision: parameter("precision=") });
         }
         let mut segments = path.strip_prefix('/').unwrap_or(path).split('/');
         let path = [segments.next(), segments.next(), segments.next(), segments.next()];
@@ -51,6 +67,12 @@ impl Target {
             [Some("r"), Some(device), Some(name), None] => {
                 Self::Value { device: decoded(device)?, name: decoded(name)? }
             }
+            [Some("cmd"), Some(device), None, None] => {
+                Self::Command { device: decoded(device)?, wait: parameter("wait=") }
+            }
+            [Some("cmd"), Some(device), Some(id), None] => {
+                Self::Outcome { device: decoded(device)?, id: decoded(id)? }
+            }
             [Some("*"), None, None, None] => Self::Server,
             _ => return None,
         })
@@ -60,7 +82,8 @@ impl Target {
     pub(super) const fn methods(&self) -> &'static str {
         match self {
             Self::Page(_) | Self::Events | Self::Ping => "GET, HEAD, OPTIONS",
-            Self::Write { .. } => "OPTIONS, POST",
+            Self::Command { .. } => "GET, OPTIONS",
+            Self::Write { .. } | Self::Outcome { .. } => "OPTIONS, POST",
             Self::Readings | Self::Device(_) | Self::Value { .. } => {
                 "GET, HEAD, OPTIONS, POST, PUT"
             }
@@ -102,6 +125,10 @@ mod tests {
         let write = |precision: Option<&str>| {
             Some(Target::Write { precision: precision.map(str::to_owned) })
         };
+        let command = |wait: Option<&str>| {
+            Some(Target::Command { device: "v-1".to_owned(), wait: wait.map(str::to_owned) })
+        };
+        let outcome = Some(Target::Outcome { device: "v-1".to_owned(), id: "42".to_owned() });
         for (path, expected) in [
             ("/", Some(Target::Page("page.html"))),
             ("/r", Some(Target::Readings)),
@@ -113,6 +140,10 @@ mod tests {
             ("/write", write(None)),
             ("/write?db=x", write(None)),
             ("/api/v2/write?org=o&precision=s", write(Some("s"))),
+            ("/cmd/v-1?wait=30", command(Some("30"))),
+            ("/cmd/v%2D1", command(None)),
+            ("/cmd/v-1/42", outcome.clone()),
+            ("/cmd", None),
             ("/ping", Some(Target::Ping)),
             ("/api/v2/writes", None),
             ("/r/th-1/temp/x", None),

@@ -1,5 +1,5 @@
 //! The loop around the gateway's end of the protocol: frames in, readings to the store, and
-//! acknowledgements out when they are on disk.
+//! acknowledgements out when they are on disk. Commands go out between them, for those who [ask](super::calls).
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -17,6 +17,7 @@ use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
+use super::calls::{Ask, Calls};
 use super::memory::Memory;
 use super::ports::{Arrival, Outgoing, Peer};
 use super::sample;
@@ -42,6 +43,8 @@ pub(super) struct Hub {
     memory: Memory,
     spool: Spool,
     arrivals: mpsc::Receiver<Arrival>,
+    asks: mpsc::Receiver<Ask>,
+    calls: Calls,
     ports: BTreeMap<u64, mpsc::Sender<Outgoing>>,
     pending: FuturesUnordered<Pending>,
     save_at: Instant,
@@ -72,6 +75,7 @@ impl Hub {
         memory: Memory,
         spool: Spool,
         arrivals: mpsc::Receiver<Arrival>,
+        asks: mpsc::Receiver<Ask>,
     ) -> Self {
         Self {
             context,
@@ -80,6 +84,8 @@ impl Hub {
             memory,
             spool,
             arrivals,
+            asks,
+            calls: Calls::default(),
             ports: BTreeMap::new(),
             pending: FuturesUnordered::new(),
             save_at: clock::now() + SAVE_EVERY,
@@ -99,10 +105,12 @@ impl Hub {
                 () = stop.cancelled(), if !stopping => {}
                 settled = self.pending.next(), if !self.pending.is_empty() => self.settle(settled),
                 arrival = self.arrivals.recv(), if !stopping => self.take_turn(arrival),
+                Some(ask) = self.asks.recv(), if !stopping => self.take_ask(ask),
                 () = sleep_until(clock::deadline(wait)), if wait < Instant::FAR_FUTURE => {
                     self.gateway.handle_timeout(clock::now());
                 }
                 () = sleep_until(clock::deadline(self.save_at)) => {
+                    self.calls.forget_gone();
                     self.save().await;
                     self.save_at = clock::now() + SAVE_EVERY;
                 }
@@ -157,6 +165,12 @@ impl Hub {
         }
     }
 
+    fn take_ask(&mut self, ask: Ask) {
+        let (names, reader) = (&self.names, &self.context.reader);
+        let name = |device| sample::name(device, names, reader);
+        self.calls.handle(clock::now(), ask, &mut self.gateway, name);
+    }
+
     /// Takes a receipt, and those that are there with it: the receipts of a commit come together,
     /// and a node is told of them in one frame.
     fn settle(&mut self, first: Option<(Ticket, Result<(), NotStored>)>) {
@@ -208,6 +222,9 @@ impl Hub {
             GatewayEvent::Opened { peer, device, epoch } => {
                 info!(source = %self.context.name, %peer, device = %self.name(device), epoch, "a node has come");
             }
+            GatewayEvent::Reached { device } => {
+                self.calls.handle_reached(&self.gateway, device, &self.name(device));
+            }
             GatewayEvent::Lost { device, reports } => {
                 let name = self.name(device);
                 warn!(source = %self.context.name, device = %name, reports, "the node gave up reports");
@@ -223,6 +240,8 @@ impl Hub {
             },
             GatewayEvent::Command { device, number, outcome } => {
                 debug!(source = %self.context.name, device, number, ?outcome, "a command has ended");
+                self.calls.handle_end(device, number, outcome);
+                self.calls.handle_reached(&self.gateway, device, &self.name(device));
             }
         }
     }

@@ -124,7 +124,11 @@ fn hear(
                     format!("{name} says hello, and what it measures, in epoch {epoch}"),
                 ));
             }
-            GatewayOutput::Event(GatewayEvent::Lost { .. } | GatewayEvent::Command { .. })
+            GatewayOutput::Event(
+                GatewayEvent::Reached { .. }
+                | GatewayEvent::Lost { .. }
+                | GatewayEvent::Command { .. },
+            )
             | GatewayOutput::Transmit { .. } => {}
             GatewayOutput::Wait(_) => return outcome,
         }

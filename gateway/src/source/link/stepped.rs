@@ -10,6 +10,7 @@ use proto::Instant;
 use proto::frame::{Framer, Pause, cobs};
 use tokio::sync::mpsc;
 
+use super::calls::caller;
 use super::hub::Hub;
 use super::memory::Memory;
 use super::ports::{Arrival, OUTGOING, Outgoing, Peer, framer};
@@ -60,7 +61,9 @@ impl SteppedLink {
         let context = Arc::new(context);
         // Nobody sends: the hub is told directly.
         let (_, inbox) = mpsc::channel(1);
-        let hub = Hub::new(Arc::clone(&context), gateway, names, memory, spool.clone(), inbox);
+        let (_, asks) = caller();
+        let hub =
+            Hub::new(Arc::clone(&context), gateway, names, memory, spool.clone(), inbox, asks);
         let streams = BTreeMap::new();
         let mut link = Self { context, hub, datagrams: None, streams, ports: DATAGRAMS };
         if matches!(carrier, Link::Udp(_)) {

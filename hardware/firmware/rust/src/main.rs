@@ -1,5 +1,5 @@
 //! A node of the link protocol on `proto`: it counts, and reports its count and a temperature ten
-//! times a second while the gateway acknowledges.
+//! times a second while the gateway acknowledges, and does what it is told.
 
 #![no_std]
 #![no_main]
@@ -7,6 +7,7 @@
 extern crate alloc;
 
 mod board;
+mod tasks;
 
 use alloc::string::ToString as _;
 use alloc::vec;
@@ -19,13 +20,14 @@ use cortex_m_rt::entry;
 use embedded_alloc::LlffHeap;
 use proto::Instant;
 use proto::frame::{Framer, Framing, cobs};
-use proto::link::{Channel, MAX_FRAME, Node, NodeConfig, NodeOutput};
+use proto::link::{Channel, MAX_FRAME, Node, NodeConfig, NodeEvent, NodeOutput};
 
 use board::Board;
+use tasks::Tasks;
 
 const DEVICE: u32 = 42;
 const EVERY_MS: u64 = 100;
-const HEAP_BYTES: usize = 24 * 1024;
+const HEAP_BYTES: usize = 40 * 1024;
 
 #[global_allocator]
 static HEAP: LlffHeap = LlffHeap::empty();
@@ -50,6 +52,7 @@ fn run(mut board: Board) -> ! {
     let mut node = Node::new(NodeConfig { queue: 8, ..NodeConfig::new(DEVICE, 1, channels) }, 1);
     let mut framer = Framer::new(Framing::Cobs, MAX_FRAME);
     let (mut count, mut next) = (1, 0);
+    let mut tasks = Tasks::new();
     loop {
         let ms = board.now_ms();
         let now = Instant::ZERO + Duration::from_millis(ms);
@@ -66,7 +69,7 @@ fn run(mut board: Board) -> ! {
             next = ms + EVERY_MS;
         }
         node.handle_timeout(now);
-        while let Some(frame) = transmit(&mut node) {
+        while let Some(frame) = transmit(&mut node, &mut tasks) {
             let mut stuffed = Vec::new();
             cobs::encode(&frame, &mut stuffed);
             board.send(&stuffed);
@@ -74,11 +77,14 @@ fn run(mut board: Board) -> ! {
     }
 }
 
-/// The next frame that the node has to send.
-fn transmit(node: &mut Node) -> Option<Vec<u8>> {
+/// The next frame that the node has to send, once it has done what it is told.
+fn transmit(node: &mut Node, tasks: &mut Tasks) -> Option<Vec<u8>> {
     loop {
         match node.poll_output() {
             NodeOutput::Transmit(frame) => return Some(frame),
+            NodeOutput::Event(NodeEvent::Command { number, payload }) => {
+                node.respond(number, tasks.run(&payload).encode());
+            }
             // A node with something to do besides would look at these.
             NodeOutput::Event(_) => {}
             NodeOutput::Wait(_) => return None,

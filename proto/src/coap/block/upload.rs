@@ -58,6 +58,11 @@ impl Upload {
         self.body.len()
     }
 
+    /// Whether the block that was sent last is the last one.
+    pub(crate) const fn is_at_end(&self) -> bool {
+        self.from + self.len >= self.body.len()
+    }
+
     /// Takes the response to the block that was sent last.
     pub(crate) fn handle_response(
         &mut self,
@@ -65,7 +70,7 @@ impl Upload {
     ) -> Result<UploadStep, UploadFault> {
         let size = self.portion.size;
         let answered = Block::of(&response.options, OptionNumber::BLOCK1, size);
-        let is_last = self.from + self.len >= self.body.len();
+        let is_last = self.is_at_end();
         match (response.code, answered) {
             // RFC 7959 §2.9.3: the server wants smaller blocks. At the first one nothing is lost.
             (Code::REQUEST_ENTITY_TOO_LARGE, Ok(Some(hint)))

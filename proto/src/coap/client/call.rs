@@ -41,6 +41,12 @@ pub enum CallError {
 /// What comes of calls.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CallEvent<P> {
+    /// All of the request has arrived; the response will come in a message of its own
+    /// (RFC 7252 §5.2.2).
+    Acknowledged {
+        /// Which call.
+        call: CallId,
+    },
     /// The response; the call is over.
     Response {
         /// Which call.

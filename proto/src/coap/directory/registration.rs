@@ -117,6 +117,13 @@ impl Registration {
         self.zone
     }
 
+    /// Its attributes, such as its type (`et`); one without a value has an empty one.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or_default()))
+    }
+
     /// Its resources, as absolute URIs.
     pub fn links(&self) -> &[Link] {
         &self.links

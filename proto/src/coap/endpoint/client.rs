@@ -321,6 +321,8 @@ impl<P: Copy + Ord + Debug> Endpoint<P> {
                     request.response_due = Some(due);
                     self.timers.set(due, Timer::Response(id));
                 }
+                let arrived = Event::Acknowledged { id: RequestId(id) };
+                self.outputs.push_back(Output::Event(arrived));
                 self.free_slot(now, id);
             }
         }

@@ -9,8 +9,12 @@ use super::super::sequences::{Offer, Replay, Sequences};
 use super::super::uptime::UptimeClock;
 use super::super::{Fault, Key};
 use super::command::Outstanding;
-use super::output::Measured;
+use super::output::{CommandError, CommandNumber, Measured};
 use crate::{Instant, Number, Timestamp};
+
+/// Numbers that an earlier process may have used without that its node has taken them: an answer to one of
+/// those must not be taken for that to another command.
+const SKIPPED: u16 = 8;
 
 /// A frame before it is sealed.
 pub(super) struct Unsealed {
@@ -42,7 +46,10 @@ pub(super) struct Device<P> {
     /// Numbers that were taken from a node that wants no ACK for them.
     silent: u64,
     status: Status,
-    pub(super) last_command: u16,
+    /// The highest number of a command that the node has taken, or was sent, in this epoch.
+    last_command: u16,
+    /// How many numbers are left out before the next one.
+    skipped: u16,
     pub(super) command: Option<Outstanding>,
 }
 
@@ -65,6 +72,7 @@ impl<P: Clone> Device<P> {
             silent: 0,
             status: Status::Ok,
             last_command: 0,
+            skipped: 0,
             command: None,
         }
     }
@@ -84,6 +92,37 @@ impl<P: Clone> Device<P> {
     /// Whether nothing would be lost with it but what tells its duplicates.
     pub(super) fn is_idle(&self) -> bool {
         self.command.is_none() && !self.sequences.has_pending()
+    }
+
+    /// Whether a command can be sent to it.
+    pub(super) const fn is_reachable(&self) -> bool {
+        self.session.is_some() && self.peer.is_some()
+    }
+
+    /// What the next command is called.
+    pub(super) fn next_command(&self) -> Result<CommandNumber, CommandError> {
+        if !self.is_reachable() {
+            return Err(CommandError::Unreachable);
+        }
+        if self.command.is_some() {
+            return Err(CommandError::Busy);
+        }
+        let number = self.last_command.checked_add(1 + self.skipped);
+        let number = number.ok_or(CommandError::Exhausted)?;
+        Ok(CommandNumber { epoch: self.epoch, number })
+    }
+
+    /// Uses a number, which may be the one that was used last.
+    pub(super) fn use_number(&mut self, it: CommandNumber) -> Result<(), CommandError> {
+        // The last number can be used again when there is no next one.
+        self.next_command()
+            .map(drop)
+            .or_else(|why| if why == CommandError::Exhausted { Ok(()) } else { Err(why) })?;
+        if it.epoch != self.epoch || it.number < self.last_command.max(1) {
+            return Err(CommandError::Passed);
+        }
+        (self.last_command, self.skipped) = (it.number, 0);
+        Ok(())
     }
 
     pub(super) const fn peer(&self) -> Option<&P> {
@@ -113,6 +152,7 @@ impl<P: Clone> Device<P> {
     /// Takes a HELLO of this epoch or a later one.
     pub(super) fn open(&mut self, now: Instant, epoch: u32, hello: Hello) -> Opened {
         let is_new = epoch > self.epoch || self.session.is_none();
+        let is_inherited = epoch == self.epoch && self.session.is_none();
         let mut opened = Opened { is_new, lost: 0, command: None };
         if epoch > self.epoch || self.replay() == Replay::new(epoch) && self.session.is_none() {
             // What came before `first` was never ours to lose.
@@ -124,6 +164,9 @@ impl<P: Clone> Device<P> {
         } else {
             opened.lost = self.sequences.skip_to(hello.first);
             self.last_command = self.last_command.max(hello.command);
+        }
+        if is_new {
+            self.skipped = if is_inherited { SKIPPED } else { 0 };
         }
         self.epoch = epoch;
         let clock = match self.session.take() {

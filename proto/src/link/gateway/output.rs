@@ -39,6 +39,11 @@ pub enum GatewayEvent<P> {
     /// or [`handle_refused`](super::Gateway::handle_refused). Each report is here once, unless it
     /// was refused.
     Report(Report<P>),
+    /// A device can be sent a command from now on.
+    Reached {
+        /// Its number.
+        device: u32,
+    },
     /// A node has given up reports before they arrived.
     Lost {
         /// Its number.
@@ -50,7 +55,7 @@ pub enum GatewayEvent<P> {
     Command {
         /// The device.
         device: u32,
-        /// What [`command`](super::Gateway::command) gave.
+        /// The number that it had.
         number: u16,
         /// What became of it.
         outcome: CommandOutcome,
@@ -101,6 +106,15 @@ pub struct Ticket {
     pub sequence: u16,
 }
 
+/// What tells a command from all others of its device.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CommandNumber {
+    /// The node's boot count.
+    pub epoch: u32,
+    /// The number in that epoch.
+    pub number: u16,
+}
+
 /// What became of a command.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum CommandOutcome {
@@ -121,6 +135,9 @@ pub enum CommandError {
     /// Another command to it is open.
     #[error("another command to the device is not answered yet")]
     Busy,
+    /// The node has begun another epoch since, or has taken a later command.
+    #[error("the node would ignore that number: its epoch is over, or a later one was taken")]
+    Passed,
     /// The payload does not fit into a frame.
     #[error("the command is longer than a frame")]
     TooLong,

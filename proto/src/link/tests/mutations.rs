@@ -14,10 +14,10 @@ fn frames(key: Option<&Key>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
     let (down, _) = drain_gateway(&mut gateway);
     down.iter().for_each(|frame| node.handle_frame(at(6), frame));
     let (data, _) = drain_node(&mut node);
-    gateway.command(at(7), 7, vec![0xf6], at(1000)).unwrap();
+    let number = gateway.command(at(7), 7, vec![0xf6], at(1000)).unwrap().number;
     let (command, _) = drain_gateway(&mut gateway);
     node.handle_frame(at(8), &command[0]);
-    node.respond(1, vec![0xf5]);
+    node.respond(number, vec![0xf5]);
     let (response, _) = drain_node(&mut node);
     ([hello, data, response].concat(), [down, command].concat())
 }

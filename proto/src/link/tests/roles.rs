@@ -160,7 +160,7 @@ fn time_is_told_once_for_each_question() {
 #[test]
 fn a_command_is_carried_out_once_and_answered_as_often_as_it_is_asked() {
     let (mut node, mut gateway) = open(at(0));
-    let number = gateway.command(at(0), 7, b"\x01".to_vec(), at(60_000)).unwrap();
+    let number = gateway.command(at(0), 7, b"\x01".to_vec(), at(60_000)).unwrap().number;
     assert_eq!(gateway.command(at(0), 7, vec![], at(1)), Err(CommandError::Busy));
     let (down, _) = drain_gateway(&mut gateway);
     node.handle_frame(at(1), &down[0]);
@@ -185,13 +185,83 @@ fn a_command_without_an_answer_ends_at_its_deadline_and_a_restart_uses_no_number
     settle(at(0), &mut node, &mut gateway, true);
     gateway.handle_timeout(at(10_000));
     let (_, seen) = drain_gateway(&mut gateway);
-    let ended = |outcome| GatewayEvent::Command { device: 7, number: first, outcome };
+    let ended = |outcome| GatewayEvent::Command { device: 7, number: first.number, outcome };
     assert!(seen.contains(&ended(CommandOutcome::TimedOut)), "{seen:?}");
+    let second = gateway.command(at(11_000), 7, vec![1], at(12_000)).unwrap();
+    drain_gateway(&mut gateway);
     let mut gateway = Gateway::new(GatewayConfig::default());
     assert_eq!(gateway.command(at(0), 7, vec![], at(1)), Err(CommandError::Unreachable));
     node.report(at(20_000), &[(0, 1)]).unwrap();
     settle(at(20_000), &mut node, &mut gateway, true);
-    assert_eq!(gateway.command(at(20_000), 7, vec![2], at(30_000)), Ok(first + 1));
+    let third = gateway.command(at(20_000), 7, vec![2], at(30_000)).unwrap();
+    assert!(third > second, "{third:?}: the second one may still be on its way");
+}
+
+#[test]
+fn a_number_that_is_kept_over_a_restart_makes_a_command_carried_out_once() {
+    for is_taken in [false, true] {
+        let (mut node, mut gateway) = open(at(0));
+        let kept = gateway.command(at(0), 7, vec![1], at(60_000)).unwrap();
+        let (down, _) = drain_gateway(&mut gateway);
+        let mut carried_out = 0;
+        if is_taken {
+            node.handle_frame(at(1), &down[0]);
+            carried_out += commands(&drain_node(&mut node).1);
+            node.respond(kept.number, vec![2]);
+            drain_node(&mut node);
+        }
+        // The answer is lost with the process.
+        let mut gateway = Gateway::new(GatewayConfig::default());
+        node.report(at(5000), &[(0, 1)]).unwrap();
+        settle(at(5000), &mut node, &mut gateway, true);
+        gateway.command_as(at(6000), (7, kept), vec![1], at(60_000)).unwrap();
+        let (heard, mut seen) = settle(at(6000), &mut node, &mut gateway, true);
+        carried_out += commands(&heard);
+        if !is_taken {
+            node.respond(kept.number, vec![2]);
+            seen = settle(at(6000), &mut node, &mut gateway, true).1;
+        }
+        assert_eq!(carried_out, 1, "taken before: {is_taken}");
+        let outcome = CommandOutcome::Answered(vec![2]);
+        assert!(seen.contains(&GatewayEvent::Command { device: 7, number: kept.number, outcome }));
+    }
+}
+
+#[test]
+fn a_number_of_another_epoch_or_one_that_was_passed_is_not_sent_again() {
+    let (mut node, mut gateway) = open(at(0));
+    let first = gateway.command(at(0), 7, vec![1], at(1000)).unwrap();
+    gateway.handle_timeout(at(1000));
+    gateway.command(at(1000), 7, vec![1], at(2000)).unwrap();
+    settle(at(1000), &mut node, &mut gateway, true);
+    gateway.handle_timeout(at(2000));
+    let again = |gateway: &mut Gateway<()>, number| {
+        gateway.command_as(at(2000), (7, number), vec![1], at(3000))
+    };
+    assert_eq!(again(&mut gateway, first), Err(CommandError::Passed));
+    let other = CommandNumber { epoch: 2, number: 9 };
+    assert_eq!(again(&mut gateway, other), Err(CommandError::Passed));
+}
+
+#[test]
+fn a_node_that_comes_back_is_sent_at_once_what_it_has_not_answered() {
+    let (mut node, mut gateway) = open(at(0));
+    gateway.command(at(0), 7, vec![1], at(600_000)).unwrap();
+    for second in [2, 6, 14, 30] {
+        gateway.handle_timeout(at(second * 1000));
+    }
+    drain_gateway(&mut gateway);
+    gateway.handle_gone(|()| true);
+    assert_eq!(gateway.next_command(7), Err(CommandError::Unreachable));
+    node.handle_connected(at(40_000));
+    let (heard, seen) = settle(at(40_000), &mut node, &mut gateway, true);
+    assert_eq!(commands(&heard), 1);
+    assert!(seen.contains(&GatewayEvent::Reached { device: 7 }), "{seen:?}");
+}
+
+/// How many commands are to be carried out.
+fn commands(heard: &[NodeEvent]) -> usize {
+    heard.iter().filter(|event| matches!(event, NodeEvent::Command { .. })).count()
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A master and the units of its bus, in virtual time.
 
+mod requests;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -41,6 +43,8 @@ struct Bus {
     units: BTreeMap<u8, Habit>,
     on_the_way: Vec<(Instant, Vec<u8>)>,
     asked: Vec<(Instant, u8, Read)>,
+    /// Writes as they arrived.
+    written: Vec<(Instant, u8, Request)>,
     events: Vec<(Instant, Event)>,
     disconnects: usize,
 }
@@ -55,7 +59,8 @@ fn unit(address: u8, points: Vec<Point>) -> UnitConfig {
     UnitConfig { address, timeout: TIMEOUT, points, limits: Limits { gap: 0, registers: 125 } }
 }
 
-const PROMPT: Habit = Habit::Answers(Duration::from_millis(5));
+const PROMPTLY: Duration = Duration::from_millis(5);
+const PROMPT: Habit = Habit::Answers(PROMPTLY);
 
 impl Bus {
     fn new(transport: Transport, units: Vec<(UnitConfig, Habit)>) -> Self {
@@ -71,6 +76,7 @@ impl Bus {
             units: habits,
             on_the_way: Vec::new(),
             asked: Vec::new(),
+            written: Vec::new(),
             events: Vec::new(),
             disconnects: 0,
         }
@@ -119,7 +125,17 @@ impl Bus {
             }
         };
         let request = Request::decode(pdu).unwrap();
-        let Request::Read(read) = request else { panic!("a master reads") };
+        let Request::Read(read) = request else {
+            self.written.push((self.now, address, request.clone()));
+            let response = match &self.units[&address] {
+                Habit::Silent => return,
+                Habit::Refuses(exception) => Response::Exception(*exception),
+                Habit::Answers(_) | Habit::Lacks(_) | Habit::SilentAt(_) | Habit::Sends(_) => {
+                    Response::Written
+                }
+            };
+            return self.answer(transaction, address, PROMPTLY, &response.encode(&request));
+        };
         self.asked.push((self.now, address, read));
         let range = read.address()..u16::try_from(read.end()).unwrap();
         let values = Response::Registers(range.clone().collect());
@@ -141,10 +157,13 @@ impl Bus {
                 return;
             }
         };
-        let pdu = response.encode(&request);
+        self.answer(transaction, address, delay, &response.encode(&request));
+    }
+
+    fn answer(&mut self, transaction: u16, address: u8, delay: Duration, pdu: &[u8]) {
         let bytes = match self.transport {
-            Transport::Tcp => tcp::encode(transaction, address, &pdu),
-            Transport::Line { .. } | Transport::Tunnel => rtu::encode(address, &pdu),
+            Transport::Tcp => tcp::encode(transaction, address, pdu),
+            Transport::Line { .. } | Transport::Tunnel => rtu::encode(address, pdu),
         };
         self.on_the_way.push((self.now + delay, bytes));
     }

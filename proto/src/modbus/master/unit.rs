@@ -75,6 +75,11 @@ impl Unit {
         first.filter(|_| self.rests_until <= now).map(|(index, _)| index)
     }
 
+    /// Whether it did not answer last.
+    pub(super) const fn is_silent(&self) -> bool {
+        self.failures > 0
+    }
+
     pub(super) fn block(&self, index: usize) -> Option<&Block> {
         self.blocks.get(index).map(|scheduled| &scheduled.block)
     }
@@ -109,10 +114,14 @@ impl Unit {
         scheduled.due = now + pause.max(scheduled.block.interval);
     }
 
-    /// It gave no right answer.
-    pub(super) fn handle_failure(&mut self, index: usize, now: Instant, longest: Duration) {
+    /// It gave no right answer, whatever it was asked.
+    pub(super) fn handle_silence(&mut self, now: Instant, longest: Duration) {
         self.failures = self.failures.saturating_add(1);
         self.rests_until = now + rest(self.timeout, self.failures, longest);
+    }
+
+    /// It gave no right answer to a block.
+    pub(super) fn handle_failure(&mut self, index: usize, now: Instant, longest: Duration) {
         let timeout = self.timeout;
         let Some(scheduled) = self.blocks.get_mut(index) else { return };
         scheduled.failures = scheduled.failures.saturating_add(1);
@@ -135,7 +144,7 @@ impl Unit {
     }
 
     /// It is there. What rested meanwhile did so for no longer than the unit itself, and is due.
-    fn handle_presence(&mut self, now: Instant) {
+    pub(super) fn handle_presence(&mut self, now: Instant) {
         self.failures = 0;
         self.rests_until = now;
     }

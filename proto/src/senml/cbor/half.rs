@@ -2,7 +2,7 @@
 //! a bias of 15, ten bits of fraction.
 
 /// The value of these bits, infinities and NaN included.
-pub(super) fn widen(bits: u16) -> f64 {
+pub fn widen(bits: u16) -> f64 {
     let fraction = f64::from(bits & 0x3ff);
     let magnitude = match i32::from(bits >> 10 & 0x1f) {
         0 => fraction * power_of_two(-24),

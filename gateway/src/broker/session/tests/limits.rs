@@ -196,6 +196,7 @@ fn the_brokers_keep_alive_and_client_identifier_replace_ours() {
 fn a_publish_has_the_properties_of_its_reading() {
     // MQTT 5 §3.3.2.3
     let properties = PublishProperties {
+        correlation: Some(vec![0, 255].into()),
         content_type: Some("application/json".into()),
         is_text: true,
         expiry_seconds: Some(90),
@@ -217,7 +218,7 @@ fn a_publish_has_the_properties_of_its_reading() {
         message_expiry_interval: Some(90),
         topic_alias: None,
         response_topic: Some("answers/th-1".to_owned()),
-        correlation_data: None,
+        correlation_data: Some(vec![0, 255].into()),
         user_properties: vec![
             pair("n", "4711"),
             pair("device", "th-1"),

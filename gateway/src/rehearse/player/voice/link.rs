@@ -1,7 +1,7 @@
 //! A node of the link protocol.
 
 use device_sim::Via;
-use device_sim::device::{Channel, Report};
+use device_sim::device::{Device, Report};
 use device_sim::transport::{LinkCore, LinkEvent, LinkIdentity, LinkOutput, link_framer, stuffed};
 use proto::Instant;
 use proto::frame::Framer;
@@ -21,8 +21,8 @@ pub(in crate::rehearse::player) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(via: Via, identity: LinkIdentity, channels: &[Channel]) -> Self {
-        let core = LinkCore::new(Instant::ZERO, identity, channels);
+    pub(super) fn new(via: Via, identity: LinkIdentity, device: &Device) -> Self {
+        let core = LinkCore::new(Instant::ZERO, identity, device.id(), device.channels());
         let is_connected = via != Via::LinkTcp;
         let (framer, wait) = (link_framer(), Instant::ZERO);
         Self { via, core, framer, wait, is_connected, is_restarting: false }

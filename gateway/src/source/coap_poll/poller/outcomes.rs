@@ -18,16 +18,24 @@ impl Poller {
             NodeEvent::Call(CallEvent::Notification { call, response, .. }) => {
                 self.handle_notification(call, response);
             }
-            NodeEvent::Call(CallEvent::Response { call, response, .. }) => {
-                let Some((id, aim)) = self.calls.remove(&call) else { return };
+            NodeEvent::Call(CallEvent::Response { call, from, response }) => {
+                let Some((id, aim)) = self.calls.remove(&call) else {
+                    let event = CallEvent::Response { call, from, response };
+                    return self.outputs.push_back(Output::OfOrder(event));
+                };
                 self.free(id, call);
+                self.end_order(id, aim, Ok(&response));
                 self.handle_response(id, aim, call, response);
                 self.schedule(id);
             }
             NodeEvent::Call(CallEvent::Failed { call, error }) => {
-                let Some((id, aim)) = self.calls.remove(&call) else { return };
+                let Some((id, aim)) = self.calls.remove(&call) else {
+                    let event = CallEvent::Failed { call, error };
+                    return self.outputs.push_back(Output::OfOrder(event));
+                };
                 self.free(id, call);
                 self.handle_failed(id, aim, call, error);
+                self.end_order(id, aim, Err(error));
                 self.schedule(id);
             }
             // It has nothing to offer.
@@ -37,6 +45,9 @@ impl Poller {
             NodeEvent::Malformed { from, fault } => {
                 let (node, why) = (from.to_string().into(), fault.to_string());
                 self.outputs.push_back(Output::Failed { node, reason: "malformed", why });
+            }
+            NodeEvent::Call(event @ CallEvent::Acknowledged { .. }) => {
+                self.outputs.push_back(Output::OfOrder(event));
             }
             NodeEvent::Unobserved { .. } => {}
         }
@@ -63,6 +74,7 @@ impl Poller {
             Some(_) => self.stats.notified += 1,
         }
         resource.due = Instant::FAR_FUTURE;
+        self.end_order(id, aim, Ok(&response));
         self.take(id, key, response);
         self.schedule(id);
     }

@@ -2,6 +2,8 @@
 //!
 //! `COAP_SEEDS=n` runs n times as many seeds.
 
+mod orders;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
@@ -13,6 +15,7 @@ use proto::impair::{Network, Profile};
 
 use super::*;
 use crate::config::CoapPollLink;
+use crate::source::coap_orders::{Requests, Watched, Watching};
 
 const SECOND: Duration = Duration::from_secs(1);
 const LOSSY: Profile = Profile {
@@ -88,6 +91,10 @@ struct World {
     resolve: Vec<Lookup>,
     /// Datagrams that the client sent: when, and to whom.
     sent: Vec<(Instant, SocketAddr)>,
+    /// What came of wishes to observe.
+    watched: Vec<(u64, Ended)>,
+    /// What came of other requests than the poller's, and of those that it has given up.
+    of_orders: Vec<CallEvent<SocketAddr>>,
 }
 
 fn address(number: usize) -> SocketAddr {
@@ -110,7 +117,11 @@ impl World {
     /// Nodes `n0`, `n1`, … that are asked for these resources.
     fn new(seed: u64, profile: Profile, count: usize, traits: &Traits, resources: &str) -> Self {
         let link: CoapPollLink = toml::from_str(resources).unwrap();
-        let config = PollConfig { max_backoff: link.max_backoff.duration(), max_body: 65_536 };
+        let config = PollConfig {
+            max_backoff: link.max_backoff.duration(),
+            max_body: 65_536,
+            interval: link.interval.duration(),
+        };
         let mut rng = Rng::new(seed);
         let mut world = Self {
             seed,
@@ -126,6 +137,8 @@ impl World {
             failed: Vec::new(),
             resolve: Vec::new(),
             sent: Vec::new(),
+            watched: Vec::new(),
+            of_orders: Vec::new(),
         };
         for n in 0..count {
             world.add(n);
@@ -137,6 +150,13 @@ impl World {
         let url = format!("coap://{}", address(n)).parse().unwrap();
         self.poller.handle_node_added(self.now, &format!("n{n}"), url).unwrap();
         self.drain();
+    }
+
+    fn watch(&mut self, n: usize, number: u64, begins: bool) -> Watched {
+        let (device, path) = (format!("n{n}"), "/state".parse().unwrap());
+        let watched = self.poller.watch(self.now, Watching { number, device, path, begins });
+        self.drain();
+        watched
     }
 
     fn device(&mut self, n: usize) -> &mut Device {
@@ -207,6 +227,8 @@ impl World {
                     name: content.name,
                     text: String::from_utf8(content.representation.payload).unwrap(),
                 }),
+                Output::OfOrder(event) => self.of_orders.push(event),
+                Output::Watched(number, ended) => self.watched.push((number, ended)),
                 Output::Failed { node, reason, .. } => {
                     self.failed.push((self.now, node.to_string(), reason));
                 }
@@ -685,7 +707,11 @@ fn measure(resources: &str) {
     let count = 10_000;
     let traits = Traits { max_age: 86_400, ..Traits::default() };
     let link: CoapPollLink = toml::from_str(resources).unwrap();
-    let config = PollConfig { max_backoff: link.max_backoff.duration(), max_body: 65_536 };
+    let config = PollConfig {
+        max_backoff: link.max_backoff.duration(),
+        max_body: 65_536,
+        interval: link.interval.duration(),
+    };
     let mut poller = Poller::new(&config, Wanted::all(&link), 1);
     for n in 0..count {
         let url = format!("coap://{}", address(n)).parse().unwrap();
@@ -719,7 +745,11 @@ fn measure(resources: &str) {
                 poller.handle_timeout(now);
             }
             Output::Wait(None) => break,
-            Output::Resolve(_) | Output::Content(_) | Output::Failed { .. } => {}
+            Output::Resolve(_)
+            | Output::Content(_)
+            | Output::OfOrder(_)
+            | Output::Watched(..)
+            | Output::Failed { .. } => {}
         }
     }
     let asked = poller.stats().answered;

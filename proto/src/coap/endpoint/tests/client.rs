@@ -112,7 +112,9 @@ fn a_separate_response_is_acknowledged_once_for_every_copy() {
     let mut bench = Bench::new();
     let (id, outputs) = bench.request(get());
     let (message_id, token) = identity(outputs);
-    assert_eq!(bench.receive(&encode::empty(ACK, message_id)), []);
+    let arrived = Output::Event(Event::Acknowledged { id });
+    assert_eq!(bench.receive(&encode::empty(ACK, message_id)), [arrived]);
+    assert_eq!(bench.receive(&encode::empty(ACK, message_id)), [], "that is no news");
     assert_eq!(bench.sleep(60 * SECOND), [], "acknowledged: nothing to retransmit");
     let mut separate = response(CON, 0xad7b, token);
     let acknowledgement =
@@ -195,7 +197,8 @@ fn a_piggybacked_response_is_taken_after_an_empty_acknowledgement() {
     let mut bench = Bench::new();
     let (id, outputs) = bench.request(get());
     let (message_id, token) = identity(outputs);
-    assert_eq!(bench.receive(&encode::empty(ACK, message_id)), []);
+    let arrived = Output::Event(Event::Acknowledged { id });
+    assert_eq!(bench.receive(&encode::empty(ACK, message_id)), [arrived]);
     assert_eq!(bench.receive(&response(ACK, message_id, token)), [done(id)]);
 }
 
@@ -243,7 +246,8 @@ fn requests_to_one_peer_wait_for_each_other() {
     let other = bench.endpoint.request(bench.now, PEER + 1, get());
     assert!(other.is_ok() && bench.drain().len() == 1, "another peer does not wait");
 
-    let outputs = bench.receive(&encode::empty(ACK, first_id));
+    let mut outputs = bench.receive(&encode::empty(ACK, first_id));
+    assert_eq!(outputs.remove(0), Output::Event(Event::Acknowledged { id: first }));
     let (second_id, second_token) = identity(outputs);
     let mut outputs = bench.receive(&response(ACK, second_id, second_token));
     let (third_id, _) = identity(alloc::vec![outputs.pop().unwrap()]);

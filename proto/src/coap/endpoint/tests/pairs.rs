@@ -185,6 +185,10 @@ impl World {
                 Output::Event(Event::Failed { id, reason }) => {
                     self.outcomes.get_mut(&(node, id)).unwrap().1.push(Err(reason));
                 }
+                Output::Event(Event::Acknowledged { id }) => {
+                    let outcomes = &self.outcomes[&(node, id)].1;
+                    assert!(outcomes.is_empty(), "seed {}: after the end", self.seed);
+                }
                 Output::Event(
                     Event::Notification { .. }
                     | Event::Delivered { .. }

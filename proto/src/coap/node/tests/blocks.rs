@@ -1,6 +1,8 @@
 //! Block-wise transfers (RFC 7959).
 
 use super::*;
+use alloc::vec;
+
 use crate::coap::DownloadFault;
 
 fn get() -> Request {
@@ -236,6 +238,24 @@ fn a_413_with_a_size_makes_an_upload_of_a_body_in_one_message() {
     hint.options.push_uint(OptionNumber::BLOCK1, block(0, true, 32));
     let first = only(bench.reply(&whole, &hint).0);
     assert_eq!((first.block(OptionNumber::BLOCK1), first.payload.len()), (Some((0, true, 32)), 32));
+}
+
+#[test]
+fn an_upload_has_arrived_when_its_last_block_is_acknowledged() {
+    // RFC 7252 §5.2.2, RFC 7959 §2.5
+    let mut bench = Bench::with_transfer(small(64));
+    let put = Request::new(Method::Put).path("options").payload(body(100));
+    let call = bench.node.request(bench.now, PEER, put).unwrap();
+    let first = only(bench.drain().0);
+    let empty = |sent: &Sent| encode::empty(ACK, sent.message_id);
+    assert_eq!(bench.receive(&empty(&first)), (vec![], vec![]), "there is more to send");
+    let mut answer = Response::new(Code::CONTINUE);
+    answer.options.push_uint(OptionNumber::BLOCK1, block(0, true, 64));
+    let (code, token) = (answer.code, first.token);
+    let separate = encode::message(NON, code, 9, token, &answer.options, b"", 100).unwrap();
+    let last = only(bench.receive(&separate).0);
+    let arrived = NodeEvent::Call(CallEvent::Acknowledged { call });
+    assert_eq!(bench.receive(&empty(&last)), (vec![], vec![arrived]));
 }
 
 /// A first block of a response, then what the node sends next.

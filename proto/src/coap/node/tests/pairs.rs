@@ -191,6 +191,11 @@ impl World {
                 wanted.states.push(response.payload);
                 return;
             }
+            CallEvent::Acknowledged { call } => {
+                let wanted = &self.calls[&(client, call)];
+                assert!(wanted.outcomes.is_empty(), "seed {}: after the end", self.seed);
+                return;
+            }
             CallEvent::Response { call, response, .. } => (call, Ok(response)),
             CallEvent::Failed { call, error } => (call, Err(error)),
         };

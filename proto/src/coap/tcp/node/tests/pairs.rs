@@ -155,6 +155,9 @@ impl World {
                 assert!(wanted.outcomes.is_empty(), "seed {}: after the end", self.seed);
                 return wanted.states.push(response.payload);
             }
+            CallEvent::Acknowledged { .. } => {
+                panic!("seed {}: there are no acknowledgements on a connection", self.seed)
+            }
             CallEvent::Response { call, response, .. } => (call, Ok(response)),
             CallEvent::Failed { call, error } => (call, Err(error)),
         };

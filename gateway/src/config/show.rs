@@ -68,6 +68,13 @@ impl Loaded {
                     self.add(&mut inner, name, value, shape, &path.key(name));
                 }
             }
+            // One whose table names the variant as one of its keys.
+            Shape::Tagged(variants) if value.get(TAG).is_some_and(Value::is_string) => {
+                let tag = value.get(TAG).and_then(Value::as_str);
+                if let Some(table) = tag.and_then(|tag| variants.get(tag)) {
+                    self.add_table(&mut inner, value, table, path);
+                }
+            }
             Shape::Tagged(variants) => {
                 let chosen = value.as_object().and_then(|object| object.iter().next());
                 if let Some((tag, fields)) = chosen {

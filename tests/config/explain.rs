@@ -260,6 +260,7 @@ const CASES: &[Case] = &[
         "bus",
         &["--hex", "0001 0000 0009 01 03 06 1170 0001 08fd"],
     ),
+    nothing("simulated-commands", &["configs/simulated-commands.toml"], "nodes", &["--hex", DATA]),
     nothing("modbus-ambiguous", MODBUS, "mains", &["--hex", VOLTAGES]),
     nothing("modbus-exception", MODBUS, "mains", &["--hex", "01 84 02 c2 c1"]),
     nothing("modbus-noise", MODBUS, "mains", &["--hex", "01 84 02 c2 c2"]),

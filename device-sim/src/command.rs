@@ -20,5 +20,5 @@ mod shared;
 
 pub use ledger::{CommandLedger, State};
 pub use obeys::{CommandManner, Obeys};
-pub use requests::{CommandPlan, MAX_COMMANDS, Request, Requests, Send};
+pub use requests::{CommandPlan, MAX_COMMANDS, Request, Requests, SendPlan};
 pub use shared::SharedCommandLedger;

@@ -261,6 +261,7 @@ const CASES: &[Case] = &[
         &["--hex", "0001 0000 0009 01 03 06 1170 0001 08fd"],
     ),
     case("commands", &["configs/commands.toml"], "pump", &["--text", "speed=40 pressure=2.15"]),
+    nothing("simulated-commands", &["configs/simulated-commands.toml"], "nodes", &["--hex", DATA]),
     nothing("modbus-ambiguous", MODBUS, "mains", &["--hex", VOLTAGES]),
     nothing("modbus-exception", MODBUS, "mains", &["--hex", "01 84 02 c2 c1"]),
     nothing("modbus-noise", MODBUS, "mains", &["--hex", "01 84 02 c2 c2"]),

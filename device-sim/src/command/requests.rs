@@ -17,12 +17,12 @@ pub struct CommandPlan {
     /// The topics of the gateway: `PREFIX/ID`.
     pub root: String,
     /// Each kind of request.
-    pub sends: Vec<Send>,
+    pub sends: Vec<SendPlan>,
 }
 
 /// Requests of one kind: one at a time, to one device of the fleet after the other.
 #[derive(Clone, Debug)]
-pub struct Send {
+pub struct SendPlan {
     /// The fleet.
     pub fleet: String,
     /// The names of its devices.
@@ -62,7 +62,7 @@ pub struct Requests {
 
 #[derive(Debug)]
 struct Stream {
-    send: Send,
+    send: SendPlan,
     values: Option<Generator>,
     due: Instant,
     /// The device that is next.
@@ -154,8 +154,8 @@ mod tests {
 
     use super::*;
 
-    fn send(operation: &str, every: u64) -> Send {
-        Send {
+    fn send(operation: &str, every: u64) -> SendPlan {
+        SendPlan {
             fleet: "n".to_owned(),
             devices: ["1", "2", "a/b"].map(str::to_owned).into(),
             operation: operation.to_owned(),

@@ -9,7 +9,7 @@ use super::super::values::{SHORTEST, Scalar};
 use super::payload::usual_decimals;
 use super::{Check, Fleet, Play};
 use crate::broker::topic;
-use crate::command::{CommandPlan, MAX_COMMANDS, Obeys, Send};
+use crate::command::{CommandPlan, MAX_COMMANDS, Obeys, SendPlan};
 use crate::settings::Interval;
 use crate::settings::tree::KeyPath;
 use crate::signal::Signal;
@@ -58,7 +58,7 @@ impl Check<'_> {
         config: &SendConfig,
         whole: &ScenarioConfig,
         fleets: &[Fleet],
-    ) -> Option<Send> {
+    ) -> Option<SendPlan> {
         let SendConfig { fleet: name, operation, value, every, deadline } = config;
         let at = |key| KeyPath::of(["commands", "send"]).index(index).key(key);
         let before = self.findings.count();
@@ -97,7 +97,7 @@ impl Check<'_> {
         };
         // What is wrong with the fleet itself is told already.
         let fleet = fleets.iter().find(|fleet| fleet.name() == name.as_str())?;
-        (self.findings.count() == before).then(|| Send {
+        (self.findings.count() == before).then(|| SendPlan {
             fleet: fleet.name().to_owned(),
             devices: (1..=fleet.count()).map(|number| fleet.id(number)).collect(),
             operation: operation.clone(),

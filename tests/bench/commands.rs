@@ -97,7 +97,7 @@ pub(crate) fn ask(broker: SocketAddr, root: &str, devices: u32, count: u32) -> O
 
 /// Asks until an outcome comes: a request that nobody has subscribed to yet is lost.
 fn wait_for_listener(client: &Client, connection: &mut Connection, root: &str) -> Outcome<()> {
-    const PAUSE: Duration = Duration::from_millis(200);
+    const PAUSE: Duration = Duration::from_secs(1);
     for probe in 0..100 {
         let topic = format!("{root}/command/probe/level/p{probe}");
         client.try_publish(topic, QoS::AtLeastOnce, false, "1")?;
@@ -119,7 +119,7 @@ fn has_ended(payload: &[u8]) -> bool {
 
 /// Hands each request on as a datagram and each answer back as a message, and keeps nothing.
 pub(crate) struct Forwarder {
-    stop: Arc<AtomicBool>,
+    client: Client,
     thread: JoinHandle<Result<(), String>>,
 }
 
@@ -130,31 +130,28 @@ impl Forwarder {
         wait_for_suback(&mut connection)?;
         let socket = UdpSocket::bind("127.0.0.1:0")?;
         socket.connect(device)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, root) = (Arc::clone(&stop), root.to_owned());
+        let (publisher, root) = (client.clone(), root.to_owned());
         let thread = spawn(move || {
             let text = |error: &dyn std::fmt::Display| error.to_string();
-            while !stopped.load(Ordering::Relaxed) {
-                let Ok(event) = connection.recv_timeout(Duration::from_millis(50)) else {
-                    continue;
-                };
-                let Ok(Event::Incoming(Packet::Publish(message))) = event else { continue };
+            // Until the connection ends. A wait that is given up could take a request with it.
+            while let Ok(Ok(event)) = connection.recv() {
+                let Event::Incoming(Packet::Publish(message)) = event else { continue };
                 socket.send(&message.payload).map_err(|error| text(&error))?;
                 socket.recv(&mut [0; 16]).map_err(|error| text(&error))?;
                 let levels: Vec<&str> = message.topic.split('/').collect();
                 let [.., device, _, id] = levels.as_slice() else { continue };
                 let topic = format!("{root}/response/{device}/{id}");
                 let payload = r#"{"state":"done"}"#;
-                let published = client.try_publish(topic, QoS::AtLeastOnce, false, payload);
+                let published = publisher.try_publish(topic, QoS::AtLeastOnce, false, payload);
                 published.map_err(|error| text(&error))?;
             }
             Ok(())
         });
-        Ok(Self { stop, thread })
+        Ok(Self { client, thread })
     }
 
     pub(crate) fn stop(self) -> Outcome<()> {
-        self.stop.store(true, Ordering::Relaxed);
+        self.client.disconnect()?;
         Ok(self.thread.join().map_err(|_| "the forwarder panicked")??)
     }
 }

@@ -361,7 +361,7 @@ fn requests_that_are_none_are_refused() {
     let gateway = gateway(&[("sim", &broker)]);
     let socket = gateway.dir().join("state/control.sock");
     // The last one has no end, and is not waited for.
-    for request in ["status\n", "{\"request\":\"stop\"}\n", &"x".repeat(100_000)] {
+    for request in ["status\n", "{\"request\":\"stop\"}\n", &"x".repeat(600_000)] {
         let mut stream = UnixStream::connect(&socket).unwrap();
         let _ = stream.write_all(request.as_bytes());
         let mut answer = String::new();

@@ -70,7 +70,6 @@ pub(crate) fn ratios() -> impl Iterator<Item = (&'static str, &'static str)> {
         routes::RATIOS,
         peers::RATIOS,
         requests::RATIOS,
-        commands::RATIOS,
         disk::RATIOS,
     ]
     .into_iter()

@@ -1,5 +1,4 @@
-//! Commands and their outcomes: who asks, devices in datagrams that obey at once, and the least that could
-//! stand between them.
+//! Commands and their outcomes: who asks, and devices in datagrams that obey at once.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -115,45 +114,6 @@ fn wait_for_listener(client: &Client, connection: &mut Connection, root: &str) -
 /// Whether a state is the last one; any other is no outcome but `done` here.
 fn has_ended(payload: &[u8]) -> bool {
     payload.windows(14).any(|part| part == br#""state":"done""#)
-}
-
-/// Hands each request on as a datagram and each answer back as a message, and keeps nothing.
-pub(crate) struct Forwarder {
-    client: Client,
-    thread: JoinHandle<Result<(), String>>,
-}
-
-impl Forwarder {
-    pub(crate) fn start(broker: SocketAddr, root: &str, device: SocketAddr) -> Outcome<Self> {
-        let (client, mut connection) = connect(broker, "bench-forwarder");
-        client.subscribe(format!("{root}/command/#"), QoS::AtLeastOnce)?;
-        wait_for_suback(&mut connection)?;
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.connect(device)?;
-        let (publisher, root) = (client.clone(), root.to_owned());
-        let thread = spawn(move || {
-            let text = |error: &dyn std::fmt::Display| error.to_string();
-            // Until the connection ends. A wait that is given up could take a request with it.
-            while let Ok(Ok(event)) = connection.recv() {
-                let Event::Incoming(Packet::Publish(message)) = event else { continue };
-                socket.send(&message.payload).map_err(|error| text(&error))?;
-                socket.recv(&mut [0; 16]).map_err(|error| text(&error))?;
-                let levels: Vec<&str> = message.topic.split('/').collect();
-                let [.., device, _, id] = levels.as_slice() else { continue };
-                let topic = format!("{root}/response/{device}/{id}");
-                let payload = r#"{"state":"done"}"#;
-                let published = publisher.try_publish(topic, QoS::AtLeastOnce, false, payload);
-                published.map_err(|error| text(&error))?;
-            }
-            Ok(())
-        });
-        Ok(Self { client, thread })
-    }
-
-    pub(crate) fn stop(self) -> Outcome<()> {
-        self.client.disconnect()?;
-        Ok(self.thread.join().map_err(|_| "the forwarder panicked")??)
-    }
 }
 
 fn connect(broker: SocketAddr, id: &str) -> (Client, Connection) {

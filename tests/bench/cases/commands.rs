@@ -2,7 +2,7 @@
 
 use super::{Case, Plan, WINDOW, case};
 use crate::Outcome;
-use crate::commands::{Device, Forwarder, ask};
+use crate::commands::{Device, ask};
 use crate::figure::Run;
 use crate::gateway::{Gateway, Setup};
 use crate::servers::ServerThread;
@@ -13,21 +13,13 @@ const COMMANDS: u32 = 2000;
 /// Devices that are told at the same time.
 const MANY: u32 = 64;
 
-/// The gateway, and what it is held against.
-pub(super) const RATIOS: &[(&str, &str)] =
-    &[("command-1-gateway", "command-1-bare"), ("command-64-gateway", "command-64-bare")];
-
+/// One at a time, and many.
 pub(super) fn commands() -> Vec<Case> {
     let gateway =
         "request at QoS 1 → synced → datagram to a device → its answer → outcome at QoS 1";
-    let bare = "the same without a journal, a store, states or retries";
     vec![
         case("command-1-gateway", gateway, |plan| through_gateway(plan, 1)),
-        case("command-1-bare", bare, |plan| through_nothing(plan, 1)),
         case("command-64-gateway", "64 devices at a time", |plan| through_gateway(plan, MANY)),
-        case("command-64-bare", "the same, one after the other", |plan| {
-            through_nothing(plan, MANY)
-        }),
     ]
 }
 
@@ -52,14 +44,4 @@ fn through_gateway(plan: &Plan, devices: u32) -> Outcome<Run> {
     device.stop()?;
     broker.stop()?;
     Ok(run.with_cpu(u64::from(count), cpu))
-}
-
-fn through_nothing(plan: &Plan, devices: u32) -> Outcome<Run> {
-    let (broker, device) = (ServerThread::broker()?, Device::start()?);
-    let forwarder = Forwarder::start(broker.address, ROOT, device.address)?;
-    let run = ask(broker.address, ROOT, devices, plan.count(COMMANDS))?;
-    forwarder.stop()?;
-    device.stop()?;
-    broker.stop()?;
-    Ok(run)
 }

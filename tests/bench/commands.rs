@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
 use device_sim::clock::Clock;
-use rumqttc::{Client, Connection, Event, MqttOptions, Packet, QoS};
+use rumqttc::{Client, Connection, Event, MqttOptions, NetworkOptions, Packet, QoS};
 
 use super::Outcome;
 use super::figure::{Metric, Run};
@@ -119,7 +119,12 @@ fn has_ended(payload: &[u8]) -> bool {
 fn connect(broker: SocketAddr, id: &str) -> (Client, Connection) {
     let mut options = MqttOptions::new(id, broker.ip().to_string(), broker.port());
     options.set_inflight(1000);
-    Client::new(options, UNDER_WAY)
+    let (client, mut connection) = Client::new(options, UNDER_WAY);
+    // Else each request would wait for the acknowledgement of the packet before it.
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    connection.eventloop.set_network_options(network);
+    (client, connection)
 }
 
 fn wait_for_suback(connection: &mut Connection) -> Outcome<()> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::harness::asked::Site;
 use crate::harness::clock::{wait_for, wait_until};
-use crate::harness::process::{Lines, Running, script_with};
+use crate::harness::process::pymodbus;
 use crate::harness::serial::Cable;
 use crate::harness::temp::port;
 use crate::slave::Slave;
@@ -38,17 +38,6 @@ fn config(link: &str) -> String {
         text.push_str(&operation(name, value, via, rest));
     }
     text
-}
-
-fn pymodbus(arguments: &[&str]) -> Running {
-    let lines = Lines::default();
-    let mut command = script_with("pymodbus", "modbus_slave.py");
-    let mut slave = Running::start_reading(command.args(arguments), &lines);
-    wait_for("pymodbus to be ready", || {
-        assert!(slave.is_running(), "pymodbus has ended: {}", lines.text());
-        lines.text().contains("ready").then_some(())
-    });
-    slave
 }
 
 fn write_each_kind(site: &Site) {

@@ -36,6 +36,18 @@ pub(crate) fn script_with(package: &str, script: &str) -> Command {
     command
 }
 
+/// pymodbus with these units, once they can be asked.
+pub(crate) fn pymodbus(arguments: &[&str]) -> Running {
+    let lines = Lines::default();
+    let mut command = script_with("pymodbus", "modbus_slave.py");
+    let mut slave = Running::start_reading(command.args(arguments), &lines);
+    wait_for("pymodbus to be ready", || {
+        assert!(slave.is_running(), "pymodbus has ended: {}", lines.text());
+        lines.text().contains("ready").then_some(())
+    });
+    slave
+}
+
 fn find(name: &str) -> Option<PathBuf> {
     // Debian keeps daemons where a user's PATH does not look.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";

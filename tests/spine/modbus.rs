@@ -9,28 +9,16 @@ use std::process::Stdio;
 use proto::modbus::{Exception, Request, Response, rtu, tcp};
 use serde_json::{Value, json};
 
-use crate::harness::clock::{wait_for, wait_until};
+use crate::harness::clock::wait_until;
 use crate::harness::gateway::Gateway;
 use crate::harness::mosquitto::{Mosquitto, Subscriber};
-use crate::harness::process::{Lines, Running, run, script_with};
+use crate::harness::process::{pymodbus, run};
 use crate::harness::serial::Cable;
 use crate::harness::sim::Recorder;
 use crate::harness::temp::port;
 use raw::RawSlave;
 
 const ROUTE: &str = "[routes.all]\ntopic = \"site/{device}/{name}\"\n";
-
-/// pymodbus with these units, once they can be asked.
-fn pymodbus(arguments: &[&str]) -> Running {
-    let lines = Lines::default();
-    let mut command = script_with("pymodbus", "modbus_slave.py");
-    let mut slave = Running::start_reading(command.args(arguments), &lines);
-    wait_for("pymodbus to be ready", || {
-        assert!(slave.is_running(), "pymodbus has ended: {}", lines.text());
-        lines.text().contains("ready").then_some(())
-    });
-    slave
-}
 
 /// A gateway with one bus, and Mosquitto.
 fn start(link: &str, units: &str) -> (Mosquitto, Subscriber, Gateway) {

@@ -123,11 +123,7 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
             answer.line(&report)?;
             End::Complete
         }
-        Ok(Request::Devices) => match devices::list(&mut answer, status).await {
-            Ok(end) => end,
-            Err(AnswerError::Store(error)) => End::Failed(chain(&error)),
-            Err(AnswerError::Client(error)) => return Err(error),
-        },
+        Ok(Request::Devices) => ended(devices::list(&mut answer, status).await)?,
         Ok(Request::Forget { broker }) => forget(&mut answer, status, &broker).await?,
         Ok(Request::StoreVerify) => streamed(streams, verify(&mut answer, status)).await?,
         Ok(Request::StoreExport(selection)) => {
@@ -135,24 +131,18 @@ async fn answer(stream: UnixStream, status: &Status, streams: &Semaphore) -> io:
         }
         Ok(Request::Send(request)) => {
             let sent = commands::send(&mut answer, status, &request);
-            match while_there(&mut reader, sent).await? {
-                Some(end) => end,
-                None => return Ok(()),
-            }
+            let Some(end) = while_there(&mut reader, sent).await? else { return Ok(()) };
+            end
         }
         Ok(Request::Cancel { device, id }) => {
             let cancelled = commands::cancel(&mut answer, status, &device, &id);
-            match while_there(&mut reader, cancelled).await? {
-                Some(end) => end,
-                None => return Ok(()),
-            }
+            let Some(end) = while_there(&mut reader, cancelled).await? else { return Ok(()) };
+            end
         }
         Ok(Request::Commands { device, limit }) => {
             let listed = commands::list(&mut answer, status, device.as_deref(), limit);
-            match while_there(&mut reader, listed).await? {
-                Some(end) => end,
-                None => return Ok(()),
-            }
+            let Some(end) = while_there(&mut reader, listed).await? else { return Ok(()) };
+            end
         }
         Ok(request) => tokio::select! {
             end = streamed(streams, ask_brokers(&mut answer, status, &request)) => end?,
@@ -170,11 +160,7 @@ async fn while_there(
     answer: impl Future<Output = Result<End, AnswerError>>,
 ) -> io::Result<Option<End>> {
     tokio::select! {
-        end = answer => match end {
-            Ok(end) => Ok(Some(end)),
-            Err(AnswerError::Store(error)) => Ok(Some(End::Failed(chain(&error)))),
-            Err(AnswerError::Client(error)) => Err(error),
-        },
+        end = answer => ended(end).map(Some),
         () = brokers::until_gone(reader) => Ok(None),
     }
 }
@@ -223,7 +209,12 @@ async fn streamed(
         let reason = format!("{MAX_STREAMS} others read the store already; try again later");
         return Ok(End::Failed(reason));
     };
-    match answer.await {
+    ended(answer.await)
+}
+
+/// How an answer ends that could not be given: the client is told what is not its own fault.
+fn ended(answer: Result<End, AnswerError>) -> io::Result<End> {
+    match answer {
         Ok(end) => Ok(end),
         Err(AnswerError::Store(error)) => Ok(End::Failed(chain(&error))),
         Err(AnswerError::Client(error)) => Err(error),

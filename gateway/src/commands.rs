@@ -12,6 +12,7 @@
 //!   commands/mailbox.rs     orders for devices that ask for them                              pure
 //! commands/response.rs      what is published of each state                                    pure
 //! commands/task.rs          the loop around all of it
+//! commands/handle.rs        what others hold of it: a way to ask, and what became of all
 //! ```
 //!
 //! # States
@@ -28,6 +29,7 @@
 
 mod command;
 mod desk;
+mod handle;
 mod journal;
 mod mailbox;
 mod order;
@@ -37,9 +39,10 @@ mod task;
 
 pub(crate) use command::Priority;
 pub(crate) use desk::{DeskRules, Roster};
+pub(crate) use handle::{CommandsHandle, CommandsReport};
 pub(crate) use journal::{Journal, JournalError};
 pub(crate) use mailbox::{Answered, Mailbox, Pending, Taken};
 pub(crate) use order::{Order, OrderSender, Orders, order_queue};
 pub(crate) use request::{Arrived, CommandTopics, Given, Submitted, is_id};
 pub(crate) use response::{response, value_json};
-pub(crate) use task::{CommandTask, CommandsHandle, CommandsReport, HEARD};
+pub(crate) use task::{CommandTask, HEARD};

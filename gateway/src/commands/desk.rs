@@ -186,9 +186,9 @@ impl Desk {
         active.map(|active| &active.members)
     }
 
-    /// Commands that are not over, or not published.
-    pub(crate) fn active(&self) -> impl Iterator<Item = &Command> {
-        self.active.values().map(|active| &active.command)
+    /// How many commands are not over, or not published.
+    pub(crate) fn open(&self) -> usize {
+        self.active.len()
     }
 
     /// Somebody wants a command not to be carried out.

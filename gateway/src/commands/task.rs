@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use proto::Instant;
-use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -21,28 +20,24 @@ use tracing::{info, warn};
 
 use super::command::{Command, CommandState, Failure, Key, ReplyTo};
 use super::desk::{Asker, Desk, DeskRules, Draft, Effect, Roster};
+use super::handle::{Asked, CommandsHandle, CommandsStatus};
 use super::journal::{Journal, JournalError};
 use super::order::{Order, OrderSender, Report, Reported};
-use super::request::{Arrived, CommandTopics, Request, Submitted};
+use super::request::{Arrived, Request, Submitted};
 use super::response::response;
 use crate::broker::{HeardCommand, HeardReceipt};
 use crate::causes::chain;
 use crate::clock;
-use crate::config::{Id, Operation};
+use crate::config::Id;
 use crate::pipeline::{Inlet, Receipt};
 use crate::store::Message;
-use crate::tally::{Count, Tally};
 
 /// Requests of brokers that wait; one broker may have 64 open at quality of service 1.
 pub(crate) const HEARD: usize = 1024;
-/// Requests of this machine that wait.
-const ASKED: usize = 16;
 /// Reports of sources that wait.
 const REPORTS: usize = 4096;
 /// What is taken of each kind before the journal is written.
 const TURN: usize = 256;
-/// States that one who waits for a command is behind by.
-const FOLLOWED: usize = 32;
 /// How long a change may wait that nothing depends on.
 const LAZY: Duration = Duration::from_secs(1);
 /// The pause after the journal could not be written.
@@ -51,58 +46,6 @@ const JOURNAL_RETRY: Duration = Duration::from_secs(1);
 const PURGE_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long what is being stored may take at the end.
 const LAST_STORES: Duration = Duration::from_secs(2);
-
-/// What the rest of the gateway holds of the task.
-#[derive(Clone)]
-pub(crate) struct CommandsHandle {
-    asked: mpsc::Sender<Asked>,
-    status: Arc<CommandsStatus>,
-    rules: Arc<DeskRules>,
-}
-
-/// What somebody on this machine asks.
-enum Asked {
-    /// To carry something out; its states come as they are published.
-    Submit { request: Submitted, states: mpsc::Sender<Json> },
-    /// Not to carry something out.
-    Cancel { key: Key, outcome: oneshot::Sender<Option<Json>> },
-    /// The newest commands.
-    List {
-        device: Option<String>,
-        most: usize,
-        commands: oneshot::Sender<Result<Vec<Command>, String>>,
-    },
-}
-
-/// What has become of commands.
-#[derive(Debug, Default)]
-struct CommandsStatus {
-    open: AtomicUsize,
-    accepted: AtomicU64,
-    done: AtomicU64,
-    failed: AtomicU64,
-    expired: AtomicU64,
-    refused: Tally,
-}
-
-/// A copy of it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct CommandsReport {
-    /// Commands that are not over, or not published.
-    pub(crate) open: usize,
-    /// Commands since the start, and how they ended.
-    pub(crate) accepted: u64,
-    pub(crate) done: u64,
-    pub(crate) failed: u64,
-    pub(crate) expired: u64,
-    /// Messages that were no request, and why commands failed.
-    pub(crate) refused: BTreeMap<&'static str, Count>,
-}
-
-/// The gateway does not take commands any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway is stopping")]
-pub(crate) struct NotTaken;
 
 /// A state that is being stored.
 type Storing = Pin<Box<dyn Future<Output = (Option<(Key, usize)>, bool)> + Send>>;
@@ -132,74 +75,6 @@ pub(crate) struct CommandTask {
     status: Arc<CommandsStatus>,
 }
 
-impl CommandsHandle {
-    /// Asks for something to be carried out; its states come as they are published, the last one last.
-    pub(crate) async fn submit(
-        &self,
-        request: Submitted,
-    ) -> Result<mpsc::Receiver<Json>, NotTaken> {
-        let (states, received) = mpsc::channel(FOLLOWED);
-        self.asked.send(Asked::Submit { request, states }).await.map_err(|_| NotTaken)?;
-        Ok(received)
-    }
-
-    /// Asks for a command not to be carried out; its state then, where it is known.
-    pub(crate) async fn cancel(&self, device: &str, id: &str) -> Result<Option<Json>, NotTaken> {
-        let (outcome, resolved) = oneshot::channel();
-        let key = Key::new(device, id);
-        self.asked.send(Asked::Cancel { key, outcome }).await.map_err(|_| NotTaken)?;
-        resolved.await.map_err(|_| NotTaken)
-    }
-
-    /// The newest commands, of one device if one is named.
-    pub(crate) async fn newest(
-        &self,
-        device: Option<String>,
-        most: usize,
-    ) -> Result<Result<Vec<Command>, String>, NotTaken> {
-        let (commands, resolved) = oneshot::channel();
-        self.asked.send(Asked::List { device, most, commands }).await.map_err(|_| NotTaken)?;
-        resolved.await.map_err(|_| NotTaken)
-    }
-
-    /// The topics.
-    pub(crate) fn topics(&self) -> &CommandTopics {
-        &self.rules.topics
-    }
-
-    /// What may be done with a device of a source.
-    pub(crate) fn operations<'a>(
-        &'a self,
-        source: &'a str,
-        device: &'a str,
-    ) -> impl Iterator<Item = (&'a Id, &'a Operation)> {
-        let all = self.rules.operations.iter().map(|(name, operation)| (name, &**operation));
-        all.filter(move |(_, it)| it.source.as_str() == source && it.is_for(device))
-    }
-
-    /// Devices that operations name, with their sources.
-    pub(crate) fn named_devices(&self) -> impl Iterator<Item = (String, String)> {
-        self.rules.operations.values().flat_map(|operation| {
-            let names = operation.named_devices();
-            names.map(|name| (operation.source.to_string(), name)).collect::<Vec<_>>()
-        })
-    }
-
-    /// What has become of commands.
-    pub(crate) fn report(&self) -> CommandsReport {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let status = &self.status;
-        CommandsReport {
-            open: status.open.load(Ordering::Relaxed),
-            accepted: load(&status.accepted),
-            done: load(&status.done),
-            failed: load(&status.failed),
-            expired: load(&status.expired),
-            refused: status.refused.snapshot(),
-        }
-    }
-}
-
 impl CommandTask {
     /// Prepares the task: what an earlier process has left is taken up.
     pub(crate) fn new(
@@ -217,12 +92,9 @@ impl CommandTask {
             info!(commands = left.len(), "commands go on that an earlier process has left");
         }
         desk.restore(now, wall, left);
-        let (asked_sender, asked) = mpsc::channel(ASKED);
         let (reporter, reports) = mpsc::channel(REPORTS);
         let status = Arc::<CommandsStatus>::default();
-        let of_handle = Arc::new(rules.clone());
-        let handle =
-            CommandsHandle { asked: asked_sender, status: Arc::clone(&status), rules: of_handle };
+        let (handle, asked) = CommandsHandle::new(&rules, &status);
         let task = Self {
             desk,
             rules,
@@ -441,7 +313,7 @@ impl CommandTask {
             while let Some(effect) = self.desk.poll_effect() {
                 self.act(effect);
             }
-            self.status.open.store(self.desk.active().count(), Ordering::Relaxed);
+            self.status.open.store(self.desk.open(), Ordering::Relaxed);
             if !self.desk.is_urgent() {
                 return;
             }

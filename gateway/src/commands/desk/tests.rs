@@ -195,7 +195,7 @@ fn a_command_goes_through_its_states() {
     assert!(bench.report("valve-1", "42", Report::Delivered));
     assert!(bench.report("valve-1", "42", Report::Done(Some(json!("ok")))));
     assert_eq!(bench.states("valve-1", "42"), ["accepted", "delivered", "done"]);
-    assert_eq!(bench.desk.active().count(), 0, "nothing is left in memory");
+    assert_eq!(bench.desk.open(), 0, "nothing is left in memory");
     assert_eq!(bench.desk.deadline(), None);
 }
 
@@ -263,7 +263,7 @@ fn one_goes_at_a_time_to_a_device_and_the_queue_has_an_end() {
 fn a_device_that_is_not_reached_is_tried_until_the_deadline() {
     let mut bench = Bench::new();
     bench.submit("valve-1", "valve", "1", "1");
-    while bench.desk.active().count() > 0 {
+    while bench.desk.open() > 0 {
         let open = bench.desk.active.values().any(|active| active.ordered.is_some());
         if open {
             assert!(bench.report("valve-1", "1", Report::Begin));
